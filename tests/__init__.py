@@ -1,0 +1,1 @@
+"""The checks of the lab; the folders mirror the project's."""
