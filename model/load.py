@@ -1,0 +1,228 @@
+"""Scenarios from YAML: by name or path, on top of another one, with values overridden.
+
+A file may say ``extends: case1`` (a name, or a path relative to the file) and then only what
+differs: sections merge key by key, lists and values replace. ``name`` (else the file's stem) and
+``description`` are a file's own. Below everything lie the defaults of ``model.scenario``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from model.complaints import keys_at, mistakes_of
+from model.consistency import Mistake, mistakes, nearest
+from model.errors import ScenarioError
+from model.scenario import Scenario, WorkloadSpec
+from model.yaml_input import MAX_BYTES, Document, KeyPath, read_yaml
+
+SCENARIO_FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
+MAX_MISTAKES = 10
+_OWN = ("name", "description")
+"""What a scenario does not inherit."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A scenario on the way: its data, and where each key of it was written."""
+
+    data: dict[str, Any]
+    origins: dict[KeyPath, str] = field(default_factory=dict)
+
+    def origin(self, path: KeyPath) -> str:
+        """``"file:line"`` of the nearest thing that was written down."""
+        return next(
+            (self.origins[path[:k]] for k in range(len(path), -1, -1) if path[:k] in self.origins),
+            "",
+        )
+
+    def lay(self, path: KeyPath, value: object, origins: Mapping[KeyPath, str]) -> None:
+        """Put a value at a path: mappings merge, everything else replaces what was there."""
+        parent: Any = self.data
+        for part in path[:-1]:
+            parent = parent[part]
+        old = parent.get(path[-1]) if isinstance(parent, dict) else parent[path[-1]]
+        if path in origins:
+            self.origins[path] = origins[path]
+        if isinstance(old, dict) and isinstance(value, dict):
+            for key, inner in value.items():
+                self.lay((*path, key), inner, origins)
+            return
+        for stale in [p for p in self.origins if p[: len(path)] == path]:
+            del self.origins[stale]
+        parent[path[-1]] = value
+        self.origins |= {p: o for p, o in origins.items() if p[: len(path)] == path}
+
+
+def scenario_names(folder: Path = SCENARIO_FOLDER) -> tuple[str, ...]:
+    """Names of the scenarios that come with the lab, in order."""
+    return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
+
+
+def find_scenario(name_or_path: str | Path, beside: Path | None = None) -> Path:
+    """The file of a scenario: a path (relative to ``beside``, if given) or a name.
+
+    What ends in ``.yaml`` or ``.yml`` or has a slash is a path. Raises ``ScenarioError``.
+    """
+    text = str(name_or_path)
+    if "/" in text or text.endswith((".yaml", ".yml")):
+        path = (beside or Path()) / text
+        if not path.is_file():
+            raise ScenarioError(f"{path}: there is no such file")
+        return path
+    path = SCENARIO_FOLDER / f"{text}.yaml"
+    names = scenario_names()
+    if text not in names:
+        raise ScenarioError(
+            f"there is no scenario '{text}'{nearest(text, list(names)) or '.'} There are: "
+            f"{', '.join(names)}; or give the path of a .yaml file"
+        )
+    return path
+
+
+def load_scenario(
+    name_or_path: str | Path, overrides: Mapping[str, object] | None = None
+) -> Scenario:
+    """Read, merge and check a scenario.
+
+    Args:
+        name_or_path: ``"case1"`` or the path of a YAML file.
+        overrides: values by dotted key, e.g. ``{"network.e2d.rate_mbps": "5"}``; text is read as
+            YAML, list entries are addressed by position (``network.clusters.0.devices``).
+
+    Raises:
+        ScenarioError: for every mistake one line (at most ten): file and line, key path, what is
+            wrong, what is allowed.
+    """
+    draft = _inherit(find_scenario(name_or_path), ())
+    for key, value in (overrides or {}).items():
+        _override(draft, key, value)
+    return _validated(draft)
+
+
+def parse_overrides(items: Iterable[str]) -> dict[str, object]:
+    """``["a.b=1", ...]`` of a command line as overrides. Raises ``ScenarioError``."""
+    overrides: dict[str, object] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            raise ScenarioError(f"--set {item}: must be KEY=VALUE, as network.e2d.rate_mbps=5")
+        overrides[key.strip()] = value
+    return overrides
+
+
+def _defaults() -> dict[str, Any]:
+    anything = WorkloadSpec(tasks_per_epoch=1, work_ghz_s=1, data_mb=1)
+    dumped = Scenario(name="x", workload=anything).model_dump(mode="json", exclude={"workload"})
+    return {key: value for key, value in dumped.items() if key not in _OWN}
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _read(path: Path) -> Document:
+    label = _shown(path)
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1).decode()
+    except OSError as error:
+        raise ScenarioError(f"{label}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ScenarioError(f"{label}: is not UTF-8 text") from None
+    return read_yaml(text, label)
+
+
+def _inherit(path: Path, below: tuple[Path, ...]) -> _Draft:
+    document = _read(path)
+    own = document.data
+    if not isinstance(own, dict):
+        raise ScenarioError(f"{document.label}: must be a section with keys, as 'workload:'")
+    here = (*below, path.resolve())
+    origins = {p: f"{document.label}:{line}" for p, line in document.lines.items()}
+    parent = own.pop("extends", None)
+    draft = _Draft(_defaults())
+    if parent is not None:
+        draft = _parent(parent, path, here, origins[("extends",)])
+    for key in _OWN:
+        draft.data.pop(key, None)
+    for key, value in own.items():
+        draft.lay((key,), value, origins)
+    draft.origins[()] = document.label
+    draft.data.setdefault("name", path.stem)
+    return draft
+
+
+def _parent(parent: object, path: Path, here: tuple[Path, ...], origin: str) -> _Draft:
+    if not isinstance(parent, str):
+        raise ScenarioError(f"{origin}: extends: must be one scenario's name or path")
+    try:
+        base = find_scenario(parent, path.parent)
+    except ScenarioError as error:
+        raise ScenarioError(f"{origin}: extends: {error}") from None
+    if base.resolve() in here:
+        chain = " > ".join(p.name for p in (*here, base.resolve()))
+        raise ScenarioError(f"{origin}: extends: goes round in a circle: {chain}")
+    return _inherit(base, here)
+
+
+def _override(draft: _Draft, key: str, value: object) -> None:
+    origin = f"--set {key}"
+    path: list[str | int] = []
+    here: Any = draft.data
+    parts = key.split(".")
+    for k, part in enumerate(parts):
+        if isinstance(here, list):
+            if not part.isdecimal() or int(part) >= len(here):
+                many = f"0 to {len(here) - 1}" if here else "none; give the whole list"
+                raise ScenarioError(f"{origin}: '{part}' must be a position in the list ({many})")
+            path.append(int(part))
+        elif isinstance(here, dict):
+            allowed = keys_at(tuple(path))
+            if part not in allowed:
+                raise ScenarioError(
+                    f"{origin}: unknown key '{part}'{nearest(part, allowed) or '.'} "
+                    f"Allowed here: {', '.join(allowed)}"
+                )
+            path.append(part)
+            if part not in here and k + 1 < len(parts):
+                here[part] = {}
+        else:
+            raise ScenarioError(f"{origin}: '{'.'.join(parts[:k])}' has no keys below it")
+        here = here.get(part) if isinstance(here, dict) else here[int(part)]
+    if isinstance(value, str):
+        value = read_yaml(value, origin).data
+    draft.lay(tuple(path), json.loads(json.dumps(value)), {tuple(path): "--set"})
+
+
+def _validated(draft: _Draft) -> Scenario:
+    try:
+        # From JSON, strictly: lists become tuples, but "5" is no number and true is not 1.
+        scenario = Scenario.model_validate_json(json.dumps(draft.data), strict=True)
+    except ValidationError as error:
+        _complain(draft, mistakes_of(error, draft.data))
+    wrong = mistakes(scenario)
+    if wrong:
+        _complain(draft, wrong)
+    return scenario
+
+
+def _complain(draft: _Draft, wrong: list[Mistake]) -> NoReturn:
+    lines = []
+    shown = MAX_MISTAKES if len(wrong) <= MAX_MISTAKES else MAX_MISTAKES - 1
+    for path, words in wrong[:shown]:
+        origin = draft.origin(path)
+        dotted = ".".join(map(str, path))
+        joint = " " if origin == "--set" else ": "
+        lines.append(f"{origin}{joint}{dotted}: {words}" if dotted else f"{origin}: {words}")
+    if len(wrong) > shown:
+        lines.append(f"{draft.origins[()]}: ... and {len(wrong) - shown} more mistakes")
+    raise ScenarioError("\n".join(lines))
