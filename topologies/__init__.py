@@ -1,0 +1,1 @@
+"""The crowd-edge graph as Mininet topologies with shaped links."""
