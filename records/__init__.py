@@ -1,0 +1,1 @@
+"""The result folder: its versioned schema, its writer and its reader."""

@@ -1,0 +1,305 @@
+"""Can the numbers of an emulation be believed? A verdict from what the run itself recorded.
+
+Every check compares a measured value with a limit; the limits stand here, with their sources.
+What could not be measured (nothing was ever backlogged, say) is said so and does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from model.network import Link, Network, build_network
+from records.reader import Result
+
+FloatArray = NDArray[np.float64]
+
+IDLE_SHARE = 0.01
+"""Idle share of all cores, in every slot. Handigol et al., CoNEXT 2012: an emulation whose
+processor was ever fully busy may have been late; their criterion is idle time in every second."""
+LATENESS_SLOTS = 0.1
+"""No process starts a slot's work later than a tenth of a slot."""
+RATE_ERROR, RATE_SHARE = 0.10, 0.99
+"""A backlogged link serves its rate: between two looks the bytes it sent are within 10 % of
+rate × time for 99 % of the looks, as CoNEXT 2012 asks of the gaps between packets at 100 Mbps."""
+MEAN_RATE_ERROR = 0.02
+"""And over all looks together within 2 % of the rate."""
+PING_ERROR_S = 0.003
+"""Ping against idle round trip + ΣV_l/c_l, eq. (14), mean absolute error in real time."""
+PING_CORRELATION = 0.95
+LOSS_SHARE = 0.001
+"""Bytes that left a queue and never reached the switch behind it."""
+CLOCK_DRIFT = 0.001
+"""Monotonic against wall-clock time over the run."""
+_ENOUGH = 30
+"""Fewer samples than this say nothing."""
+_LOADED_S = 0.005
+"""Pings are compared with queues where either of them reaches this, real s, and all are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One criterion. ``ok`` None: it could not be measured, ``text`` says why."""
+
+    name: str
+    ok: bool | None
+    value: float | None
+    limit: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``valid`` if no check failed."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def valid(self) -> bool:
+        """Whether the numbers can be believed, as far as the checks tell."""
+        return all(c.ok is not False for c in self.checks)
+
+    @property
+    def text(self) -> str:
+        """``valid``, or ``invalid: why``."""
+        why = "; ".join(c.text for c in self.checks if c.ok is False)
+        return "valid" if self.valid else f"invalid: {why}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {
+            "verdict": self.text,
+            "valid": self.valid,
+            "checks": [asdict(c) for c in self.checks],
+        }
+
+
+def queues_of(result: Result, network: Network) -> Queues:
+    """The backlogs that a result's looks tell of."""
+    return Queues(result.table("queues"), network, _rates(result.table("links")))
+
+
+def judge(result: Result) -> Verdict:
+    """The verdict on an emulation's result."""
+    network = build_network(result.scenario)
+    speedup = float(result.manifest["speedup"])
+    slots = result.table("slots")
+    queues = queues_of(result, network)
+    return Verdict(
+        (
+            _idle(slots),
+            _deadlines(slots, result.scenario.slot_s / speedup),
+            *_served_rate(queues),
+            *_pings(result.table("probes"), queues, network, speedup),
+            _unexplained_loss(result.table("ports"), result.table("links"), network),
+            _clock(result.manifest),
+        )
+    )
+
+
+def _column(table: pa.Table, name: str) -> FloatArray:
+    values: FloatArray = table[name].to_numpy().astype(np.float64)
+    return values
+
+
+def _idle(slots: pa.Table) -> Check:
+    # The first slot still has the end of bring-up in it.
+    idle = _column(slots, "idle_cpu_share")[1:]
+    if not idle.size:
+        return Check("idle CPU", None, None, IDLE_SHARE, "idle CPU: too few slots")
+    busy = int((idle < IDLE_SHARE).sum())
+    text = f"idle CPU: at least {idle.min():.1%} in every slot"
+    if busy:
+        text = f"no idle CPU in {busy} of {idle.size} slots"
+    return Check("idle CPU", busy == 0, float(idle.min()), IDLE_SHARE, text)
+
+
+def _deadlines(slots: pa.Table, slot_real_s: float) -> Check:
+    late = _column(slots, "lateness_s") / slot_real_s
+    if not late.size:
+        return Check("slot deadlines", None, None, LATENESS_SLOTS, "slot deadlines: no slots")
+    k = int(late.argmax())
+    text = f"latest slot: {late[k]:.1%} of a slot ({slots['late_process'][k].as_py()}, slot {k})"
+    return Check(
+        "slot deadlines", bool(late[k] <= LATENESS_SLOTS), float(late[k]), LATENESS_SLOTS, text
+    )
+
+
+def _rates(links: pa.Table) -> dict[str, tuple[FloatArray, FloatArray]]:
+    """Link → (slot ends, c_l in bytes/s)."""
+    name = np.asarray(links["link"].to_pylist(), dtype=object)
+    time, rate = _column(links, "time_s"), _column(links, "rate_mbps") * 1e6 / 8
+    return {n: (time[name == n], rate[name == n]) for n in dict.fromkeys(name)}
+
+
+class Queues:
+    """Backlogs between looks: linear interpolation, zero where no look told of any.
+
+    Attributes:
+        looks: link → (times, s; backlogs, bytes; totals sent, bytes), of the looks that tell of it.
+        step_s: usual time between two looks, s.
+    """
+
+    def __init__(
+        self, table: pa.Table, network: Network, rates: dict[str, tuple[FloatArray, FloatArray]]
+    ):
+        self.network, self.rates = network, rates
+        names = np.asarray(table["link"].to_pylist(), dtype=object)
+        columns = [_column(table, c) for c in ("time_s", "backlog_bytes", "total_sent_bytes")]
+        self.looks: dict[str, list[FloatArray]] = {}
+        for name in dict.fromkeys(names):
+            order = np.flatnonzero(names == name)
+            self.looks[name] = [c[order] for c in columns]
+        times = np.unique(columns[0]) if len(names) else np.zeros(0)
+        self.step_s = float(np.median(np.diff(times))) if times.size > 2 else 0.0
+
+    def rate(self, link: str, time_s: FloatArray) -> FloatArray:
+        """c_l(t), bytes/s."""
+        ends, rates = self.rates[link]
+        return rates[np.minimum(np.searchsorted(ends, time_s), len(rates) - 1)]
+
+    def delay(self, link: Link, time_s: FloatArray) -> FloatArray:
+        """V_l(t)/c_l(t), s; 0 for ideal cables and where nothing waits."""
+        if link.name not in self.looks or link.name not in self.rates:
+            return np.zeros_like(time_s)
+        time, backlog, _ = self.looks[link.name]
+        value = np.interp(time_s, time, backlog, left=0.0, right=0.0)
+        # A link that no look mentions near this time was empty, whatever lies far on both sides.
+        at = np.clip(np.searchsorted(time, time_s), 1, len(time) - 1) if len(time) > 1 else None
+        if at is not None:
+            value = np.where(time[at] - time[at - 1] > 2.5 * self.step_s, 0.0, value)
+        delay: FloatArray = value / self.rate(link.name, time_s)
+        return delay
+
+    def served(self) -> tuple[FloatArray, FloatArray]:
+        """(bytes sent, bytes that the rate allowed) between looks with a queue at both."""
+        sent, allowed = [np.zeros(0)], [np.zeros(0)]
+        for link, (time, backlog, total) in self.looks.items():
+            gap = np.diff(time)
+            # More than two full frames at both ends: the link cannot have run idle in between.
+            busy = (backlog[:-1] > 30_000) & (backlog[1:] > 30_000) & (gap < 2.5 * self.step_s)
+            sent.append(np.diff(total)[busy])
+            allowed.append((self.rate(link, time[1:]) * gap)[busy])
+        return np.concatenate(sent), np.concatenate(allowed)
+
+
+def _served_rate(queues: Queues) -> tuple[Check, Check]:
+    sent, allowed = queues.served()
+    if sent.size < _ENOUGH:
+        text = f"rate of backlogged links: only {sent.size} looks at a busy link"
+        return (
+            Check("rate between looks", None, None, RATE_SHARE, text),
+            Check("mean rate", None, None, MEAN_RATE_ERROR, text),
+        )
+    share = float((np.abs(sent / allowed - 1.0) <= RATE_ERROR).mean())
+    error = float(abs(sent.sum() / allowed.sum() - 1.0))
+    return (
+        Check(
+            "rate between looks",
+            share >= RATE_SHARE,
+            share,
+            RATE_SHARE,
+            f"backlogged links served their rate within 10 % in {share:.1%} of {sent.size} looks",
+        ),
+        Check(
+            "mean rate",
+            error <= MEAN_RATE_ERROR,
+            error,
+            MEAN_RATE_ERROR,
+            f"backlogged links served their rate within {error:.2%} on average",
+        ),
+    )
+
+
+def ping_comparison(
+    probes: pa.Table, queues: Queues, network: Network
+) -> tuple[FloatArray, FloatArray]:
+    """(queueing measured by pings, ΣV_l/c_l on the way there and back), scenario s, eq. (14)."""
+    measured, expected = [np.zeros(0)], [np.zeros(0)]
+    devices = np.asarray(probes["device"].to_pylist(), dtype=object)
+    targets = np.asarray(probes["target"].to_pylist(), dtype=object)
+    time, rtt = _column(probes, "time_s"), _column(probes, "rtt_s")
+    for pair in dict.fromkeys(zip(devices, targets, strict=True)):
+        mine = np.flatnonzero((devices == pair[0]) & (targets == pair[1]) & np.isfinite(rtt))
+        if mine.size < 2:
+            continue
+        now, total = time[mine].copy(), np.zeros(mine.size)
+        for link in (*network.path(*pair), *network.path(pair[1], pair[0])):
+            wait = queues.delay(link, now)
+            now, total = now + wait, total + wait
+        measured.append(rtt[mine] - rtt[mine].min())
+        expected.append(total)
+    return np.concatenate(measured), np.concatenate(expected)
+
+
+def _pings(
+    probes: pa.Table, queues: Queues, network: Network, speedup: float
+) -> tuple[Check, Check]:
+    measured, expected = (a / speedup for a in ping_comparison(probes, queues, network))
+    loaded = (measured >= _LOADED_S) | (expected >= _LOADED_S)
+    if measured.size < _ENOUGH:
+        text = "ping against ΣV/c: too few pings"
+        return (
+            Check("ping error", None, None, PING_ERROR_S, text),
+            Check("ping correlation", None, None, PING_CORRELATION, text),
+        )
+    error = float(np.abs(measured - expected).mean())
+    worst = float(np.quantile(np.abs(measured - expected), 0.95))
+    text = f"ping against ΣV/c: mean error {error * 1e3:.2f} ms, 95 % within {worst * 1e3:.2f} ms"
+    first = Check("ping error", error <= PING_ERROR_S, error, PING_ERROR_S, text)
+    if loaded.sum() < _ENOUGH or measured.std() == 0 or expected.std() == 0:
+        text = f"correlation of pings with ΣV/c: only {int(loaded.sum())} pings met a queue"
+        return first, Check("ping correlation", None, None, PING_CORRELATION, text)
+    r = float(np.corrcoef(measured, expected)[0, 1])
+    text = f"correlation of pings with ΣV/c: r = {r:.3f} over {measured.size} pings"
+    return first, Check("ping correlation", r >= PING_CORRELATION, r, PING_CORRELATION, text)
+
+
+def _unexplained_loss(ports: pa.Table, links: pa.Table, network: Network) -> Check:
+    """Bytes that left the queue of ``a>switch`` but were not received by the switch."""
+    name = "unexplained loss"
+    if not ports.num_rows or not links.num_rows:
+        return Check(name, None, None, LOSS_SHARE, "unexplained loss: no counters")
+    received = _received(ports)
+    sent = _sums(links, lambda link: link.partition(">")[2] in {n.name for n in network.switches})
+    both = [k for k in sent if k in received]
+    total = sum(sent[k] for k in both)
+    if total <= 0:
+        return Check(name, None, None, LOSS_SHARE, "unexplained loss: nothing was sent")
+    lost = max(0.0, total - sum(received[k] for k in both)) / total
+    text = f"bytes lost between a queue and its switch: {lost:.3%}"
+    return Check(name, lost <= LOSS_SHARE, lost, LOSS_SHARE, text)
+
+
+def _received(ports: pa.Table) -> dict[str, float]:
+    """Link into a switch → bytes its port received between its first and its last counting."""
+    first: dict[str, float] = {}
+    last: dict[str, float] = {}
+    for row in ports.select(["switch", "neighbour", "rx_bytes", "slot"]).to_pylist():
+        link = f"{row['neighbour']}>{row['switch']}"
+        first.setdefault(link, row["rx_bytes"])
+        last[link] = row["rx_bytes"]
+    return {link: last[link] - first[link] for link in last}
+
+
+def _sums(links: pa.Table, wanted: Callable[[str], bool]) -> dict[str, float]:
+    """Bytes sent by each wanted link after the first slot (whose counters are the base)."""
+    sums: dict[str, float] = {}
+    for row in links.select(["link", "sent_bytes", "slot"]).to_pylist():
+        if row["slot"] > 0 and wanted(row["link"]):
+            sums[row["link"]] = sums.get(row["link"], 0.0) + row["sent_bytes"]
+    return sums
+
+
+def _clock(manifest: dict[str, Any]) -> Check:
+    clocks = manifest.get("clocks")
+    if not clocks or clocks["monotonic_s"] <= 0:
+        return Check("clock drift", None, None, CLOCK_DRIFT, "clock drift: not measured")
+    drift = abs(clocks["wall_s"] / clocks["monotonic_s"] - 1.0)
+    text = f"wall clock against monotonic clock: {drift:.4%}"
+    return Check("clock drift", drift <= CLOCK_DRIFT, drift, CLOCK_DRIFT, text)

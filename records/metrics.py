@@ -1,0 +1,290 @@
+"""The metrics of a run, computed from its tables; one definition for display, contests, analysis.
+
+Every number that concerns tasks counts all tasks that were generated. A task without a result,
+pending or failed, is charged with the time from its birth to the end of the run: statistics of
+finished tasks alone flatter a policy that lets tasks pile up. The end is the scenario's duration,
+or the last sample of a run that was killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from model.network import NodeKind, build_network
+from model.scenario import Scenario
+from records.reader import Result
+from records.schema import OUTCOMES
+
+FloatArray = NDArray[np.float64]
+NAN = float("nan")
+THROUGHPUT_KINDS: tuple[NodeKind, ...] = ("device", "edge", "cloud", "bs")
+TARGET_KINDS = ("self", "device", "edge", "cloud")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Metrics of one run; NaN (``None`` in ``to_dict``) where nothing was there to measure.
+
+    E is the delay of a task, known - born, or end - born without a result; o its data; s its work.
+
+    Attributes:
+        end_s: the time up to which pending tasks are charged, s.
+        tasks: tasks generated, by outcome (done, failed, unfinished).
+        unit_delay: UD = ΣE / Σo over all generated tasks, s per MB.
+        finished_unit_delay: ΣE / Σo over the finished tasks only, s per MB.
+        delay_mean, delay_p50, delay_p95, delay_p99: of E over all generated tasks, s.
+        anlr: mean of Q_u / F_u over units and slots, s.
+        node_load: the same by kind of unit (device, edge, cloud), s.
+        link_load: mean of V_l / c_l over links and slots, by class (e2e, e2d, access, backbone), s;
+            V_l as measured.
+        virtual_link_load: the same with the virtual queue of eq. (2), s.
+        utilisation: mean of sent / (c_l Δt) over links and slots, by class.
+        drops: packets dropped on all links.
+        resource_cost: Σ R_u s over the finished tasks, in fees of 1 per GHz·s of a device.
+        mean_cost: mean of α E + β R_u s, eq. (7), over all generated tasks; a task without a target
+            has no fee.
+        target_share: share of the decided tasks, by kind of target (self, device, edge, cloud).
+        received_mbps, sent_mbps: bytes over shaped links to and from the nodes of a kind, per node,
+            Mbps; kinds without a shaped link of their own are left out.
+        processed_mb_s: data of finished tasks processed at a kind of unit, per unit, MB/s.
+        ping_loss: share of pings without reply.
+        ping_rtt: median round trip of the answered ones, s.
+    """
+
+    end_s: float
+    tasks: dict[str, int]
+    unit_delay: float
+    finished_unit_delay: float
+    delay_mean: float
+    delay_p50: float
+    delay_p95: float
+    delay_p99: float
+    anlr: float
+    node_load: dict[str, float] = field(default_factory=dict)
+    link_load: dict[str, float] = field(default_factory=dict)
+    virtual_link_load: dict[str, float] = field(default_factory=dict)
+    utilisation: dict[str, float] = field(default_factory=dict)
+    drops: int = 0
+    resource_cost: float = NAN
+    mean_cost: float = NAN
+    target_share: dict[str, float] = field(default_factory=dict)
+    received_mbps: dict[str, float] = field(default_factory=dict)
+    sent_mbps: dict[str, float] = field(default_factory=dict)
+    processed_mb_s: dict[str, float] = field(default_factory=dict)
+    ping_loss: float = NAN
+    ping_rtt: float = NAN
+
+    @property
+    def generated(self) -> int:
+        """All tasks."""
+        return sum(self.tasks.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data for JSON: NaN becomes None."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {k: plain(v) for k, v in value.items()}
+            return None if isinstance(value, float) and np.isnan(value) else value
+
+        return {key: plain(value) for key, value in asdict(self).items()}
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """(name, value, unit) for display; what could not be measured is left out."""
+        listed: list[tuple[str, float, str]] = [
+            ("tasks generated", self.generated, ""),
+            *((f"tasks {k}", v, "") for k, v in self.tasks.items()),
+            ("unit delay UD = ΣE/Σo", self.unit_delay, "s/MB"),
+            ("UD of finished tasks only", self.finished_unit_delay, "s/MB"),
+            ("delay E, mean", self.delay_mean, "s"),
+            ("delay E, median", self.delay_p50, "s"),
+            ("delay E, 95 %", self.delay_p95, "s"),
+            ("delay E, 99 %", self.delay_p99, "s"),
+            ("node load ANLR = Q/F", self.anlr, "s"),
+            *((f"node load, {k}", v, "s") for k, v in self.node_load.items()),
+            *((f"link load {k.upper()} = V/c", v, "s") for k, v in self.link_load.items()),
+            *((f"utilisation {k.upper()}", 100 * v, "%") for k, v in self.utilisation.items()),
+            ("packets dropped", self.drops, ""),
+            ("resource cost ΣR·s", self.resource_cost, ""),
+            *((f"tasks sent to: {k}", 100 * v, "%") for k, v in self.target_share.items()),
+            *((f"received per {k}", v, "Mbps") for k, v in self.received_mbps.items()),
+            *((f"sent per {k}", v, "Mbps") for k, v in self.sent_mbps.items()),
+            ("pings lost", 100 * self.ping_loss, "%"),
+            ("ping round trip, median", 1e3 * self.ping_rtt, "ms"),
+        ]
+        return [(name, _digits(v), unit) for name, v, unit in listed if not np.isnan(v)]
+
+
+def _digits(value: float) -> str:
+    return (
+        str(value) if isinstance(value, int) else f"{value:.4g}" if value < 1e4 else f"{value:.0f}"
+    )
+
+
+def summarise(result: Result) -> Summary:
+    """The metrics of a result folder. Raises ``UserError`` if its tables cannot be read."""
+    tables = {name: result.table(name) for name in ("tasks", "links", "units", "probes")}
+    end_s = None
+    if not result.finished:
+        samples = [_floats(tables[t], "time_s") for t in ("links", "units")]
+        end_s = max((float(s.max()) for s in samples if len(s)), default=None)
+    return summarise_tables(result.scenario, tables, end_s=end_s)
+
+
+def summarise_tables(
+    scenario: Scenario, tables: Mapping[str, pa.Table], *, end_s: float | None = None
+) -> Summary:
+    """The metrics of tables as in ``records.schema``.
+
+    Args:
+        scenario: as resolved.
+        tables: ``tasks``; ``links``, ``units`` and ``probes`` may be absent.
+        end_s: the time up to which pending tasks are charged; default the scenario's duration.
+    """
+    end_s = scenario.duration_s if end_s is None else end_s
+    return Summary(
+        end_s=end_s,
+        **_task_metrics(scenario, tables["tasks"], end_s),
+        processed_mb_s=_processed(scenario, tables["tasks"], end_s),
+        **_unit_metrics(tables.get("units")),
+        **_link_metrics(tables.get("links")),
+        **_throughput(scenario, tables.get("links"), end_s),
+        **_ping_metrics(tables.get("probes")),
+    )
+
+
+def delays_s(tasks: pa.Table, end_s: float) -> FloatArray:
+    """E of every task generated, s: known - born, or end - born (at least 0) without a result."""
+    born = _floats(tasks, "born_s")
+    done = _texts(tasks, "outcome") == "done"
+    return np.where(done, _floats(tasks, "known_s") - born, np.maximum(0.0, end_s - born))
+
+
+def _floats(table: pa.Table, column: str) -> FloatArray:
+    """A column as float64, null as NaN."""
+    return np.asarray(table.column(column).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _texts(table: pa.Table, column: str) -> NDArray[np.object_]:
+    return np.asarray(table.column(column).to_pylist(), dtype=object)
+
+
+def _ratio(above: float, below: float) -> float:
+    return above / below if below > 0 else NAN
+
+
+def _mean(values: FloatArray) -> float:
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else NAN
+
+
+def _mean_by(keys: NDArray[np.object_], values: FloatArray) -> dict[str, float]:
+    return {key: _mean(values[keys == key]) for key in sorted(set(keys))}
+
+
+def _prices(scenario: Scenario) -> dict[str, float]:
+    compute = scenario.compute
+    device = compute.device_price
+    return {
+        "self": device,
+        "device": device,
+        "edge": compute.edge_price,
+        "cloud": compute.cloud_price,
+    }
+
+
+def _task_metrics(scenario: Scenario, tasks: pa.Table, end_s: float) -> dict[str, Any]:
+    outcome, kind = _texts(tasks, "outcome"), _texts(tasks, "target_kind")
+    data, work = _floats(tasks, "data_mb"), _floats(tasks, "work_ghz_s")
+    delay = delays_s(tasks, end_s)
+    done = outcome == "done"
+    prices = _prices(scenario)
+    fee = np.array([prices.get(k, 0.0) for k in kind], dtype=np.float64) * work
+    decided = np.array([k is not None for k in kind], dtype=bool)
+    p50, p95, p99 = np.percentile(delay, (50, 95, 99)) if len(delay) else (NAN, NAN, NAN)
+    return {
+        "tasks": {name: int((outcome == name).sum()) for name in OUTCOMES},
+        "unit_delay": _ratio(float(delay.sum()), float(data.sum())),
+        "finished_unit_delay": _ratio(float(delay[done].sum()), float(data[done].sum())),
+        "delay_mean": _mean(delay),
+        "delay_p50": float(p50),
+        "delay_p95": float(p95),
+        "delay_p99": float(p99),
+        "resource_cost": float(fee[done].sum()),
+        "mean_cost": _mean(scenario.decision.alpha * delay + scenario.decision.beta * fee),
+        "target_share": {
+            k: float((kind == k).sum() / decided.sum()) for k in TARGET_KINDS if (kind == k).any()
+        },
+    }
+
+
+def _processed(scenario: Scenario, tasks: pa.Table, end_s: float) -> dict[str, float]:
+    """MB/s per unit of a kind: Σ o of the tasks finished there / (units · time)."""
+    kind = _texts(tasks, "target_kind")
+    done = _texts(tasks, "outcome") == "done"
+    data = _floats(tasks, "data_mb")
+    network = build_network(scenario)
+    places = (("device", ("self", "device")), ("edge", ("edge",)), ("cloud", ("cloud",)))
+    return {
+        place: float(data[done & np.isin(kind, kinds)].sum() / (count * end_s))
+        for place, kinds in places
+        if end_s > 0 and (count := len([u for u in network.units if u.kind == place]))
+    }
+
+
+def _unit_metrics(units: pa.Table | None) -> dict[str, Any]:
+    if units is None or not units.num_rows:
+        return {"anlr": NAN}
+    load = _floats(units, "load_s")
+    return {"anlr": _mean(load), "node_load": _mean_by(_texts(units, "kind"), load)}
+
+
+def _link_metrics(links: pa.Table | None) -> dict[str, Any]:
+    if links is None or not links.num_rows:
+        return {}
+    classes = _texts(links, "link_class")
+    virtual_s = _floats(links, "virtual_backlog_bytes") * 8e-6 / _floats(links, "rate_mbps")
+    return {
+        "link_load": _mean_by(classes, _floats(links, "load_s")),
+        "virtual_link_load": _mean_by(classes, virtual_s),
+        "utilisation": _mean_by(classes, _floats(links, "utilisation")),
+        "drops": int(np.nansum(_floats(links, "drops"))),
+    }
+
+
+def _throughput(scenario: Scenario, links: pa.Table | None, end_s: float) -> dict[str, Any]:
+    """Mbps per node of a kind: 8 · Σ bytes of its links / (nodes · time)."""
+    if links is None or not links.num_rows or end_s <= 0:
+        return {}
+    grouped = links.group_by("link").aggregate([("sent_bytes", "sum")])
+    names, sent = _texts(grouped, "link"), _floats(grouped, "sent_bytes_sum")
+    bytes_of = dict(zip(names, sent, strict=True))
+    network = build_network(scenario)
+    received_mbps: dict[str, float] = {}
+    sent_mbps: dict[str, float] = {}
+    for kind in THROUGHPUT_KINDS:
+        nodes = {n.name for n in network.of_kind(kind)}
+        into = [k.name for k in network.shaped_links if k.target in nodes]
+        if into:
+            scale = 8e-6 / (len(nodes) * end_s)
+            out = [k.name for k in network.shaped_links if k.source in nodes]
+            received_mbps[kind] = scale * sum(bytes_of.get(name, 0.0) for name in into)
+            sent_mbps[kind] = scale * sum(bytes_of.get(name, 0.0) for name in out)
+    return {"received_mbps": received_mbps, "sent_mbps": sent_mbps}
+
+
+def _ping_metrics(probes: pa.Table | None) -> dict[str, Any]:
+    if probes is None or not probes.num_rows:
+        return {}
+    rtt = _floats(probes, "rtt_s")
+    answered = rtt[~np.isnan(rtt)]
+    return {
+        "ping_loss": 1.0 - len(answered) / len(rtt),
+        "ping_rtt": float(np.median(answered)) if len(answered) else NAN,
+    }

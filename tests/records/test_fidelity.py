@@ -1,0 +1,139 @@
+"""The verdict can fail: each check is given a run that it must refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from model.load import load_scenario
+from records.fidelity import Verdict, judge
+from records.reader import Result
+from records.schema import TABLES
+
+SCENARIO = load_scenario("mini")
+SLOTS, LOOKS_S, RATE = 30, 0.1, 20e6 / 8
+Tables = dict[str, list[dict[str, Any]]]
+
+
+def good_run() -> Tables:
+    """A run as it should be: one busy link, e1's access, and pings that meet its queue."""
+    tables: Tables = {name: [] for name in TABLES}
+    for slot in range(SLOTS):
+        tables["slots"].append(
+            {"slot": slot, "time_s": slot + 1.0, "lateness_s": 0.01, "late_process": "c1d1",
+             "idle_cpu_share": 0.4}
+        )  # fmt: skip
+        for link, sent in (("bs1>e1", RATE), ("c1d1>bs1", 1e6)):
+            rate = 20.0 if link == "bs1>e1" else 10.0
+            tables["links"].append(
+                {"slot": slot, "time_s": slot + 1.0, "link": link, "rate_mbps": rate,
+                 "sent_bytes": sent}
+            )  # fmt: skip
+        tables["ports"].append(
+            {"slot": slot, "switch": "bs1", "neighbour": "c1d1", "rx_bytes": 1e6 * (slot + 1)}
+        )
+    for k in range(10, int(SLOTS / LOOKS_S)):  # the first second is idle
+        now = k * LOOKS_S
+        tables["queues"].append(
+            {"time_s": now, "link": "bs1>e1", "backlog_bytes": backlog(now),
+             "total_sent_bytes": RATE * now}
+        )  # fmt: skip
+    for k in range(2 * SLOTS - 2):
+        now = 0.33 + k / 2
+        rtt = 0.0005 + (backlog(now) / RATE if now >= 1.0 else 0.0)
+        tables["probes"].append({"time_s": now, "device": "c1d1", "target": "e1", "rtt_s": rtt})
+    return tables
+
+
+def backlog(time_s: float) -> float:
+    """Bytes waiting at the busy link: never empty, slowly up and down."""
+    return 400_000 + 300_000 * float(np.sin(time_s))
+
+
+def verdict_on(tables: Tables, clocks: dict[str, float] | None = None) -> Verdict:
+    class Memory(Result):
+        def table(self, name: str, columns: Any = None) -> pa.Table:
+            return pa.Table.from_pylist(tables[name], schema=TABLES[name])
+
+    manifest = {
+        "scenario": SCENARIO.model_dump(mode="json"),
+        "speedup": 1.0,
+        "clocks": clocks or {"monotonic_s": 30.0, "wall_s": 30.0001},
+    }
+    return judge(Memory(Path("memory"), manifest))
+
+
+def failed(verdict: Verdict) -> set[str]:
+    return {c.name for c in verdict.checks if c.ok is False}
+
+
+def test_a_good_run_is_valid_and_everything_was_measured() -> None:
+    verdict = verdict_on(good_run())
+    assert failed(verdict) == set(), verdict.text
+    assert all(c.ok for c in verdict.checks), [c.text for c in verdict.checks if not c.ok]
+    assert verdict.text == "valid"
+
+
+def change(table: str, key: str, value: Callable[[Any], Any], every: int = 1) -> Tables:
+    tables = good_run()
+    for row in tables[table][::every]:
+        row[key] = value(row[key])
+    return tables
+
+
+@pytest.mark.parametrize(
+    ("tables", "check"),
+    [
+        (change("slots", "idle_cpu_share", lambda _: 0.0), "idle CPU"),
+        (change("slots", "idle_cpu_share", lambda _: 0.0, every=15), "idle CPU"),
+        (change("slots", "lateness_s", lambda _: 0.11, every=29), "slot deadlines"),
+        (change("queues", "total_sent_bytes", lambda v: v * 0.97), "mean rate"),
+        (change("probes", "rtt_s", lambda v: v + 0.05, every=3), "ping error"),
+        (change("ports", "rx_bytes", lambda v: v * 0.99), "unexplained loss"),
+    ],
+)
+def test_each_fault_is_found(tables: Tables, check: str) -> None:
+    verdict = verdict_on(tables)
+    assert check in failed(verdict), verdict.text
+    assert verdict.text.startswith("invalid: ")
+
+
+def test_pings_that_ignore_the_queue_do_not_correlate() -> None:
+    tables = good_run()
+    rng = np.random.default_rng(1)
+    for row in tables["probes"]:
+        row["rtt_s"] = float(rng.uniform(0.0005, 0.3))
+    assert "ping correlation" in failed(verdict_on(tables))
+
+
+def test_uneven_service_is_found_though_its_mean_is_right() -> None:
+    tables = good_run()
+    for k, row in enumerate(tables["queues"]):
+        row["total_sent_bytes"] += 0.08 * RATE * LOOKS_S * (-1) ** k
+    names = failed(verdict_on(tables))
+    assert "rate between looks" in names
+    assert "mean rate" not in names
+
+
+def test_a_clock_that_jumps_is_found() -> None:
+    jumped = verdict_on(good_run(), clocks={"monotonic_s": 30.0, "wall_s": 33.0})
+    assert "clock drift" in failed(jumped)
+
+
+def test_a_run_without_queues_is_valid_and_says_what_it_could_not_measure() -> None:
+    tables = good_run()
+    tables["queues"] = []
+    for row in tables["probes"]:
+        row["rtt_s"] = 0.0005
+    verdict = verdict_on(tables)
+    assert verdict.valid
+    assert {c.name for c in verdict.checks if c.ok is None} == {
+        "rate between looks",
+        "mean rate",
+        "ping correlation",
+    }
