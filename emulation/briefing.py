@@ -1,0 +1,227 @@
+"""All that a node is told: its own slice of the scenario, of the trace and of the network.
+
+The orchestrator cuts it out and sends it to that node alone. A device's process has no scenario, no
+network, no seed and no task of others, so a policy that walks through every object of its process
+finds nothing that its agent may not observe; ``tests/emulation/attacks`` tries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from model.addressing import host_ip
+from model.compute import FrequencyTrace, frequency_trace
+from model.network import Network, Node
+from model.observation import DeviceProfile
+from model.profile import device_profile
+from model.random_streams import stream
+from model.scenario import ProbeSpec, Scenario, TransferSpec
+from model.workload import TaskTrace
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTasks:
+    """The tasks of one device in order of birth: ids, births in s, s_i in GHz·s, o_i in MB."""
+
+    ids: tuple[int, ...]
+    born_s: tuple[float, ...]
+    work_ghz_s: tuple[float, ...]
+    data_mb: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """What only a device has.
+
+    Attributes:
+        index: its position among the devices, its name on the wire.
+        profile: what its policy is told.
+        policy, params: see ``rl.policies.create``.
+        status: whether the scenario lets it observe its targets' queues.
+        probes: when it pings whom.
+        ping_phase: when in a slot its pings begin, 0 … 1.
+        policy_key: of the policy's random stream. The seed itself would tell everybody's tasks.
+        tasks: its own.
+    """
+
+    index: int
+    profile: DeviceProfile
+    policy: str
+    params: dict[str, Value]
+    status: bool
+    probes: ProbeSpec
+    ping_phase: float
+    policy_key: tuple[int, ...]
+    tasks: OwnTasks
+
+
+@dataclass(frozen=True, slots=True)
+class Overflow:
+    """Where an edge passes tasks on to while Q/F exceeds ``queue_s``, and how fast."""
+
+    cloud: str
+    queue_s: float
+    rate_mbps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Briefing:
+    """Everything a node knows when it begins.
+
+    Attributes:
+        name: the unit's name.
+        speedup: k; real time = scenario time / k, a real byte stands for k.
+        slot_s, slots: Δt in s, and how many there are.
+        address: its own.
+        targets: name → address of the units that it may send tasks to.
+        senders: address → index of the device there; None: an edge, which passes on tasks of all.
+        owners: task → index of its device; for edges and the cloud, which run nothing of a user's.
+        frequency: F_u(t) of its own.
+        transfer: how tasks travel.
+        overflow, agent: what only some edges, and only devices, have.
+    """
+
+    name: str
+    speedup: float
+    slot_s: float
+    slots: int
+    address: str
+    targets: dict[str, str]
+    senders: dict[str, int | None]
+    owners: tuple[int, ...] | None
+    frequency: FrequencyTrace
+    transfer: TransferSpec
+    overflow: Overflow | None = None
+    agent: Agent | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``from_json``."""
+        value = asdict(self)
+        value["transfer"] = self.transfer.model_dump(mode="json")
+        if self.agent is not None:
+            value["agent"]["probes"] = self.agent.probes.model_dump(mode="json")
+        return value
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Briefing:
+        """What ``to_json`` made. Raises ``KeyError``, ``TypeError`` or ``ValueError`` if not."""
+        overflow, agent = value["overflow"], value["agent"]
+        return cls(
+            **{
+                **value,
+                "owners": None if value["owners"] is None else tuple(value["owners"]),
+                "frequency": FrequencyTrace(**_with_tuples(value["frequency"])),
+                "transfer": TransferSpec.model_validate(value["transfer"]),
+                "overflow": None if overflow is None else Overflow(**overflow),
+                "agent": None if agent is None else _agent(agent),
+            }
+        )
+
+
+def _with_tuples(value: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+
+
+def _agent(value: dict[str, Any]) -> Agent:
+    return Agent(
+        **{
+            **value,
+            "profile": DeviceProfile(**_with_tuples(value["profile"])),
+            "probes": ProbeSpec.model_validate(value["probes"]),
+            "policy_key": tuple(value["policy_key"]),
+            "tasks": OwnTasks(**_with_tuples(value["tasks"])),
+        }
+    )
+
+
+def generator(key: tuple[int, ...]) -> np.random.Generator:
+    """The random stream with that key, as ``model.random_streams.stream`` begins it."""
+    # Seeded by the key too, for whoever spawns further streams from it.
+    bits = np.random.Philox(np.random.SeedSequence(list(key)))
+    state: Any = bits.state
+    state["state"]["key"] = np.array(key, dtype=np.uint64)
+    bits.state = state
+    return np.random.Generator(bits)
+
+
+class Briefer:
+    """Cuts a run into what each of its nodes is told."""
+
+    def __init__(
+        self, scenario: Scenario, network: Network, trace: TaskTrace, seed: int, speedup: float
+    ):
+        self._scenario, self._network, self._trace = scenario, network, trace
+        self._seed, self._speedup = seed, speedup
+        self._addresses = {n.name: host_ip(network, n) for n in network.units}
+        self._index = {n.name: k for k, n in enumerate(network.devices)}
+        to_cloud = scenario.cloud.mode == "target"
+        self._targets = {
+            d.name: network.targets(d.name, cloud=to_cloud)[1:] for d in network.devices
+        }
+        self._owners = tuple(int(k) for k in trace.device)
+
+    def brief(self, name: str, policy: str, params: dict[str, Value]) -> Briefing:
+        """What a node is told; policy and parameters are for devices."""
+        scenario, node = self._scenario, self._network.nodes[name]
+        overflow = self._overflow(node)
+        is_device = node.kind == "device"
+        targets = self._targets[name] if is_device else (overflow.cloud,) if overflow else ()
+        return Briefing(
+            name=name,
+            speedup=self._speedup,
+            slot_s=scenario.slot_s,
+            slots=scenario.slots,
+            address=self._addresses[name],
+            targets={t: self._addresses[t] for t in targets},
+            senders=self._senders(node),
+            owners=None if is_device else self._owners,
+            frequency=frequency_trace(scenario, self._seed, node),
+            transfer=scenario.transfer,
+            overflow=overflow,
+            agent=self._agent(name, policy, params) if is_device else None,
+        )
+
+    def _senders(self, node: Node) -> dict[str, int | None]:
+        senders: dict[str, int | None] = {
+            self._addresses[d]: self._index[d]
+            for d, targets in self._targets.items()
+            if node.name in targets
+        }
+        if node.kind == "cloud" and self._scenario.cloud.mode == "overflow":
+            senders |= {self._addresses[e.name]: None for e in self._network.of_kind("edge")}
+        return senders
+
+    def _overflow(self, node: Node) -> Overflow | None:
+        """Tasks that are passed on travel as fast as the edge's link to the cloud allows."""
+        if node.kind != "edge" or self._scenario.cloud.mode != "overflow":
+            return None
+        spec = self._scenario.network
+        cloud = self._network.of_kind("cloud")[0].name
+        rate = min(spec.access.rate_mbps, spec.backbone.rate_mbps)
+        return Overflow(cloud, self._scenario.cloud.overflow_queue_s, rate)
+
+    def _agent(self, name: str, policy: str, params: dict[str, Value]) -> Agent:
+        scenario, trace, index = self._scenario, self._trace, self._index[name]
+        ids = trace.of_device(index)
+        state: Any = stream(self._seed, "policy", name).bit_generator.state
+        return Agent(
+            index=index,
+            profile=device_profile(scenario, self._network, name),
+            policy=policy,
+            params=params,
+            status=scenario.decision.compute_status == "observed",
+            probes=scenario.probes,
+            ping_phase=float(stream(self._seed, "probes", name).random()),
+            policy_key=tuple(int(k) for k in state["state"]["key"]),
+            tasks=OwnTasks(
+                tuple(int(k) for k in ids),
+                tuple(float(v) for v in trace.born_s[ids]),
+                tuple(float(v) for v in trace.work_ghz_s[ids]),
+                tuple(float(v) for v in trace.data_mb[ids]),
+            ),
+        )

@@ -1,0 +1,1 @@
+"""Measure this machine's emulation against ideals: the fidelity card."""

@@ -1,0 +1,271 @@
+"""Conducts a run that is up: from the first answer of the controller to the last slot."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from emulation.channel import Channel
+from emulation.live import View
+from emulation.machinery import Machinery
+from emulation.messages import (
+    Arrived,
+    Baseline,
+    Born,
+    Bye,
+    Dispatched,
+    Failed,
+    Fatal,
+    Known,
+    Log,
+    Ping,
+    Ready,
+    Service,
+    Slot,
+    from_list,
+)
+from emulation.recorder import Recorder
+from emulation.witness import Witness
+from model.errors import UserError
+from model.events import CapacityEvent, timeline
+
+_BASELINE_TIMEOUT_S = 30.0
+_LEAD_S = 0.4
+"""From the order to start until t = 0: enough for every process to have read it."""
+_LOOK_S = 0.1
+"""Real time between two looks at the queues: fine enough to compare each ping with them; a look
+costs the controller about a millisecond."""
+_REPORTS_GRACE = 0.3
+"""Share of a slot after its end by which all reports of it should have come."""
+_STOP_TIMEOUT_S = 5.0
+
+
+class Conductor:
+    """Receives every report, keeps the slots, applies network events.
+
+    Attributes:
+        complete: whether every slot was run.
+        farewells: what each node process said of itself at the end.
+    """
+
+    def __init__(self, machinery: Machinery, recorder: Recorder, view: View):
+        self._machinery, self._recorder, self._view = machinery, recorder, view
+        self._options = machinery.options
+        self._slot_real_s = self._options.scenario.slot_s / self._options.speedup
+        self._stop_asked = asyncio.Event()
+        self._baseline: dict[str, list[str]] = {}
+        self._units: dict[int, list[tuple[str, float, float, float]]] = {}
+        self._listeners: dict[str, asyncio.Task[None]] = {}
+        self._boundaries: dict[str, int] = {}
+        scenario, book = self._options.scenario, recorder.book
+        overflow = scenario.cloud.mode == "overflow"
+        self._witness = Witness(machinery.network, book.trace, overflow=overflow)
+        self.farewells: dict[str, dict[str, Any]] = {}
+        self.lost: dict[str, str] = {}
+        self.complete = False
+        self._started = False
+        self._begin = 0.0
+        self._fatal: UserError | None = None
+
+    def ask_to_stop(self) -> None:
+        """End in order at the next opportunity."""
+        self._stop_asked.set()
+
+    async def run(self) -> None:
+        """Run all slots, or until asked to stop.
+
+        Raises ``UserError`` or ``CommandError`` if a part of the run did not come up or broke.
+        """
+        self._listen()
+        try:
+            await self._check_paths()
+            await self._slots()
+            await self._stop()
+        finally:
+            for task in self._listeners.values():
+                task.cancel()
+
+    def _listen(self) -> None:
+        machinery = self._machinery
+        controller = machinery.controller
+        listening = [controller.listen(self._from_controller)]
+        listening += [self._hear(node) for node in machinery.nodes.values()]
+        names = [controller.name, *machinery.nodes]
+        self._listeners = {n: asyncio.create_task(k) for n, k in zip(names, listening, strict=True)}
+
+    async def _hear(self, node: Channel) -> None:
+        """Listen to a node, until it says what no node of ours would: then it is cut off."""
+        try:
+            await node.listen(self._from_node)
+        except (ValueError, OverflowError) as error:
+            self._fail(node.name, f"cut off: {str(error)[:300]}", user=False)
+            node.close()
+            self._machinery.end_node(node.name)
+
+    def _from_controller(self, _: str, event: dict[str, Any]) -> None:
+        match event["event"]:
+            case "links":
+                self._recorder.links(
+                    event["slot"] - 1, event["links"], event["virtual_backlog_bytes"]
+                )
+            case "queues":
+                time_s = (event["sampled_at"] - self._begin) * self._options.speedup
+                self._recorder.queues(time_s, event["links"])
+            case "ports":
+                if event["slot"] > 0:
+                    self._recorder.ports(event["slot"] - 1, event["switch"], event["ports"])
+            case "switch" | "link" | "rerouted" | "installed":
+                self._recorder.log(event["event"], event)
+
+    async def _until(self, what: str, condition: Callable[[], bool], timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            self._machinery.check_alive()
+            self._check_listeners()
+            if time.monotonic() > deadline:
+                raise UserError(f"waited {timeout_s:g} s in vain for {what}")
+            if self._stop_asked.is_set():
+                raise KeyboardInterrupt
+            await asyncio.sleep(0.005)
+
+    def _from_node(self, name: str, value: Any) -> None:
+        recorder = self._recorder
+        match from_list(value):
+            case Slot() as slot:
+                self._slot(name, slot)
+            case Ping() as ping:
+                self._ping(name, ping)
+            case Born() | Dispatched() | Arrived() | Service() | Known() | Failed() as record:
+                for credible in self._witness.hear(name, record):
+                    recorder.book.receive(credible)
+            case Baseline(rtt_s, unreachable):
+                recorder.log("baseline", {"node": name, "idle_rtt_s": rtt_s})
+                self._baseline[name] = unreachable
+            case Ready(pid, policy):
+                recorder.log("node ready", {"node": name, "pid": pid, "policy": policy})
+            case Log(level, at_s, text):
+                recorder.log("node", {"level": level, "node": name, "at_s": at_s, "text": text})
+            case Bye(counters):
+                self.farewells[name] = counters
+            case Fatal(text, user):
+                self._fail(name, text, user)
+
+    def _ping(self, name: str, ping: Ping) -> None:
+        if ping.target not in self._machinery.nodes:
+            raise ValueError(f"pings {ping.target[:40]}")
+        self._recorder.ping(name, *ping)
+
+    def _slot(self, name: str, slot: Slot) -> None:
+        """A node's slots follow one another; what it says of them is written as it comes."""
+        boundary, lateness_s, queue_ghz_s, ghz, busy_share = slot
+        if boundary != self._boundaries.get(name, -1) + 1 or ghz <= 0:
+            raise ValueError(f"reports boundary {boundary} with {ghz:g} GHz")
+        if boundary > self._options.scenario.slots:
+            raise ValueError("reports a slot after the last one")
+        self._boundaries[name] = boundary
+        self._recorder.late(max(0, boundary - 1), name, lateness_s)
+        if busy_share is not None:
+            self._recorder.unit(boundary - 1, name, queue_ghz_s, ghz, busy_share)
+            row = (name, queue_ghz_s, ghz, busy_share)
+            self._units.setdefault(boundary, []).append(row)
+
+    def _fail(self, name: str, text: str, user: bool) -> None:
+        """A node cannot go on: a user's mistake, or one before the start, ends the run."""
+        self.lost[name] = text
+        self._recorder.log("node lost", {"level": "error", "node": name, "text": text})
+        if user or not self._started:
+            self._fatal = UserError(f"{name}: {text}")
+
+    def _check_listeners(self) -> None:
+        if self._fatal is not None:
+            raise self._fatal
+        for name, task in self._listeners.items():
+            if task.done() and name not in self.lost:
+                error = task.exception()
+                if error is not None:
+                    raise error
+                self.lost[name] = "closed its channel"
+
+    async def _check_paths(self) -> None:
+        """Every node pings every target: the idle round trips, and the proof that paths work."""
+        self._view.phase("measuring idle round trips")
+        nodes = self._machinery.nodes
+        for channel in nodes.values():
+            channel.send({"cmd": "baseline"})
+        await self._until(
+            "the nodes' first pings", lambda: len(self._baseline) == len(nodes), _BASELINE_TIMEOUT_S
+        )
+        broken = {name: targets for name, targets in self._baseline.items() if targets}
+        if broken:
+            name, targets = next(iter(broken.items()))
+            raise UserError(f"no answer on the way from {name} to {', '.join(targets)}")
+
+    async def _slots(self) -> None:
+        slots, speedup = self._options.scenario.slots, self._options.speedup
+        self._started = True
+        self._begin = begin = time.monotonic() + _LEAD_S
+        wall = time.time() + _LEAD_S
+        for channel in self._machinery.nodes.values():
+            channel.send({"cmd": "start", "t0": begin})
+        looks = max(1, round(self._slot_real_s / _LOOK_S))
+        slot_s = self._slot_real_s
+        self._machinery.controller.send(
+            {"cmd": "start", "t0": begin, "slot_s": slot_s, "slots": slots, "looks": looks}
+        )
+        events = asyncio.create_task(self._network_events(begin))
+        try:
+            for slot in range(slots):
+                end = begin + (slot + 1) * self._slot_real_s
+                await self._sleep_until(end)
+                self._recorder.late(slot, "orchestrator", max(0.0, time.monotonic() - end))
+                await self._sleep_until(end + _REPORTS_GRACE * self._slot_real_s)
+                if self._stop_asked.is_set():
+                    return
+                self._machinery.check_alive()
+                self._check_listeners()
+                units = self._units.pop(slot + 1, [])
+                self._machinery.controller.send({"cmd": "units", "slot": slot + 1, "units": units})
+                left_s = (slots - slot - 1) * self._slot_real_s
+                self._view.show(self._recorder.end_of_slot(slot, left_s))
+            self.complete = True
+        finally:
+            events.cancel()
+            elapsed = time.monotonic() - begin
+            self._recorder.ran_s = elapsed * speedup
+            self._recorder.clocks = {"monotonic_s": elapsed, "wall_s": time.time() - wall}
+
+    async def _sleep_until(self, moment: float) -> None:
+        """Sleep until a monotonic time, or until asked to stop."""
+        left = moment - time.monotonic()
+        if left > 0 and not self._stop_asked.is_set():
+            try:
+                await asyncio.wait_for(self._stop_asked.wait(), left)
+            except TimeoutError:
+                return
+
+    async def _network_events(self, begin: float) -> None:
+        """Apply the scenario's events to the real network when their time has come."""
+        machinery = self._machinery
+        network = machinery.network
+        links = {k.cable: k for k in network.links.values()}
+        for event in timeline(self._options.scenario, network, self._options.seed):
+            await asyncio.sleep(begin + event.at_s / self._options.speedup - time.monotonic())
+            if isinstance(event, CapacityEvent):
+                machinery.fabric.change_rate(event.link, event.rate_mbps)
+                self._recorder.rates[event.link] = event.rate_mbps
+                machinery.controller.send(
+                    {"cmd": "rate", "link": event.link, "rate_mbps": event.rate_mbps}
+                )
+            else:
+                machinery.fabric.set_cable(links[event.cable], up=event.up)
+
+    async def _stop(self) -> None:
+        """Let every process say farewell, so that nothing it has recorded is lost."""
+        nodes = self._machinery.nodes
+        for channel in (*nodes.values(), self._machinery.controller):
+            channel.send({"cmd": "stop"})
+        pending = [task for task in self._listeners.values() if not task.done()]
+        if pending:
+            await asyncio.wait(pending, timeout=_STOP_TIMEOUT_S)

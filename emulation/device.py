@@ -1,0 +1,315 @@
+"""A device: its tasks are born, its policy decides, its tasks go where they are sent."""
+
+from __future__ import annotations
+
+import math
+import time
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from emulation.briefing import Agent, generator
+from emulation.loop import Clock, Loop
+from emulation.memory import Memory
+from emulation.messages import Born, Dispatched, Failed, Known, Log, Ping, Record
+from emulation.ping import Pinger
+from emulation.transfer import Order, Transfers
+from emulation.unit import Unit
+from model.errors import UserError
+from model.observation import Decision, DeviceProfile, Observation, TaskView
+from model.probing import pinged
+from rl.policies.base import Policy
+
+_BASELINE_PINGS = 3
+_BASELINE_GAP_REAL_S = 0.02
+_BASELINE_LIMIT_REAL_S = 5.0
+_MAX_COMPLAINTS = 20
+
+Report = Callable[[Record], None]
+
+
+class PolicyError(Exception):
+    """A policy raised or decided on nonsense; one line."""
+
+
+@dataclass(slots=True)
+class _Task:
+    """A task that was decided on and has not ended."""
+
+    target: int
+    work_ghz_s: float
+    data_mb: float
+    dispatched_s: float = math.nan
+
+
+def checked(decision: object, profile: DeviceProfile) -> Decision:
+    """A policy's decision with its rate clipped to the limits.
+
+    Raises ``PolicyError`` if it is no decision, its target does not exist or its rate is no number.
+    """
+    if not isinstance(decision, Decision):
+        raise PolicyError(f"decided on a {type(decision).__name__}, not a Decision")
+    try:
+        target, rate = int(decision.target), float(decision.rate_mbps)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise PolicyError(f"decided on {decision}") from error
+    if target != decision.target or not 0 <= target < len(profile.targets):
+        last = len(profile.targets) - 1
+        raise PolicyError(f"target {decision.target} is not one of 0 … {last}")
+    if math.isnan(rate):
+        raise PolicyError("rate is not a number")
+    return Decision(target, min(max(rate, profile.min_rate_mbps), profile.max_rate_mbps))
+
+
+class Device:
+    """The agent of a device.
+
+    Attributes:
+        decision_ns: how long each decision took, ns.
+        lost_pings: pings without a reply.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        clock: Clock,
+        agent: Agent,
+        policy: Policy,
+        unit: Unit,
+        report: Report,
+    ):
+        self._loop, self._clock, self._agent = loop, clock, agent
+        self._profile, self._policy, self._unit = agent.profile, policy, unit
+        self._report = report
+        self.memory = Memory(agent.profile.targets, status=agent.status)
+        self._tasks: dict[int, _Task] = {}
+        self._complaints = 0
+        self._ended = False
+        self.decision_ns = array("q")
+        self.lost_pings = 0
+
+    def begin(self, transfers: Transfers, pinger: Pinger) -> None:
+        """Take over what leads to others, and reset the policy.
+
+        Raises ``UserError`` if the policy cannot be reset.
+        """
+        self._next = 0
+        self._transfers, self._pinger = transfers, pinger
+        try:
+            self._policy.reset(self._profile, generator(self._agent.policy_key))
+        except Exception as error:
+            raise UserError(f"policy: reset: {type(error).__name__}: {error}") from error
+
+    def start(self) -> None:
+        """The clock runs: wait for the first task."""
+        self._wait_for_task()
+
+    def end(self) -> None:
+        """No more births, pings or results."""
+        self._ended = True
+
+    def begin_slot(self, slot: int) -> None:
+        """Start of a slot: the policy's turn, then this slot's pings, spread over the slot."""
+        try:
+            self._policy.begin_slot(self._observe(self._clock.now()))
+        except Exception as error:  # noqa: BLE001 - a policy may raise anything and is not ours
+            self._complain(f"policy: begin_slot: {type(error).__name__}: {error}")
+        due = pinged(self._profile, self._agent.probes, slot)
+        slot_s = self._profile.slot_s
+        for k, target in enumerate(due):
+            # Each device has a phase of its own, so that their pings do not meet in the queues.
+            at = (slot + (self._agent.ping_phase + k / len(due)) % 1.0) * slot_s
+            self._loop.at(self._clock.real(at), self._ping, target)
+
+    def baseline(self, done: Callable[[dict[str, float], list[str]], None]) -> None:
+        """Ping every target a few times and open a connection to it; before the start.
+
+        ``done`` gets the smallest round trip of each, scenario s, and who did not answer.
+        """
+        _Baseline(self._loop, self._profile, self._transfers, self._ping_target).begin(
+            self._agent.ping_phase, lambda rtt, broken: self._baseline_done(rtt, broken, done)
+        )
+
+    # What becomes of tasks that were sent (``emulation.transfer.Listener``).
+
+    def dispatched(self, order: Order) -> None:
+        """An attempt begins."""
+        now = self._clock.now()
+        self._tasks[order.task].dispatched_s = now
+        self._report(Dispatched(order.task, order.attempt, now))
+
+    def arrived(self, order: Order) -> None:
+        """The unit has the task; its report of that goes to the orchestrator by itself."""
+        task, arrived_s = self._tasks[order.task], order.arrived_s or 0.0
+        delivery_s = max(0.0, arrived_s - task.dispatched_s)
+        self.memory.delivered(task.target, self._clock.now(), delivery_s, task.data_mb)
+
+    def result(self, order: Order, processing_s: float) -> None:
+        """The result is known."""
+        self._known(order.task, processing_s)
+
+    def failed(self, order: Order, reason: str) -> None:
+        """All attempts failed."""
+        task, now = self._tasks.pop(order.task), self._clock.now()
+        undelivered = task.data_mb if order.arrived_s is None else 0.0
+        self.memory.failed(task.target, task.work_ghz_s, undelivered)
+        self._report(Failed(order.task, now, f"transfer: {reason}"))
+
+    def _known(self, task_id: int, processing_s: float) -> None:
+        if self._ended:
+            return
+        task, now = self._tasks.pop(task_id), self._clock.now()
+        self.memory.known(task.target, now, processing_s, task.work_ghz_s)
+        self._report(Known(task_id, now))
+
+    def _observe(self, now: float) -> Observation:
+        fifo = self._unit.fifo
+        return self.memory.observe(now, fifo.queue_ghz_s(now), fifo.frequency.at(now))
+
+    def _wait_for_task(self) -> None:
+        tasks = self._agent.tasks
+        if self._next < len(tasks.ids):
+            born = tasks.born_s[self._next]
+            self._next += 1
+            self._loop.at(self._clock.real(born), self._born, self._next - 1)
+
+    def _born(self, position: int) -> None:
+        if self._ended:
+            return
+        self._wait_for_task()
+        tasks = self._agent.tasks
+        task_id, work = tasks.ids[position], tasks.work_ghz_s[position]
+        data = tasks.data_mb[position]
+        now = self._clock.now()
+        try:
+            decision = self._decide(now, TaskView(work, data))
+        except PolicyError as error:
+            self._report(Failed(task_id, now, f"policy: {error}"))
+            return
+        name = self._profile.targets[decision.target]
+        self._report(Born(task_id, name, decision.rate_mbps, now))
+        self._tasks[task_id] = _Task(decision.target, work, data)
+        self.memory.sent(decision.target, work, data)
+        if decision.target == 0:
+            self._report(Dispatched(task_id, 1, now))
+            self._unit.local(work, task_id, lambda processing: self._known(task_id, processing))
+            return
+        size = round(data * 1e6 / self._clock.speedup)
+        index, rate = self._agent.index, decision.rate_mbps
+        self._transfers.send(Order(name, index, task_id, size, work, rate))
+
+    def _decide(self, now: float, task: TaskView) -> Decision:
+        observation = self._observe(now)
+        begin = time.perf_counter_ns()
+        try:
+            decision = self._policy.decide(observation, task)
+        except Exception as error:
+            raise PolicyError(f"decide: {type(error).__name__}: {error}") from error
+        self.decision_ns.append(time.perf_counter_ns() - begin)
+        return checked(decision, self._profile)
+
+    def _ping(self, target: int) -> None:
+        if self._ended:
+            return
+        sent = self._clock.now()
+        name = self._profile.targets[target]
+
+        def replied(rtt_real_s: float | None) -> None:
+            if rtt_real_s is None:
+                self.lost_pings += 1
+                self._report(Ping(name, sent, None))
+                return
+            rtt = rtt_real_s * self._clock.speedup
+            self.memory.pinged(target, self._clock.now(), rtt)
+            self._report(Ping(name, sent, rtt))
+
+        self._ping_target(target, replied)
+
+    def _ping_target(self, target: int, replied: Callable[[float | None], None]) -> None:
+        self._pinger.send(self._transfers.addresses[self._profile.targets[target]], replied)
+
+    def _baseline_done(
+        self,
+        rtt_real_s: dict[int, float],
+        broken: list[str],
+        done: Callable[[dict[str, float], list[str]], None],
+    ) -> None:
+        rtt_s = {k: v * self._clock.speedup for k, v in rtt_real_s.items()}
+        for target, value in rtt_s.items():
+            self.memory.idle(target, value)
+        done({self._profile.targets[k]: v for k, v in rtt_s.items()}, broken)
+
+    def _complain(self, text: str) -> None:
+        self._complaints += 1
+        if self._complaints <= _MAX_COMPLAINTS:
+            self._report(Log("error", self._clock.now(), text))
+
+    def decision_latency_s(self, percent: float) -> float | None:
+        """Percentile of the time a decision took, real s; None if there was none."""
+        if not self.decision_ns:
+            return None
+        return float(np.percentile(np.asarray(self.decision_ns), percent)) * 1e-9
+
+
+class _Baseline:
+    """The measurements before the start: one thing at a time, so that they measure idle paths."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        profile: DeviceProfile,
+        transfers: Transfers,
+        ping: Callable[[int, Callable[[float | None], None]], None],
+    ):
+        self._loop, self._names = loop, profile.targets
+        self._transfers, self._ping = transfers, ping
+        self._rtt: dict[int, float] = {}
+        self._unopened = set(range(1, len(self._names)))
+        self._ended = False
+        self._left = 0
+
+    def begin(self, phase: float, done: Callable[[dict[int, float], list[str]], None]) -> None:
+        self._done = done
+        remote = range(1, len(self._names))
+        pings: list[Callable[[int], None]] = [self._ping_once for _ in range(_BASELINE_PINGS)]
+        steps = [*pings, self._open]
+        self._left = len(steps) * len(remote)
+        begin = time.monotonic() + phase * _BASELINE_GAP_REAL_S
+        turns = [(step, target) for step in steps for target in remote]
+        for k, (step, target) in enumerate(turns):
+            self._loop.at(begin + k * _BASELINE_GAP_REAL_S, step, target)
+        if not self._left:
+            self._end()
+        self._loop.at(begin + len(turns) * _BASELINE_GAP_REAL_S + _BASELINE_LIMIT_REAL_S, self._end)
+
+    def _ping_once(self, target: int) -> None:
+        def replied(rtt: float | None) -> None:
+            if rtt is not None:
+                self._rtt[target] = min(rtt, self._rtt.get(target, math.inf))
+            self._one_less()
+
+        self._ping(target, replied)
+
+    def _open(self, target: int) -> None:
+        def opened(error: str | None) -> None:
+            if error is None:
+                self._unopened.discard(target)
+            self._one_less()
+
+        self._transfers.open(self._names[target], opened)
+
+    def _one_less(self) -> None:
+        self._left -= 1
+        if not self._left:
+            self._end()
+
+    def _end(self) -> None:
+        """All is answered, or it is time to say what is not."""
+        if self._ended:
+            return
+        self._ended = True
+        silent = [k for k in range(1, len(self._names)) if k not in self._rtt]
+        broken = sorted({*silent, *self._unopened})
+        self._done(self._rtt, [self._names[k] for k in broken])

@@ -1,0 +1,189 @@
+"""What a run makes on the machine, written down before it is made, and removed by what is written.
+
+Every run has a directory ``/run/crowd-edge-lab/<run id>/`` with a lock that its orchestrator holds
+while it lives and a ledger of namespaces. Its processes carry the run's id in their environment. So
+whatever ended a run, the next ``clean`` removes exactly what was that run's, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from emulation import netlink
+from emulation.iproute import Batch
+from model.errors import UserError
+
+RUNS_DIR = Path("/run/crowd-edge-lab")
+RUN_VARIABLE = "CROWD_EDGE_RUN"
+_TERM_GRACE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What cleaning one run removed."""
+
+    run_id: str
+    processes: int
+    namespaces: int
+
+
+@dataclass
+class Ledger:
+    """The ledger of one run. Create with ``Ledger.open_new``."""
+
+    run_id: str
+    directory: Path
+    _lock: IO[str]
+    _file: IO[str]
+
+    @classmethod
+    def open_new(cls) -> Ledger:
+        """Begin a run: a fresh id, a directory that only root can read, a lock held until exit.
+
+        Raises ``UserError`` if the directory cannot be made.
+        """
+        try:
+            RUNS_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
+            while True:
+                run_id = secrets.token_hex(2)
+                directory = RUNS_DIR / run_id
+                try:
+                    directory.mkdir(mode=0o700)
+                    break
+                except FileExistsError:
+                    continue
+            lock = (directory / "lock").open("w")
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Line-buffered: an entry is in the kernel's hands before the thing is made.
+            file = (directory / "ledger.jsonl").open("a", buffering=1)
+        except OSError as error:
+            raise UserError(f"cannot begin a run in {RUNS_DIR}: {error}") from error
+        return cls(run_id, directory, lock, file)
+
+    def create_namespaces(self, labels: Sequence[str]) -> dict[str, str]:
+        """Note and create network namespaces; returns label → name, ``ce<run>-<label>``."""
+        names = {label: f"ce{self.run_id}-{label}" for label in labels}
+        batch = Batch("ip")
+        for name in names.values():
+            self._file.write(json.dumps({"namespace": name}) + "\n")
+            batch.add(f"netns add {name}")
+        batch.run()
+        return names
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variable that marks a process as this run's."""
+        return {RUN_VARIABLE: self.run_id}
+
+    def remove_all(self) -> Removed:
+        """End the run: kill what is left of its processes, remove its namespaces and directory."""
+        removed = _remove(self.directory)
+        self._file.close()
+        self._lock.close()
+        _remove_if_empty(RUNS_DIR)
+        return removed
+
+
+def _processes_of(run_id: str) -> list[int]:
+    """Pids whose environment marks them as the run's (this process excepted)."""
+    mark = f"{RUN_VARIABLE}={run_id}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue  # it has just ended, or is none of ours
+    return found
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def _end_processes(run_id: str) -> int:
+    first = pids = _processes_of(run_id)
+    _signal(pids, signal.SIGTERM)
+    deadline = time.monotonic() + _TERM_GRACE_S
+    while pids and time.monotonic() < deadline:
+        time.sleep(0.02)
+        pids = _processes_of(run_id)
+    while pids:
+        _signal(pids, signal.SIGKILL)
+        time.sleep(0.02)
+        pids = _processes_of(run_id)
+    return len(first)
+
+
+def _ledger_namespaces(directory: Path) -> list[str]:
+    names = []
+    path = directory / "ledger.jsonl"
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            names.append(str(json.loads(line)["namespace"]))
+        except (ValueError, KeyError, TypeError):
+            continue  # the orchestrator died while writing this line, so nothing was made
+    return names
+
+
+def _remove(directory: Path) -> Removed:
+    """Remove what a run's directory tells of; safe to repeat."""
+    run_id = directory.name
+    processes = _end_processes(run_id)
+    existing = set(netlink.existing_namespaces())
+    mine = [n for n in _ledger_namespaces(directory) if n.startswith(f"ce{run_id}-")]
+    left = [name for name in mine if name in existing]
+    batch = Batch("ip")
+    for name in left:
+        batch.add(f"netns del {name}")
+    batch.run()
+    shutil.rmtree(directory, ignore_errors=True)
+    return Removed(run_id, processes, len(left))
+
+
+def _is_alive(directory: Path) -> bool:
+    try:
+        with (directory / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def living_runs() -> list[str]:
+    """Ids of the runs whose orchestrator is alive."""
+    return [d.name for d in _run_directories() if _is_alive(d)]
+
+
+def _run_directories() -> list[Path]:
+    return sorted(d for d in RUNS_DIR.iterdir() if d.is_dir()) if RUNS_DIR.exists() else []
+
+
+def clean() -> list[Removed]:
+    """Remove what dead runs left; living runs are not touched."""
+    removed = [_remove(d) for d in _run_directories() if not _is_alive(d)]
+    _remove_if_empty(RUNS_DIR)
+    return removed
+
+
+def _remove_if_empty(directory: Path) -> None:
+    with contextlib.suppress(OSError):  # another run lives in it, or it is gone already
+        directory.rmdir()

@@ -1,0 +1,211 @@
+"""The processes of a run: controller, spawner, node processes; brought up, watched, taken down."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from emulation import processes
+from emulation.briefing import Briefer
+from emulation.channel import Channel
+from emulation.fabric import FABRIC, Fabric, process_environment
+from emulation.identities import first_uid
+from emulation.ledger import Ledger
+from emulation.messages import NodeConfig
+from emulation.netlink import namespace_path
+from emulation.openvswitch import CONTROLLER
+from emulation.options import RunOptions
+from emulation.spawning import SpawnerLink
+from model.errors import UserError
+from model.network import Network, Node, build_network
+from model.workload import generate_trace
+from topologies.crowd_edge import CrowdEdgeTopo
+
+PROJECT = Path(__file__).resolve().parent.parent
+_ANSWER_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """How long a part of bring-up took, real s."""
+
+    name: str
+    seconds: float
+
+
+class Machinery:
+    """Everything of a run that is not bookkeeping.
+
+    Attributes:
+        fabric: the network.
+        controller: channel to the controller.
+        nodes: channel to each host's process, by name.
+        phases: what bring-up did, and how long it took.
+    """
+
+    def __init__(self, options: RunOptions, ledger: Ledger, network: Network | None = None):
+        self.options, self.ledger = options, ledger
+        self.network = network or build_network(options.scenario)
+        topo = CrowdEdgeTopo(scenario=options.scenario)
+        self.fabric = Fabric(topo, ledger, options.datapath, options.speedup)
+        self.nodes: dict[str, Channel] = {}
+        self.pids: dict[str, int] = {}
+        self.phases: list[Phase] = []
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._sockets: list[socket.socket] = []
+
+    def bring_up(self, progress: Callable[[str], None]) -> None:
+        """Build the network and start every process.
+
+        Raises ``UserError``, ``CommandError`` or ``ShapingError``; what was made is in the ledger.
+        """
+        progress("starting the nodes' parent")
+        self._timed("spawner", self._start_spawner)
+        progress("building the network")
+        self.bring_network_up()
+        progress("starting the nodes")
+        self._timed("nodes", self._spawn_nodes)
+
+    def bring_network_up(self) -> None:
+        """The network alone: built, shaped, verified, switches connected, flows installed.
+
+        The controller starts while the network is being built: importing takes it longer.
+        """
+        self._timed("controller", self._start_controller)
+        self._timed("network", self.fabric.build)
+        self._timed("flows", self._install_flows)
+
+    def _install_flows(self) -> None:
+        self._await_controller("listening")
+        self.fabric.switch.connect()
+        self._await_controller("installed")
+
+    def _await_controller(self, event: str) -> None:
+        deadline = time.monotonic() + _ANSWER_TIMEOUT_S
+        try:
+            while self.controller.receive(deadline - time.monotonic())["event"] != event:
+                continue
+        except (TimeoutError, EOFError) as error:
+            time.sleep(0.1)  # let a controller that is dying say its last words
+            self.check_alive()
+            raise UserError(f"the controller did not say '{event}': {error}") from error
+
+    def _timed(self, name: str, step: Callable[[], None]) -> None:
+        begin = time.monotonic()
+        step()
+        self.phases.append(Phase(name, time.monotonic() - begin))
+
+    def _environment(self) -> dict[str, str]:
+        quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
+        kept = {k: os.environ[k] for k in ("PYTHONDONTWRITEBYTECODE",) if k in os.environ}
+        return {
+            **process_environment(self.ledger),
+            **quiet,
+            **kept,
+            "PYTHONPATH": os.pathsep.join([str(PROJECT), str(Path.cwd())]),
+            "LANG": "C.UTF-8",
+        }
+
+    def _start_controller(self) -> None:
+        path = self.ledger.directory / "scenario.json"
+        path.write_text(self.options.scenario.model_dump_json())
+        where = CONTROLLER.removeprefix("tcp:")
+        arguments = ["--scenario", str(path), "--openflow", self.options.openflow]
+        arguments += ["--api", str(self.ledger.directory)]
+        arguments += ["--listen", where, "--arp", "off", "--events-fd"]
+        self.controller = Channel("controller", self._start("controller", arguments, FABRIC))
+
+    def _start_spawner(self) -> None:
+        handle = self._start("spawner", ["--control-fd"], None)
+        self._spawner = SpawnerLink(handle, _ANSWER_TIMEOUT_S)
+
+    def _spawn_nodes(self) -> None:
+        options, network = self.options, self.network
+        first = first_uid(self.ledger.run_id)
+        trace = generate_trace(options.scenario, options.seed, network)
+        briefer = Briefer(options.scenario, network, trace, options.seed, options.speedup)
+        policy, params = options.policy, options.policy_params
+        nodes = [
+            (self._config(n, first + k), briefer.brief(n.name, policy, params))
+            for k, n in enumerate(network.units)
+        ]
+        try:
+            for node in self._spawner.spawn(nodes):
+                self.nodes[node.name] = Channel(node.name, node.control)
+                self.pids[node.name] = node.pid
+        except (TimeoutError, ConnectionError) as error:
+            self.check_alive()
+            raise UserError(f"the nodes' parent did not answer: {error}") from error
+
+    def _config(self, node: Node, uid: int) -> NodeConfig:
+        return NodeConfig(
+            name=node.name,
+            policy=self.options.policy if node.kind == "device" else "",
+            netns=namespace_path(self.fabric.namespaces[node.name]),
+            uid=uid,
+            gid=uid,
+            hidden=self._hidden(),
+        )
+
+    def _hidden(self) -> tuple[str, ...]:
+        """What tells of networks and runs; but never a folder that code is imported from."""
+        out = self.options.out.resolve()
+        code = (PROJECT, Path.cwd(), Path(sys.prefix))
+        if any(path.is_relative_to(out) for path in code):
+            out /= self.options.scenario.name
+        return (str(PROJECT / "scenarios"), str(PROJECT / "results"), str(out))
+
+    @property
+    def missing_walls(self) -> dict[str, str]:
+        """Which walls around nodes this machine lacks, and why."""
+        return self._spawner.walls
+
+    def end_node(self, name: str) -> None:
+        """End a node's process at once."""
+        self._spawner.end(name)
+
+    def _start(self, name: str, arguments: list[str], label: str | None) -> socket.socket:
+        """Start one of our programs with a socket whose number is its last argument."""
+        ours, theirs = socket.socketpair()
+        module = {"controller": "controller.process", "spawner": "emulation.spawner"}[name]
+        with theirs:
+            self._children[name] = processes.start(
+                [sys.executable, "-m", module, *arguments, str(theirs.fileno())],
+                environment=self._environment(),
+                log=self._log(name),
+                namespace=self.fabric.namespaces[label] if label else None,
+                pass_fds=[theirs.fileno()],
+            )
+        return ours
+
+    def _log(self, name: str) -> Path:
+        return self.ledger.directory / f"{name}.log"
+
+    def check_alive(self) -> None:
+        """Raise ``CommandError`` if a process that no run can do without has ended by itself."""
+        for name, child in self._children.items():
+            processes.check_alive(child, name, self._log(name))
+        self.fabric.switch.check_alive()
+
+    def keep_logs(self, folder: Path) -> None:
+        """Copy what the processes said into a folder; empty logs are left out."""
+        for log in (*self.ledger.directory.glob("*.log"), *self.ledger.directory.glob("ovs/*.log")):
+            if log.stat().st_size:
+                (folder / "logs").mkdir(exist_ok=True)
+                shutil.copy(log, folder / "logs" / log.name)
+
+    def tear_down(self) -> None:
+        """Stop every process; safe at any time, however far bring-up came."""
+        self.fabric.kill()
+        for child in self._children.values():
+            child.terminate()
+        for child in self._children.values():
+            processes.stop(child)
+        self.fabric.close()

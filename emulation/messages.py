@@ -1,0 +1,255 @@
+"""What passes between the orchestrator, the spawner and the nodes: JSON, one value a line.
+
+Records (node → orchestrator) are lists ``[kind, field, field, …]``; the classes below are their
+only definition, for writer and reader. All times are scenario time, s, unless the name says real.
+
+Orders (orchestrator → node) are objects:
+
+    a Briefing                     the first line: all that the node may know
+    {"cmd": "baseline"}            ping every target, open the connections; answered by Baseline
+    {"cmd": "start", "t0": 12.5}   scenario time 0 is this time.monotonic()
+    {"cmd": "status", "queue_ghz_s": {unit: Q}, "ghz": {unit: F}}
+                                   only where ``decision.compute_status`` is "observed"
+    {"cmd": "stop"}                flush, Bye, exit status 0
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from types import NoneType
+from typing import Any, NamedTuple
+
+from model.errors import UserError
+
+_MAX_ITEMS = 10_000
+_MAX_TEXT = 4000
+_MAX_NUMBER = 1e15
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """What the spawner is told of a node: where it lives and as whom, nothing of the network.
+
+    The rest, ``emulation.briefing.Briefing``, goes to the node alone, over its control socket: all
+    nodes share the spawner's memory, so nothing may lie in there that not all of them may know.
+
+    Attributes:
+        name: the unit's name in the network.
+        policy: of devices, ``''`` elsewhere: checked to be readable before anything runs.
+        netns: path of the network namespace, e.g. ``/run/netns/x``.
+        uid, gid: what the process becomes; above 0.
+        hidden: folders that are empty for nodes; the same for all nodes of a run.
+        oom_score_adj: nodes are to be killed for memory before anything else.
+    """
+
+    name: str
+    policy: str
+    netns: str
+    uid: int
+    gid: int
+    hidden: tuple[str, ...] = ()
+    oom_score_adj: int = 500
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> NodeConfig:
+        """Check the keys of a request. Raises ``UserError``."""
+        known = {f.name for f in fields(cls)}
+        required = known - {"oom_score_adj", "hidden"}
+        if not required <= set(value) <= known:
+            raise UserError(
+                f"request for a node: missing {sorted(required - set(value))}, "
+                f"unknown {sorted(set(value) - known)}"
+            )
+        return cls(**{**value, "hidden": tuple(value.get("hidden", ()))})
+
+
+class Ready(NamedTuple):
+    """The node is up and waits for orders; ``policy`` is '' where none decides."""
+
+    pid: int
+    policy: str
+
+
+class Baseline(NamedTuple):
+    """Smallest idle round trip to each target, scenario s, and the targets that do not answer."""
+
+    rtt_s: dict[str, float]
+    unreachable: list[str]
+
+
+class Born(NamedTuple):
+    """A task was born and decided on: target and rate on the wire, Mbps."""
+
+    task: int
+    target: str
+    rate_mbps: float
+    at_s: float
+
+
+class Dispatched(NamedTuple):
+    """The first byte of an attempt was handed to the network (self: it joined the queue)."""
+
+    task: int
+    attempt: int
+    at_s: float
+
+
+class Arrived(NamedTuple):
+    """From the unit: the last byte has arrived (overflow: at the edge).
+
+    ``device`` is the index of whose task it is, as the sender's address says; None: the unit's own.
+    """
+
+    task: int
+    at_s: float
+    device: int | None = None
+
+
+class Service(NamedTuple):
+    """From the unit, at the end of service; ``device`` as in ``Arrived``."""
+
+    task: int
+    start_s: float
+    end_s: float
+    device: int | None = None
+
+
+class Known(NamedTuple):
+    """From the device: it has the result."""
+
+    task: int
+    at_s: float
+
+
+class Failed(NamedTuple):
+    """From the device: the task has failed for good."""
+
+    task: int
+    at_s: float
+    reason: str
+
+
+class Ping(NamedTuple):
+    """A ping sent at ``at_s``; ``rtt_s`` None: no reply."""
+
+    target: str
+    at_s: float
+    rtt_s: float | None
+
+
+class Slot(NamedTuple):
+    """At a slot boundary b = 0 … slots (time b·Δt): the unit, and how late the tick came.
+
+    ``busy_share`` is of the slot that ends here, None at b = 0; the rest is of this moment.
+    """
+
+    boundary: int
+    lateness_real_s: float
+    queue_ghz_s: float
+    ghz: float
+    busy_share: float | None
+
+
+class Log(NamedTuple):
+    """Something a person should know; level is info, warning or error."""
+
+    level: str
+    at_s: float
+    text: str
+
+
+class Bye(NamedTuple):
+    """The last record of an orderly end; see ``emulation.node`` for the counters."""
+
+    counters: dict[str, float | None]
+
+
+class Fatal(NamedTuple):
+    """The last record of a node that cannot go on; one line. ``user`` tells whose mistake."""
+
+    text: str
+    user: bool
+
+
+Record = (
+    Ready
+    | Baseline
+    | Born
+    | Dispatched
+    | Arrived
+    | Service
+    | Known
+    | Failed
+    | Ping
+    | Slot
+    | Log
+    | Bye
+    | Fatal
+)
+_KINDS: dict[str, type[Record]] = {
+    "ready": Ready,
+    "baseline": Baseline,
+    "born": Born,
+    "dispatched": Dispatched,
+    "arrived": Arrived,
+    "service": Service,
+    "known": Known,
+    "failed": Failed,
+    "ping": Ping,
+    "slot": Slot,
+    "log": Log,
+    "bye": Bye,
+    "fatal": Fatal,
+}
+_FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
+    "int": int,
+    "int | None": (int, NoneType),
+    "float": (float, int),
+    "float | None": (float, int, NoneType),
+    "str": str,
+    "bool": bool,
+    "dict[str, float]": dict,
+    "dict[str, float | None]": dict,
+    "list[str]": list,
+}
+_TYPES = {
+    record: [_FIELD_TYPES[a.__forward_arg__] for a in record.__annotations__.values()]
+    for record in _KINDS.values()
+}
+"""A node runs a user's code, so what it says is checked like any input from outside."""
+
+
+def _is_plain(value: object) -> bool:
+    """Numbers finite and not astronomic, texts of one screen, collections of such values."""
+    if isinstance(value, dict):
+        return len(value) <= _MAX_ITEMS and all(
+            isinstance(v, float | int | NoneType) and _is_plain(v) for v in value.values()
+        )
+    if isinstance(value, list):
+        return len(value) <= _MAX_ITEMS and all(isinstance(v, str) and _is_plain(v) for v in value)
+    if isinstance(value, str):
+        return len(value) <= _MAX_TEXT
+    return value is None or abs(value) <= _MAX_NUMBER  # type: ignore[arg-type]
+
+
+_NAMES = {record: kind for kind, record in _KINDS.items()}
+
+
+def to_list(record: Record) -> list[Any]:
+    """``[kind, field, …]``, for JSON."""
+    return [_NAMES[type(record)], *record]
+
+
+def from_list(value: Any) -> Record:
+    """The record of a list. Raises ``ValueError`` if it is none."""
+    named = isinstance(value, list) and bool(value) and isinstance(value[0], str)
+    kind = _KINDS.get(value[0]) if named else None
+    if kind is None:
+        raise ValueError(f"not a record: {str(value)[:200]}")
+    try:
+        record = kind(*value[1:])
+    except TypeError as error:
+        raise ValueError(f"not a record: {str(value)[:200]}") from error
+    if not all(map(isinstance, record, _TYPES[kind])) or not all(map(_is_plain, record)):
+        raise ValueError(f"not a record: {str(value)[:200]}")
+    return record

@@ -1,0 +1,271 @@
+"""One node process: the loop that joins unit, device, slot clock and the orchestrator's orders.
+
+Counters of the last record, ``Bye``: cpu_s (user and system), max_rss_mb, max_unsent_bytes (of
+records, in user space), worst_lateness_real_s; units: served, repeated, forwarded; senders:
+retries, connections; devices: decisions, decision_p50_s, decision_p99_s, lost_pings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import sys
+import time
+import traceback
+from typing import Any
+
+from emulation.briefing import Agent, Briefing, Overflow
+from emulation.device import Device
+from emulation.loop import READ, WRITE, Clock, Loop
+from emulation.messages import Baseline, Bye, Fatal, Ready, Record, Slot, to_list
+from emulation.ping import Pinger
+from emulation.transfer import Listener, Transfers
+from emulation.unit import Unit
+from model.compute import FifoUnit
+from model.errors import UserError
+from rl.policies import create
+from rl.policies.base import Policy
+
+_FLUSH_REAL_S = 0.05
+_LOST_PING_SLOTS = 5
+_MIN_PING_TIMEOUT_REAL_S = 2.0
+_SPARE_CONNECTIONS = 4
+_MAX_ORDER_BYTES = 64 * 1024 * 1024
+_BRIEFING_WAIT_S = 1.0
+
+
+class Control:
+    """The node's end of its channel: orders in, records out, in batches, never blocking."""
+
+    def __init__(self, loop: Loop, handle: socket.socket):
+        self._loop, self._socket = loop, handle
+        handle.setblocking(False)
+        self._lines: list[str] = []
+        self._unsent = bytearray()
+        self._received = bytearray()
+        self._flush_due = False
+        self.max_unsent_bytes = 0
+        self.orders: list[dict[str, Any]] = []
+        loop.watch(handle.fileno(), READ, self._ready)
+
+    def report(self, record: Record) -> None:
+        """Queue a record; it leaves within ``_FLUSH_REAL_S``."""
+        self._lines.append(json.dumps(to_list(record), separators=(",", ":")))
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.after(_FLUSH_REAL_S, self.flush)
+
+    def flush(self) -> None:
+        """Hand all records to the kernel, or keep what it does not take."""
+        self._flush_due = False
+        if self._lines:
+            self._lines.append("")
+            self._unsent += "\n".join(self._lines).encode()
+            self._lines = []
+        try:
+            while self._unsent:
+                del self._unsent[: self._socket.send(self._unsent)]
+        except BlockingIOError:
+            self.max_unsent_bytes = max(self.max_unsent_bytes, len(self._unsent))
+        events = READ | WRITE if self._unsent else READ
+        self._loop.watch(self._socket.fileno(), events, self._ready)
+
+    def finish(self) -> None:
+        """Send everything, waiting for it."""
+        self.flush()
+        self._socket.setblocking(True)
+        self._socket.sendall(self._unsent)
+        self._socket.close()
+
+    def _ready(self, events: int) -> None:
+        if events & WRITE:
+            self.flush()
+        if not events & ~WRITE:
+            return
+        try:
+            data = self._socket.recv(65536)
+        except BlockingIOError:
+            return
+        if not data:
+            raise ConnectionResetError("the orchestrator has gone")
+        self._received += data
+        *lines, rest = self._received.split(b"\n")
+        if len(rest) > _MAX_ORDER_BYTES:
+            raise UserError("an order without an end")
+        self._received = rest
+        for line in lines:
+            self.on_order(json.loads(line))
+
+    def on_order(self, order: dict[str, Any]) -> None:
+        """Replaced by whoever takes the orders."""
+        self.orders.append(order)
+
+
+class Node:
+    """A unit of the network at work, with the agent if it is a device."""
+
+    def __init__(self, briefing: Briefing, loop: Loop, control: Control):
+        self._briefing, self.loop, self.control = briefing, loop, control
+        self.clock = Clock(briefing.speedup)
+        self._worst_lateness_s = 0.0
+        self._device: Device | None = None
+        self._transfers: Transfers | None = None
+
+    def run(self) -> None:
+        """Come up and serve orders until told to stop."""
+        briefing = self._briefing
+        real_bytes = round(briefing.transfer.result_bytes / briefing.speedup)
+        fifo, report = FifoUnit(briefing.frequency), self.control.report
+        self.unit = Unit(self.loop, self.clock, fifo, report, real_bytes)
+        self.unit.senders = briefing.senders
+        if briefing.owners is not None:
+            owners = briefing.owners
+            self.unit.owner = lambda f: f.task < len(owners) and owners[f.task] == f.device
+        if briefing.agent is not None:
+            self._make_device(briefing.agent)
+        elif briefing.overflow is not None:
+            self._make_overflow(briefing.overflow)
+        self.unit.listen(briefing.address)
+        report(Ready(os.getpid(), briefing.agent.policy if briefing.agent else ""))
+        self.control.flush()
+        self.control.on_order = self._order  # type: ignore[method-assign]
+        for order in self.control.orders:
+            self._order(order)
+        self.loop.run()
+
+    def _make_device(self, agent: Agent) -> None:
+        policy = create(agent.policy, agent.params)
+        _require_observation_is_enough(agent.policy, policy)
+        device = Device(self.loop, self.clock, agent, policy, self.unit, self.control.report)
+        self._transfers = self._sender(device, agent.index, agent.profile.max_rate_mbps)
+        timeout_s = max(
+            _MIN_PING_TIMEOUT_REAL_S,
+            _LOST_PING_SLOTS * self._briefing.slot_s / self._briefing.speedup,
+        )
+        pinger = Pinger(self.loop, agent.probes.ping_bytes, timeout_s)
+        device.begin(self._transfers, pinger)
+        self._device = device
+
+    def _sender(self, listener: Listener, index: int, max_rate_mbps: float) -> Transfers:
+        transfers = Transfers(
+            self.loop,
+            self.clock,
+            self._briefing.transfer,
+            listener,
+            addresses=self._briefing.targets,
+            own_index=index,
+            max_rate_mbps=max_rate_mbps,
+        )
+        transfers.spares = _SPARE_CONNECTIONS
+        return transfers
+
+    def _make_overflow(self, overflow: Overflow) -> None:
+        self._transfers = self._sender(self.unit, 0, overflow.rate_mbps)
+        self.unit.overflow_to(self._transfers, overflow.queue_s, overflow.rate_mbps)
+
+    def _order(self, order: dict[str, Any]) -> None:
+        match order:
+            case {"cmd": "baseline"}:
+                if self._device is None:
+                    self.control.report(Baseline({}, []))
+                else:
+                    self._device.baseline(lambda rtt, no: self.control.report(Baseline(rtt, no)))
+            case {"cmd": "start", "t0": float() | int() as t0}:
+                self._start(t0)
+            case {"cmd": "status", "queue_ghz_s": dict(queue), "ghz": dict(ghz)}:
+                if self._device is not None:
+                    self._device.memory.told(queue, ghz)
+            case {"cmd": "stop"}:
+                self._stop()
+            case _:
+                raise UserError(f"unknown order: {str(order)[:200]}")
+
+    def _start(self, t0: float) -> None:
+        self.clock.start(t0)
+        # Ticks first: of things due at the same time, a slot begins before its tasks are born.
+        self.loop.at(t0, self._tick, 0)
+        if self._device is not None:
+            self._device.start()
+
+    def _tick(self, boundary: int) -> None:
+        slot_s = self._briefing.slot_s
+        due = self.clock.real(boundary * slot_s)
+        lateness_s = max(0.0, time.monotonic() - due)
+        self._worst_lateness_s = max(self._worst_lateness_s, lateness_s)
+        now, fifo = self.clock.now(), self.unit.fifo
+        begin_s, end_s = (boundary - 1) * slot_s, boundary * slot_s
+        busy = fifo.busy_s(begin_s, end_s) / slot_s if boundary else None
+        queue, ghz = fifo.queue_ghz_s(now), fifo.frequency.at(now)
+        self.control.report(Slot(boundary, lateness_s, queue, ghz, busy))
+        if boundary < self._briefing.slots:
+            self.loop.at(self.clock.real((boundary + 1) * slot_s), self._tick, boundary + 1)
+            if self._device is not None:
+                self._device.begin_slot(boundary)
+
+    def _stop(self) -> None:
+        if self._device is not None:
+            self._device.end()
+        self.control.report(Bye(self._counters()))
+        self.loop.stop()
+
+    def _counters(self) -> dict[str, float | None]:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        unit, sender, device = self.unit, self._transfers, self._device
+        counters: dict[str, float | None] = {
+            "cpu_s": usage.ru_utime + usage.ru_stime,
+            "max_rss_mb": usage.ru_maxrss * 1024 / 1e6,
+            "max_unsent_bytes": self.control.max_unsent_bytes,
+            "worst_lateness_real_s": self._worst_lateness_s,
+            "served": unit.served,
+            "repeated": unit.repeated,
+            "forwarded": unit.forwarded,
+        }
+        if sender is not None:
+            counters |= {"retries": sender.retries, "connections": sender.opened}
+        if device is not None:
+            counters |= {
+                "decisions": len(device.decision_ns),
+                "decision_p50_s": device.decision_latency_s(50.0),
+                "decision_p99_s": device.decision_latency_s(99.0),
+                "lost_pings": device.lost_pings,
+            }
+        return counters
+
+
+def _require_observation_is_enough(name: str, policy: Policy) -> None:
+    if policy.needs != "observation":
+        raise UserError(
+            f"policy '{name}' needs the {policy.needs} of the whole system, "
+            "which no device has; it runs in the simulator only"
+        )
+
+
+def _await_briefing(loop: Loop, control: Control) -> Briefing:
+    while not control.orders:
+        loop.step(_BRIEFING_WAIT_S)
+    return Briefing.from_json(control.orders.pop(0))
+
+
+def run_node(name: str, handle: socket.socket) -> int:
+    """Be a node until told to stop; returns the exit status: 0, 1 (broke), 2 (user's mistake)."""
+    status, loop = 0, Loop()
+    control = Control(loop, handle)
+    try:
+        Node(_await_briefing(loop, control), loop, control).run()
+    except UserError as error:
+        status = error.exit_code
+        control.report(Fatal(f"{name}: {error}", user=True))
+    except ConnectionError as error:
+        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201 - the spawner's log
+        return 1
+    except Exception as error:  # noqa: BLE001 - the last line of a process
+        status = 1
+        traceback.print_exc()
+        control.report(Fatal(f"{name}: {type(error).__name__}: {error}", user=False))
+    try:
+        control.finish()
+    except OSError:
+        status = status or 1
+    return status

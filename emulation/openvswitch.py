@@ -1,0 +1,150 @@
+"""A private Open vSwitch: one database and one switch daemon per run, inside the fabric namespace.
+
+The machine's own Open vSwitch, if it has one, is neither needed nor touched: nothing of a run can
+survive in its database, and no device has a path to the daemon's sockets.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from emulation import processes
+from emulation.commands import CommandError, run
+
+SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+CONTROLLER = "tcp:127.0.0.1:6653"
+Datapath = Literal["system", "netdev"]
+_PRIORITY = -10
+"""What Open vSwitch's own start script gives its daemon. In user space it is the network: where it
+waits for a processor, packets are lost that no queue would have dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A switch: its name, datapath id (16 hex digits) and ports, interface name → port number."""
+
+    name: str
+    datapath_id: str
+    ports: Mapping[str, int] = field(default_factory=dict)
+
+
+class OpenVSwitch:
+    """Starts, configures and stops the run's own Open vSwitch."""
+
+    def __init__(self, directory: Path, namespace: str, environment: Mapping[str, str]):
+        self._directory = directory
+        self._namespace = namespace
+        self._environment = {
+            **environment,
+            "OVS_RUNDIR": str(directory),
+            "OVS_LOGDIR": str(directory),
+            "OVS_DBDIR": str(directory),
+            "OVS_SYSCONFDIR": str(directory),
+        }
+        self._socket = directory / "db.sock"
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._bridges: list[Bridge] = []
+
+    def start(self) -> None:
+        """Start the database and the switch daemon; returns when the database has answered."""
+        self._directory.mkdir(mode=0o700)
+        database = self._directory / "conf.db"
+        run(["ovsdb-tool", "create", str(database), str(SCHEMA)], env=self._environment)
+        self._spawn("ovsdb-server", str(database), f"--remote=punix:{self._socket}")
+        self._vsctl("--no-wait", "init")
+        self._spawn("ovs-vswitchd", f"unix:{self._socket}", priority=_PRIORITY)
+
+    def _spawn(self, program: str, *arguments: str, priority: int = 0) -> None:
+        log = self._directory / f"{program}.log"
+        child = processes.start(
+            [
+                "nice",
+                "-n",
+                str(priority),
+                program,
+                *arguments,
+                "-vconsole:warn",
+                "-vsyslog:off",
+                "-vfile:off",
+                "--no-chdir",
+            ],
+            environment=self._environment,
+            log=log,
+            namespace=self._namespace,
+        )
+        self._children.append(child)
+
+    def _vsctl(self, *arguments: str) -> str:
+        command = ["ovs-vsctl", f"--db=unix:{self._socket}", "--retry", "--timeout=20", *arguments]
+        return run(command, env=self._environment)
+
+    def configure(self, bridges: list[Bridge], datapath: Datapath) -> None:
+        """Make all bridges with all ports in one transaction and check every port number.
+
+        Raises ``CommandError`` if a port could not be attached or got another number.
+        """
+        self._bridges = bridges
+        # Without this, Open vSwitch removes the queue of every interface that is added to it.
+        words = ["--id=@keep", "create", "qos", "type=linux-noop"]
+        for bridge in bridges:
+            words += ["--", "add-br", bridge.name]
+            words += ["--", "set", "bridge", bridge.name, f"datapath_type={datapath}"]
+            words += ["fail_mode=secure", "protocols=OpenFlow13"]
+            words += [f"other-config:datapath-id={bridge.datapath_id}"]
+            words += ["other-config:disable-in-band=true"]
+            for interface, number in bridge.ports.items():
+                words += ["--", "add-port", bridge.name, interface]
+                words += ["--", "set", "port", interface, "qos=@keep"]
+                words += ["--", "set", "interface", interface, f"ofport_request={number}"]
+        self._vsctl("--", *words)
+        self._verify(bridges)
+
+    def connect(self) -> None:
+        """Tell the switches their controller, which must be listening.
+
+        A switch that finds nobody there tries again only after a second.
+        """
+        words: list[str] = []
+        for bridge in self._bridges:
+            words += ["--", "set-controller", bridge.name, CONTROLLER]
+            words += ["--", "set", "controller", bridge.name, "max_backoff=1000"]
+        self._vsctl("--no-wait", *words)
+
+    def _verify(self, bridges: list[Bridge]) -> None:
+        table = json.loads(
+            self._vsctl("--format=json", "--columns=name,ofport,error", "list", "interface")
+        )
+        found = {row[0]: (row[1], row[2]) for row in table["data"]}
+        for bridge in bridges:
+            for interface, number in bridge.ports.items():
+                port, error = found.get(interface, (None, None))
+                if port != number:
+                    why = f"port {port} instead of {number}, error {error}"
+                    raise CommandError(["ovs-vsctl", "add-port", interface], 1, "", why)
+
+    def check_alive(self) -> None:
+        """Raise ``CommandError`` if a daemon has ended by itself."""
+        for child, program in zip(self._children, ("ovsdb-server", "ovs-vswitchd"), strict=False):
+            processes.check_alive(child, program, self._directory / f"{program}.log")
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Pids of the daemons."""
+        names = ("ovsdb-server", "ovs-vswitchd")
+        return {n: c.pid for n, c in zip(names, self._children, strict=False)}
+
+    def kill(self) -> None:
+        """End both daemons: nobody will read the state that an orderly end would tidy."""
+        for child in self._children:
+            child.kill()
+
+    def wait(self) -> None:
+        """Wait until killed daemons are gone; closing a hundred interfaces takes them a while."""
+        for child in self._children:
+            child.wait()
+        self._children.clear()

@@ -1,0 +1,140 @@
+"""What a run can be asked for, on the command line and in code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import click
+import yaml
+
+from emulation.openvswitch import Datapath
+from model.errors import UserError
+from model.network import build_network
+from model.scenario import LinkClass, LinkSpec, Scenario
+
+DEFAULT_POLICY = "self-biased"
+OpenFlow = Literal["ryu", "os-ken"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """A run, complete.
+
+    Attributes:
+        scenario: what is emulated.
+        policy: name of a rule or learner, or ``package.module:Class``.
+        policy_params: keyword arguments of the policy.
+        seed: draws tasks, F_u(t) and whatever the policy draws.
+        speedup: k: a slot lasts slot_s / k real seconds.
+        openflow: which OpenFlow library the controller uses.
+        out: folder that the result folder is made in.
+        pcap: links, link classes or ``all`` whose packets are captured.
+        pcap_snaplen: bytes that are captured of each packet.
+        pcap_size_mb: what a capture file may grow to before its oldest packets are overwritten.
+        without_netem: leave out delay and loss where the kernel cannot emulate them.
+        datapath: of Open vSwitch: ``system`` (kernel) or ``netdev`` (user space).
+        strict: whether a verdict ``invalid`` is an error.
+        command_line: as typed, for the manifest.
+    """
+
+    scenario: Scenario
+    policy: str = DEFAULT_POLICY
+    policy_params: dict[str, Any] = field(default_factory=dict)
+    seed: int = 1
+    speedup: float = 1.0
+    openflow: OpenFlow = "ryu"
+    out: Path = Path("results")
+    pcap: tuple[str, ...] = ()
+    pcap_snaplen: int = 128
+    pcap_size_mb: int = 200
+    without_netem: bool = False
+    datapath: Datapath = "netdev"
+    strict: bool = False
+    command_line: tuple[str, ...] = ()
+
+
+def needs_netem(scenario: Scenario) -> bool:
+    """Whether some link that exists in the scenario has a delay or loss."""
+    specs = [k.spec for k in build_network(scenario).shaped_links if k.spec is not None]
+    return any(spec.delay_ms > 0 or spec.loss_percent > 0 for spec in specs)
+
+
+def without_netem(scenario: Scenario) -> Scenario:
+    """The scenario with neither delay nor loss on any link."""
+    ideal = {"delay_ms": 0.0, "loss_percent": 0.0}
+    classes: dict[str, LinkSpec] = {
+        name: getattr(scenario.network, name).model_copy(update=ideal)
+        for name in get_args(LinkClass)
+    }
+    network = scenario.network.model_copy(update=classes)
+    return scenario.model_copy(update={"network": network})
+
+
+def parse_assignments(words: tuple[str, ...], option: str) -> dict[str, Any]:
+    """``("a=1", "b=x")`` → ``{"a": 1, "b": "x"}``; values are read as YAML.
+
+    Raises ``UserError`` for a word without ``=``.
+    """
+    pairs: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not key or not equals:
+            raise UserError(f"{option} {word}: expected {option} KEY=VALUE")
+        try:
+            pairs[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"{option} {word}: '{value}' is not a value: {error}") from error
+    return pairs
+
+
+_OPTIONS = (
+    click.argument("scenario", metavar="SCENARIO"),
+    click.option("--policy", default=DEFAULT_POLICY, show_default=True,
+                 help="A policy's name, or package.module:Class for one of your own."),
+    click.option("--param", "params", multiple=True, metavar="KEY=VALUE",
+                 help="Parameter of the policy; may be repeated."),
+    click.option("--seed", type=click.IntRange(0), default=1, show_default=True,
+                 help="Draws the tasks and the devices' resources; same seed, same trace."),
+    click.option("--slots", type=click.IntRange(1), default=None,
+                 help="Length in slots of 1 s.  [default: the scenario's, 300]"),
+    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+                 help="Override a value of the scenario, e.g. network.e2d.rate_mbps=5."),
+    click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results"),
+                 show_default=True, help="Folder for result folders."),
+)  # fmt: skip
+_EMULATION_OPTIONS = (
+    click.option("--speedup", type=click.FloatRange(min=0.1, max=100), default=1.0,
+                 show_default=True,
+                 help="Compress time: a slot lasts 1/k s, a MB is 10^6/k bytes; rates stay."),
+    click.option("--openflow", type=click.Choice(["ryu", "os-ken"]), default="ryu",
+                 show_default=True, help="OpenFlow library of the controller."),
+    click.option("--pcap", multiple=True, metavar="LINK",
+                 help="Capture packets of a link (bs1-e1, bs1>e1), a class (access) or all; "
+                 "repeatable. Each link costs two processes, 4 MB of memory: 400 MB for all "
+                 "of case3."),
+    click.option("--pcap-snaplen", type=click.IntRange(64, 65535), default=128, show_default=True,
+                 help="Bytes captured of each packet; 128 hold all headers, a task's included."),
+    click.option("--pcap-size-mb", type=click.IntRange(2, 100_000), default=200, show_default=True,
+                 help="Size of a capture file at which its oldest packets are overwritten."),
+    click.option("--without-netem", is_flag=True,
+                 help="Leave out delay and loss where this kernel lacks netem; it is recorded."),
+    click.option("--strict", is_flag=True,
+                 help="Exit status 3 if the run's own fidelity verdict is 'invalid'."),
+)  # fmt: skip
+
+
+def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of a run in either world."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def emulation_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that only the emulation has."""
+    for option in reversed(_EMULATION_OPTIONS):
+        command = option(command)
+    return command

@@ -1,0 +1,181 @@
+"""Turns what processes report into the rows of a result folder, as the run goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from emulation.cpu import CpuWatch
+from emulation.live import Status
+from emulation.options import RunOptions
+from emulation.taskbook import TaskBook
+from model.network import Network
+from records.writer import ResultWriter
+
+
+@dataclass(slots=True)
+class _SlotWatch:
+    """The worst lateness reported for a slot, real s."""
+
+    lateness_s: float = 0.0
+    process: str = ""
+
+
+class Recorder:
+    """Bookkeeping of one run.
+
+    Real quantities come in; scenario quantities (× speed-up) are written.
+    """
+
+    def __init__(self, options: RunOptions, network: Network, book: TaskBook, writer: ResultWriter):
+        self.book, self._writer = book, writer
+        self._scenario, self._speedup = options.scenario, options.speedup
+        self._kinds = {n.name: n.kind for n in network.units}
+        self._classes = {k.name: k.link_class for k in network.shaped_links}
+        self.rates = {k.name: k.spec.rate_mbps for k in network.shaped_links if k.spec is not None}
+        self._totals: dict[str, tuple[int, int]] = {}
+        self._slots: dict[int, _SlotWatch] = {}
+        self._cpu = CpuWatch()
+        self.ran_s = 0.0
+        self.clocks = {"monotonic_s": 0.0, "wall_s": 0.0}
+        self.link_load_s: dict[str, float] = {}
+        self.unit_load_s: dict[str, float] = {}
+
+    def log(self, event: str, fields: dict[str, Any]) -> None:
+        """A line of the run's log."""
+        self._writer.log(event, **{k: v for k, v in fields.items() if k != "event"})
+
+    def time_of_slot(self, slot: int) -> float:
+        """Scenario time at which a slot ends, s."""
+        return (slot + 1) * self._scenario.slot_s
+
+    def late(self, slot: int, process: str, lateness_s: float) -> None:
+        """A process began the work of a slot's end so late, real s."""
+        watch = self._slots.setdefault(slot, _SlotWatch())
+        if lateness_s >= watch.lateness_s:
+            watch.lateness_s, watch.process = lateness_s, process
+
+    def unit(self, slot: int, name: str, queue_ghz_s: float, ghz: float, busy_share: float) -> None:
+        """State of a unit at the end of a slot."""
+        load = queue_ghz_s / ghz
+        self.unit_load_s[name] = load
+        self._writer.append(
+            "units",
+            [
+                {
+                    "slot": slot,
+                    "time_s": self.time_of_slot(slot),
+                    "unit": name,
+                    "kind": self._kinds[name],
+                    "queue_ghz_s": queue_ghz_s,
+                    "ghz": ghz,
+                    "load_s": load,
+                    "busy_share": busy_share,
+                }
+            ],
+        )
+
+    def ping(self, device: str, target: str, time_s: float, rtt_s: float | None) -> None:
+        """A ping and its round trip (None: no reply), scenario time."""
+        row = {"time_s": time_s, "device": device, "target": target, "rtt_s": rtt_s}
+        self._writer.append("probes", [row])
+
+    def links(
+        self, slot: int, samples: list[tuple[str, int, int, int, bool]], virtual: list[float]
+    ) -> None:
+        """State of all links at the end of a slot, real bytes.
+
+        ``samples``: (link, backlog, bytes sent since the start, packets dropped since the start,
+        up); ``virtual``: V_l of eq. (2), same order.
+        """
+        rows = [
+            self._link_row(slot, *sample, v) for sample, v in zip(samples, virtual, strict=True)
+        ]
+        self._writer.append("links", rows)
+
+    def _link_row(
+        self, slot: int, name: str, backlog: int, sent: int, drops: int, up: bool, virtual: float
+    ) -> dict[str, Any]:
+        sent_before, drops_before = self._totals.get(name, (0, 0))
+        self._totals[name] = (sent, drops)
+        rate_bytes_per_s = self.rates[name] * 1e6 / 8
+        backlog_bytes = backlog * self._speedup
+        sent_bytes = (sent - sent_before) * self._speedup
+        self.link_load_s[name] = backlog_bytes / rate_bytes_per_s
+        return {
+            "slot": slot,
+            "time_s": self.time_of_slot(slot),
+            "link": name,
+            "link_class": self._classes[name],
+            "rate_mbps": self.rates[name],
+            "backlog_bytes": backlog_bytes,
+            "virtual_backlog_bytes": virtual * self._speedup,
+            "sent_bytes": sent_bytes,
+            "drops": drops - drops_before,
+            "load_s": self.link_load_s[name],
+            "utilisation": sent_bytes / (rate_bytes_per_s * self._scenario.slot_s),
+            "up": up,
+        }
+
+    def queues(self, time_s: float, samples: list[tuple[str, int, int]]) -> None:
+        """A look at the queues within a slot: (link, backlog, total sent), real bytes."""
+        rows = [
+            {
+                "time_s": time_s,
+                "link": name,
+                "backlog_bytes": backlog * self._speedup,
+                "total_sent_bytes": sent * self._speedup,
+            }
+            for name, backlog, sent in samples
+        ]
+        self._writer.append("queues", rows)
+
+    def ports(self, slot: int, switch: str, samples: list[tuple[str, int, int, int, int]]) -> None:
+        """OpenFlow counters of ports: (neighbour, rx, tx bytes, rx, tx packets, …), real."""
+        rows = [
+            {
+                "slot": slot,
+                "switch": switch,
+                "neighbour": neighbour,
+                "rx_bytes": rx_bytes * self._speedup,
+                "tx_bytes": tx_bytes * self._speedup,
+                "rx_packets": rx_packets,
+                "tx_packets": tx_packets,
+            }
+            for neighbour, rx_bytes, tx_bytes, rx_packets, tx_packets, *_ in samples
+        ]
+        self._writer.append("ports", rows)
+
+    def end_of_slot(self, slot: int, left_real_s: float) -> Status:
+        """Write what the slot has completed, and tell how things stand."""
+        now = self.time_of_slot(slot)
+        counts = self.book.counts(now)
+        watch = self._slots.pop(slot, _SlotWatch())
+        idle = self._cpu.idle_share()
+        row = {
+            "slot": slot,
+            "time_s": now,
+            "lateness_s": watch.lateness_s,
+            "late_process": watch.process,
+            "idle_cpu_share": idle,
+            "born": counts.born,
+            "done": counts.done,
+            "failed": counts.failed,
+        }
+        self._writer.append("slots", [row])
+        self._writer.append("tasks", self.book.take_final())
+        return Status(
+            slot=slot + 1,
+            slots=self._scenario.slots,
+            left_real_s=left_real_s,
+            counts=counts,
+            unit_delay_s_per_mb=self.book.unit_delay(now),
+            idle_cpu_share=idle,
+            lateness_s=watch.lateness_s,
+            link_load_s=dict(self.link_load_s),
+            unit_load_s=dict(self.unit_load_s),
+        )
+
+    def finish(self) -> None:
+        """Write the tasks that were not final when the run ended."""
+        self._writer.append("tasks", self.book.take_rest())

@@ -1,0 +1,119 @@
+"""Emulate a scenario: ``sudo python -m emulation.run case3``.
+
+Run with any Python: what is missing is installed and the project's own environment entered first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+if __name__ == "__main__" and os.environ.get("LAB_VENV") != sys.prefix:
+    # Typed as `python -m emulation.run`, this may be the system's Python, which lacks our packages.
+    os.execv(_ROOT / "lab", ["lab", "python", "-m", "emulation.run", *sys.argv[1:]])  # noqa: S606
+
+# ruff: noqa: E402 - what follows needs the environment
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from emulation.capabilities import REQUIRED_TO_RUN, probe
+from emulation.options import (
+    RunOptions,
+    common_options,
+    emulation_options,
+    needs_netem,
+    parse_assignments,
+    without_netem,
+)
+from emulation.policy_files import policy_file
+from emulation.session import INTERRUPTED, run_session
+from model.errors import UserError
+from model.load import load_scenario
+from rl.policies import create
+
+
+def require_machine(options: RunOptions) -> RunOptions:
+    """Options that this machine can carry out.
+
+    Raises ``UserError`` saying what it lacks for an emulation, and what to do.
+    """
+    machine = probe()
+    missing = machine.missing(REQUIRED_TO_RUN)
+    if missing:
+        raise UserError(
+            f"this machine cannot emulate now: {missing[0].name}: {missing[0].detail}; "
+            f"{missing[0].follows} ('./lab check' tells more)"
+        )
+    options = replace(options, datapath="system" if machine.datapath == "kernel" else "netdev")
+    if not machine["netem"].ok and needs_netem(options.scenario):
+        if not options.without_netem:
+            raise UserError(
+                f"scenario {options.scenario.name} asks for delay or loss, for which this kernel "
+                "lacks netem; add --without-netem to leave them out (it is recorded)"
+            )
+        return replace(options, scenario=without_netem(options.scenario))
+    return options
+
+
+def require_policy(options: RunOptions) -> None:
+    """Raise ``UserError`` for a policy that does not exist or cannot live on a device.
+
+    A user's own module is not imported here, as root, but by the nodes, which have no privileges.
+    """
+    if ":" in options.policy:
+        if policy_file(options.policy) is None:
+            raise UserError(
+                f"policy '{options.policy}': there is no such module here or in the project"
+            )
+        return
+    needs = create(options.policy, options.policy_params).needs
+    if needs != "observation":
+        raise UserError(
+            f"policy '{options.policy}' decides by the network's hidden state, which no device of "
+            "an emulation has; './lab run SCENARIO --world simulator' can run it"
+        )
+
+
+def emulate(scenario: str, **asked: Any) -> int:
+    """Run one emulation as asked on the command line; returns the exit status."""
+    settings = parse_assignments(asked.pop("settings"), "--set")
+    if (slots := asked.pop("slots")) is not None:
+        settings["slots"] = slots
+    options = RunOptions(
+        scenario=load_scenario(scenario, settings),
+        policy_params=parse_assignments(asked.pop("params"), "--param"),
+        command_line=tuple(sys.argv),
+        **asked,
+    )
+    require_policy(options)
+    return run_session(require_machine(options))
+
+
+@click.command(name="emulation.run")
+@common_options
+@emulation_options
+def main(**asked: Any) -> None:
+    """Emulate SCENARIO over a real network: Open vSwitch, tc queues, one process per device.
+
+    SCENARIO is a name from scenarios/ (case1, case2, case3, mini, …) or a YAML file. Ends with a
+    table of what happened and the path of a result folder. Ctrl-C once stops cleanly and keeps the
+    partial result; twice stops at once. Exit status: 0 done, 1 the run broke, 2 bad input, 3 not
+    valid (--strict), 130 interrupted.
+    """
+    try:
+        status = emulate(**asked)
+    except UserError as error:
+        click.echo(f"lab: {error}", err=True)
+        status = error.exit_code
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

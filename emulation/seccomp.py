@@ -1,0 +1,111 @@
+"""System calls that a node never needs and an attack would begin with, refused by the kernel.
+
+A filter of classic BPF, written out here rather than with libseccomp, which would be one more thing
+to install: it is a list of numbers and a return value each. It cannot be taken off again, and what
+a node forks or executes inherits it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from collections.abc import Iterator
+
+_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
+_X32_BIT = 0x40000000
+_CLONE_NEW = 0x7E020000
+"""Every flag of clone that makes a namespace: a child in a user namespace would have capabilities
+again, over that namespace, and with them more of the kernel to try."""
+_FAMILIES = (1, 2, 10, 16)
+"""Unix, IPv4, IPv6, netlink (names of hosts need it). Not packet, vsock, Bluetooth, ALG, …"""
+
+_EVERYWHERE = {
+    "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428,
+    "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
+    "pidfd_getfd": 438, "mount_setattr": 442,
+}  # fmt: skip
+"""Calls as new as these have one number on all architectures."""
+_DENIED = {
+    "x86_64": {
+        "ptrace": 101, "syslog": 103, "pivot_root": 155, "chroot": 161, "acct": 163, "mount": 165,
+        "umount2": 166, "swapon": 167, "reboot": 169, "init_module": 175, "delete_module": 176,
+        "kexec_load": 246, "add_key": 248, "request_key": 249, "keyctl": 250, "unshare": 272,
+        "perf_event_open": 298, "name_to_handle_at": 303, "open_by_handle_at": 304, "setns": 308,
+        "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312, "finit_module": 313,
+        "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323,
+    },
+    "aarch64": {
+        "umount2": 39, "mount": 40, "pivot_root": 41, "chroot": 51, "acct": 89, "unshare": 97,
+        "kexec_load": 104, "init_module": 105, "delete_module": 106, "syslog": 116, "ptrace": 117,
+        "reboot": 142, "add_key": 217, "request_key": 218, "keyctl": 219, "swapon": 224,
+        "perf_event_open": 241, "name_to_handle_at": 264, "open_by_handle_at": 265, "setns": 268,
+        "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272, "finit_module": 273,
+        "bpf": 280, "userfaultfd": 282, "kexec_file_load": 294,
+    },
+}  # fmt: skip
+_SPECIAL = {  # AUDIT_ARCH, socket, clone, clone3
+    "x86_64": (0xC000003E, 41, 56, 435),
+    "aarch64": (0xC00000B7, 198, 220, 435),
+}
+
+_Instruction = tuple[int, int, int, int]
+
+
+def _refuse(number: int, code: int) -> Iterator[_Instruction]:
+    yield _EQUAL, 0, 1, number
+    yield _RETURN, 0, 0, _ERRNO | code
+
+
+def program(machine: str) -> list[_Instruction]:
+    """The filter as (code, jump if true, jump if false, k). Raises ``KeyError`` for a machine."""
+    architecture, socket, clone, clone3 = _SPECIAL[machine]
+    lines: list[_Instruction] = [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_EQUAL, 1, 0, architecture),
+        (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+        (_LOAD, 0, 0, _NUMBER),
+        (_AT_LEAST, 0, 1, _X32_BIT),
+        (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+        # Its flags lie in memory, which a filter cannot see; libraries fall back to clone.
+        *_refuse(clone3, errno.ENOSYS),
+    ]
+    for number in (*_DENIED[machine].values(), *_EVERYWHERE.values()):
+        lines += _refuse(number, errno.EPERM)
+    lines += [
+        (_EQUAL, 0, 4, clone),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        (_ANY_BIT, 0, 1, _CLONE_NEW),
+        (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+        (_RETURN, 0, 0, _ALLOW),
+        (_EQUAL, 0, len(_FAMILIES) + 2, socket),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+    ]
+    lines += [(_EQUAL, len(_FAMILIES) - k, 0, f) for k, f in enumerate(_FAMILIES)]
+    lines += [(_RETURN, 0, 0, _ERRNO | errno.EAFNOSUPPORT), (_RETURN, 0, 0, _ALLOW)]
+    return lines
+
+
+def install() -> None:
+    """Put the filter on this process, for good; ``no_new_privs`` must be set.
+
+    Raises ``OSError`` if the kernel has no filters or the architecture is not known here.
+    """
+    try:
+        lines = program(platform.machine())
+    except KeyError as error:
+        raise OSError(errno.ENOSYS, f"no filter for {error.args[0]}") from error
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
+    # struct sock_fprog: a count and, aligned, a pointer.
+    at = ctypes.addressof
+    header = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(lines), at(code)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    arguments = [ctypes.c_ulong(v) for v in (_SECCOMP_MODE_FILTER, at(header), 0, 0)]
+    if libc.prctl(ctypes.c_int(_PR_SET_SECCOMP), *arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"seccomp: {os.strerror(number)}")

@@ -1,0 +1,198 @@
+"""One emulated run, from bring-up to the result folder."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+from emulation import capture
+from emulation.commands import CommandError
+from emulation.conductor import Conductor
+from emulation.fabric import FABRIC
+from emulation.ledger import Ledger, living_runs
+from emulation.live import View, choose_view
+from emulation.machinery import Machinery
+from emulation.options import RunOptions
+from emulation.recorder import Recorder
+from emulation.taskbook import TaskBook
+from model.errors import UserError
+from model.network import build_network
+from model.workload import generate_trace
+from records.display import print_summary
+from records.fidelity import judge
+from records.ownership import give_tree_to_user
+from records.reader import open_result
+from records.writer import ResultWriter, RunInfo, result_folder
+
+DONE, BROKEN, NOT_VALID, INTERRUPTED = 0, 1, 3, 130
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """No interrupt in here: what tidies up must come to its end, and is quick."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _raise_interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+async def _conduct(conductor: Conductor) -> None:
+    """Run, with the first Ctrl-C asking for an orderly end and the second ending at once."""
+    loop = asyncio.get_running_loop()
+    running = asyncio.create_task(conductor.run())
+    asked = 0
+
+    def interrupt() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            click.echo("stopping; Ctrl-C again stops at once", err=True)
+            conductor.ask_to_stop()
+        else:
+            running.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    try:
+        await running
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+            signal.signal(number, _raise_interrupt)
+
+
+def _end_of(error: BaseException) -> tuple[int, str]:
+    """Exit status and one line for whatever ended a run early."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, "interrupted"
+    return BROKEN, str(error)
+
+
+def _with_result(machinery: Machinery, view: View, writer: ResultWriter) -> None:
+    """Bring up and conduct; the result folder is there from the first moment."""
+    options = machinery.options
+    trace = generate_trace(options.scenario, options.seed, machinery.network)
+    book = TaskBook(trace, machinery.network, options.scenario.duration_s)
+    recorder = Recorder(options, machinery.network, book, writer)
+    machinery.bring_up(view.phase)
+    conductor = Conductor(machinery, recorder, view)
+    fabric = machinery.fabric.namespaces[FABRIC]
+    try:
+        with capture.captured(machinery.network, options, machinery.ledger, fabric, writer):
+            asyncio.run(_conduct(conductor))
+    finally:
+        recorder.finish()
+        writer.update_manifest(
+            complete=conductor.complete,
+            ran_s=recorder.ran_s,
+            clocks=recorder.clocks,
+            missing_walls=machinery.missing_walls,
+            bring_up_s={p.name: round(p.seconds, 4) for p in machinery.phases},
+            nodes=conductor.farewells,
+            lost_processes=conductor.lost,
+        )
+    if not conductor.complete:
+        raise KeyboardInterrupt
+
+
+def _info(options: RunOptions, run_id: str) -> RunInfo:
+    extra = {
+        "datapath": options.datapath,
+        "openflow": options.openflow,
+        "without_netem": options.without_netem,
+    }
+    return RunInfo(
+        scenario=options.scenario,
+        policy=options.policy,
+        seed=options.seed,
+        world="emulation",
+        speedup=options.speedup,
+        policy_params=options.policy_params,
+        command_line=options.command_line,
+        run_id=run_id,
+        extra=extra,
+    )
+
+
+class _Run:
+    """A run and its result folder, tidied up whatever happens."""
+
+    def __init__(self, options: RunOptions, ledger: Ledger, view: View):
+        info = _info(options, ledger.run_id)
+        self.writer = ResultWriter(result_folder(options.out, info), info)
+        self._options, self._ledger, self._view = options, ledger, view
+        self._machinery: Machinery | None = None
+
+    def run(self) -> tuple[int, str]:
+        """Exit status, and why the run ended early ('' if it did not)."""
+        status, why = DONE, ""
+        try:
+            with self._view:
+                self._machinery = Machinery(self._options, self._ledger)
+                _with_result(self._machinery, self._view, self.writer)
+        except (KeyboardInterrupt, UserError, CommandError) as error:
+            status, why = _end_of(error)
+        except BaseException as error:
+            status, why = BROKEN, repr(error)
+            raise
+        finally:
+            with _deaf():
+                self._tidy(status, why)
+        return status, why
+
+    def _tidy(self, status: int, why: str) -> None:
+        begin = time.monotonic()
+        try:
+            if self._machinery is not None:
+                self._machinery.keep_logs(self.writer.folder)
+                self._machinery.tear_down()
+        finally:
+            self._ledger.remove_all()
+            seconds = round(time.monotonic() - begin, 4)
+            self.writer.close(status, error=why or None, tear_down_s=seconds)
+            give_tree_to_user(self.writer.folder)
+
+
+def run_session(options: RunOptions) -> int:
+    """Run one emulation; returns the exit status: 0 done, 1 broken, 130 interrupted.
+
+    Whatever ends it, nothing of it stays on the machine but the result folder.
+    """
+    capture.chosen_links(build_network(options.scenario), options.pcap)
+    others = living_runs()
+    if others:
+        click.echo(
+            f"note: also under way, sharing this machine's CPU: run {', '.join(others)}", err=True
+        )
+    title = f"{options.scenario.name} with {options.policy}"
+    signal.signal(signal.SIGTERM, _raise_interrupt)
+    ledger = Ledger.open_new()
+    try:
+        run = _Run(options, ledger, choose_view(title))
+    except BaseException:
+        ledger.remove_all()
+        raise
+    status, why = run.run()
+    folder = run.writer.folder
+    if status == BROKEN:
+        click.echo(f"lab: the run broke: {why}; see {folder}", err=True)
+        return status
+    verdict = judge(open_result(folder))
+    run.writer.update_manifest(fidelity=verdict.to_dict())
+    print_summary(folder)
+    return NOT_VALID if options.strict and not verdict.valid else status

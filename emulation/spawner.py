@@ -1,0 +1,266 @@
+"""The parent of all nodes: ``python -m emulation.spawner --control-fd N``.
+
+Loads once the code that every node needs, and forks a node in milliseconds whenever the
+orchestrator asks. Node processes share its memory, so it knows nothing of scenario, network or
+tasks: what a node may know, the orchestrator tells it alone. It keeps root only to place its
+children behind their walls (``emulation.walls``, ``emulation.privileges``); a child gives up every
+privilege before it runs, or even imports, a user's policy.
+
+Requests are lines of JSON, ``emulation.messages.NodeConfig`` or {"end": name}. Answers, one a line:
+
+    {"ready": pid, "walls": {…}}       once, when everything is loaded; which walls are missing: why
+    {"spawned": name, "pid": pid}      with the node's control socket attached (SCM_RIGHTS)
+    {"failed": name, "error": text}    the request was not carried out
+    {"exited": name, "status": n}      a node has ended; below 0: minus the number of a signal
+
+When the control socket closes, or on SIGTERM, all children are ended and so is the spawner.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Before numpy is loaded: a thread pool in each of dozens of processes is of no use, and a process
+# that has threads must not fork.
+os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+
+import argparse
+import encodings.ascii
+import encodings.idna
+import gc
+import importlib
+import json
+import pkgutil
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from contextlib import nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import numpy as np
+
+import rl.policies
+from emulation import privileges
+from emulation.messages import Fatal, NodeConfig, to_list
+from emulation.node import run_node
+from emulation.policy_files import policy_file, require_readable
+from emulation.walls import ProcessWall, View, try_walls
+from model.errors import UserError
+
+_BRIEFING_TIMEOUT_S = 2.0
+_MAX_REQUEST_BYTES = 16 * 1024 * 1024
+_LAZY = (encodings.ascii, encodings.idna, np.random.default_rng)
+"""Loaded here, because a child that has left root behind may not be able to read their files."""
+
+
+def _load_policies() -> None:
+    """The policies that come with the lab are ours; they need not be readable for everybody."""
+    for module in pkgutil.iter_modules(rl.policies.__path__, "rl.policies."):
+        importlib.import_module(module.name)
+
+
+class Spawner:
+    """Forks nodes on request and tells when they end."""
+
+    def __init__(self, control: socket.socket):
+        self._control = control
+        self._received = bytearray()
+        self._children: dict[int, str] = {}
+        self._view: View | None = None
+        self._missing = try_walls()
+        self._pidfd = os.pidfd_open(os.getpid())
+        self._ending = False
+        self._wake, self._waker = socket.socketpair()
+        for end in (self._wake, self._waker):
+            end.setblocking(False)
+
+    def run(self) -> None:
+        """Serve until the control socket closes or SIGTERM comes; then end all children."""
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, self._signalled)
+        signal.signal(signal.SIGTERM, self._signalled)
+        # Ctrl-C is for the orchestrator, which then closes the control socket.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._say({"ready": os.getpid(), "walls": self._missing})
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._control, selectors.EVENT_READ)
+            selector.register(self._wake, selectors.EVENT_READ)
+            while not self._ending:
+                for key, _ in selector.select():
+                    if key.fileobj is self._wake:
+                        self._wake.recv(4096)
+                    else:
+                        self._read()
+                self._reap()
+        self._end_children()
+
+    def _signalled(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGTERM:
+            self._ending = True
+
+    def _read(self) -> None:
+        try:
+            data = self._control.recv(65536)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self._ending = True
+            return
+        self._received += data
+        *lines, self._received = self._received.split(b"\n")
+        if len(self._received) > _MAX_REQUEST_BYTES:
+            raise ValueError("a request without an end")
+        for line in lines:
+            self._request(line)
+
+    def _request(self, line: bytes | bytearray) -> None:
+        name = "?"
+        try:
+            value = json.loads(line)
+            if "end" in value:
+                self._end(str(value["end"]))
+                return
+            name = str(value["name"])
+            self._spawn(NodeConfig.from_json(value))
+        except Exception as error:  # noqa: BLE001 - goes back to whoever asked
+            text = (
+                str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            )
+            self._say({"failed": name, "error": text})
+
+    def _end(self, name: str) -> None:
+        for pid, child in self._children.items():
+            if child == name:
+                os.kill(pid, signal.SIGKILL)
+
+    def _view_for(self, config: NodeConfig) -> View | None:
+        if "files" in self._missing:
+            return None
+        if self._view is None:
+            self._view = View(config.hidden)
+        return self._view
+
+    def _spawn(self, config: NodeConfig) -> None:
+        policy = policy_file(config.policy) if config.policy else None
+        view = self._view_for(config)
+        ours, theirs = socket.socketpair()
+        wall = nullcontext() if "processes" in self._missing else ProcessWall()
+        with ours, theirs:
+            with wall:
+                pid = os.fork()
+                if pid == 0:
+                    self._forget()
+                    _Child(config, policy, view, self._pidfd, self._missing).run(theirs)
+            self._children[pid] = config.name
+            self._say({"spawned": config.name, "pid": pid}, ours.fileno())
+
+    def _forget(self) -> None:
+        """A child need not know of others, nor touch what is the parent's."""
+        self._children.clear()
+        self._received.clear()
+
+    def _say(self, answer: dict[str, Any], *descriptors: int) -> None:
+        line = json.dumps(answer).encode() + b"\n"
+        try:
+            if descriptors:
+                # A descriptor travels with the first byte; the rest may follow by itself.
+                sent = socket.send_fds(self._control, [line], list(descriptors))
+                line = line[sent:]
+            self._control.sendall(line)
+        except (BrokenPipeError, ConnectionResetError):
+            self._ending = True
+
+    def _reap(self) -> None:
+        while self._children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            name = self._children.pop(pid, None)
+            if name is not None:
+                self._say({"exited": name, "status": os.waitstatus_to_exitcode(status)})
+
+    def _end_children(self) -> None:
+        # As process 1 of its namespace a child takes no other signal; what it had to tell, it has
+        # told in answer to the orchestrator's order to stop.
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+        for pid in self._children:
+            os.waitpid(pid, 0)
+
+
+class _Child:
+    """From the fork to the end of a node."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        policy: Path | None,
+        view: View | None,
+        parent: int,
+        missing: dict[str, str],
+    ):
+        self._config, self._policy, self._view = config, policy, view
+        self._parent, self._missing = parent, missing
+
+    def run(self, control: socket.socket) -> NoReturn:
+        """Be the node, to the end of this process: none of the parent's code may run in it."""
+        status = 1
+        try:
+            status = self._run(control)
+        finally:
+            os._exit(status)
+
+    def _run(self, control: socket.socket) -> int:
+        try:
+            self._become_nobody(control.fileno())
+        except Exception as error:  # noqa: BLE001 - reported; the parent's code must not run on
+            user = isinstance(error, UserError)
+            text = str(error) if user else f"{type(error).__name__}: {error}"
+            line = json.dumps(to_list(Fatal(f"{self._config.name}: {text}", user))) + "\n"
+            control.sendall(line.encode())
+            # Closed with a briefing unread, the socket would seem broken at the other end.
+            control.settimeout(_BRIEFING_TIMEOUT_S)
+            while not control.recv(65536).endswith(b"\n"):
+                continue
+            return 2 if user else 1
+        try:
+            return run_node(self._config.name, control)
+        except BaseException:  # noqa: BLE001 - os._exit would swallow it
+            traceback.print_exc()
+            return 1
+        finally:
+            sys.stderr.flush()
+
+    def _become_nobody(self, control: int) -> None:
+        config = self._config
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        os.setsid()
+        last_capability = privileges.prepare(config.oom_score_adj)
+        privileges.enter_namespace(config.netns)
+        if self._view is not None:
+            self._view.enter()
+        privileges.close_all_but(control, self._parent)
+        filtered = "system calls" not in self._missing
+        privileges.drop(config.uid, config.gid, self._parent, last_capability, filtered=filtered)
+        require_readable(self._policy, config)
+
+
+def main() -> None:
+    """Take the control socket over and serve it."""
+    parser = argparse.ArgumentParser(prog="emulation.spawner", description="Forks node processes.")
+    parser.add_argument("--control-fd", type=int, required=True)
+    handle = socket.socket(fileno=parser.parse_args().control_fd)
+    _load_policies()
+    gc.collect()
+    gc.freeze()
+    Spawner(handle).run()
+
+
+if __name__ == "__main__":
+    main()

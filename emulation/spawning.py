@@ -1,0 +1,128 @@
+"""The orchestrator's side of the spawner: asking for nodes, hearing of their ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from emulation.briefing import Briefing
+from emulation.messages import NodeConfig
+from model.errors import UserError
+
+_CHUNK = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A node process and this side's end of its control socket, which the holder closes."""
+
+    name: str
+    pid: int
+    control: socket.socket
+
+
+class SpawnerLink:
+    """Talks with ``emulation.spawner`` over one end of a socket pair, blocking.
+
+    Attributes:
+        walls: which walls around nodes this machine lacks, and why.
+        exited: exit status of the nodes that have ended; below 0: minus the number of a signal.
+    """
+
+    def __init__(self, handle: socket.socket, timeout_s: float = 15.0):
+        self.socket = handle
+        handle.settimeout(timeout_s)
+        self._received = b""
+        self._descriptors: deque[int] = deque()
+        self.exited: dict[str, int] = {}
+        self.walls: dict[str, str] = {}
+
+    def wait_ready(self) -> int:
+        """Wait until the spawner has loaded everything; returns its pid.
+
+        Raises ``TimeoutError``, or ``ConnectionError`` if the spawner has gone.
+        """
+        answer = self._answer("ready")
+        self._note(answer)
+        return int(answer["ready"])
+
+    def spawn(self, nodes: list[tuple[NodeConfig, Briefing]]) -> list[Spawned]:
+        """Ask for nodes, wait for all of them, and tell each what it may know.
+
+        Raises ``UserError`` with the spawner's reason if one cannot be made.
+        """
+        spawned = []
+        # One request at a time: neither side's buffer can fill while both are writing.
+        for config, briefing in nodes:
+            self._ask(asdict(config))
+            answer = self._answer("spawned")
+            control = socket.socket(fileno=self._descriptors.popleft())
+            spawned.append(Spawned(str(answer["spawned"]), int(answer["pid"]), control))
+            control.settimeout(self.socket.gettimeout())
+            # A node that has ended already has said why, which is read from its socket later.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                control.sendall(json.dumps(briefing.to_json()).encode() + b"\n")
+        return spawned
+
+    def end(self, name: str) -> None:
+        """End a node at once; its exit is noted like any other."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._ask({"end": name})
+
+    def _ask(self, request: dict[str, Any]) -> None:
+        self.socket.sendall(json.dumps(request).encode() + b"\n")
+
+    def poll_exits(self) -> dict[str, int]:
+        """Note the ends of nodes that have been reported meanwhile; returns ``exited``."""
+        limit = self.socket.gettimeout()
+        self.socket.setblocking(False)
+        try:
+            while True:
+                self._receive()
+                while (answer := self._take()) is not None:
+                    self._note(answer)
+        except BlockingIOError:
+            return self.exited
+        finally:
+            self.socket.settimeout(limit)
+
+    def close(self) -> None:
+        """Close the socket: the spawner ends its nodes and itself."""
+        self.socket.close()
+        for descriptor in self._descriptors:
+            socket.close(descriptor)
+
+    def _answer(self, wanted: str) -> dict[str, Any]:
+        while True:
+            while (answer := self._take()) is not None:
+                if wanted in answer:
+                    return answer
+                self._note(answer)
+            self._receive()
+
+    def _note(self, answer: dict[str, Any]) -> None:
+        if "walls" in answer:
+            self.walls = dict(answer["walls"])
+        elif "exited" in answer:
+            self.exited[str(answer["exited"])] = int(answer["status"])
+        elif "failed" in answer:
+            raise UserError(f"{answer['failed']}: {answer['error']}")
+
+    def _take(self) -> dict[str, Any] | None:
+        line, newline, rest = self._received.partition(b"\n")
+        if not newline:
+            return None
+        self._received = rest
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _receive(self) -> None:
+        data, descriptors, _flags, _ = socket.recv_fds(self.socket, _CHUNK, 8)
+        self._descriptors.extend(descriptors)
+        if not data:
+            raise ConnectionError("the spawner has gone; its log says why")
+        self._received += data

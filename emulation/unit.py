@@ -1,0 +1,330 @@
+"""A unit: takes tasks in over TCP or from its own device, and serves them first come, first served.
+
+A task joins the queue when its last byte has arrived. Service is virtual: the queue says when it
+ends, and the result is sent then. With ``cloud.mode: overflow`` an edge whose queue is too long
+passes a task on to the cloud, bytes and all, and relays the result.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from emulation.loop import READ, WRITE, Clock, Loop
+from emulation.messages import Arrived, Log, Record, Service
+from emulation.transfer import Order, Transfers, task_socket
+from emulation.wire import (
+    HEADER_BYTES,
+    Frame,
+    Kind,
+    WireError,
+    decode,
+    encode,
+    error_frame,
+)
+from model.addressing import TASK_PORT
+from model.compute import FifoUnit
+
+_SO_RCVLOWAT = 18
+_READ_BYTES = 262144
+"""What may gather in the kernel before it wakes us: a wake-up costs more than a read."""
+_DISCARD = bytearray(_READ_BYTES)
+"""Never written to: MSG_TRUNC makes the kernel throw a task's bytes away without copying them."""
+_MAX_UNSENT_BYTES = 1_048_576
+_BACKLOG = 1024
+_MAX_COMPLAINTS = 50
+
+Report = Callable[[Record], None]
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A task that has arrived here, once and for all; ``peer`` is where its result goes."""
+
+    frame: Frame
+    arrived_s: float
+    peer: Peer | None
+    processing_s: float | None = None
+
+
+class Peer:
+    """A device's connection, seen from the unit."""
+
+    def __init__(self, unit: Unit, handle: socket.socket, address: str):
+        self._unit, self._socket, self.address = unit, handle, address
+        self._header = bytearray()
+        self._frame: Frame | None = None
+        self._left = 0
+        self._low_water = 1
+        self._wait_for(HEADER_BYTES)
+        self._unsent = bytearray()
+        handle.setblocking(False)
+        unit.loop.watch(handle.fileno(), READ, self._ready)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a task is arriving."""
+        return self._frame is not None
+
+    def send(self, frame: Frame, payload: bytes = b"") -> None:
+        """Send a frame, now or when the connection takes it; a broken connection takes nothing."""
+        if self._socket.fileno() < 0:
+            return
+        self._unsent += encode(frame) + payload
+        try:
+            self._flush()
+        except OSError as error:
+            self.close(str(error))
+
+    def close(self, reason: str) -> None:
+        """Close the connection; jobs that came over it go on, the device may ask again."""
+        if self._socket.fileno() >= 0:
+            self._unit.loop.unwatch(self._socket.fileno())
+            self._socket.close()
+            self._unit.forget(self, reason)
+
+    def _flush(self) -> None:
+        try:
+            while self._unsent:
+                del self._unsent[: self._socket.send(self._unsent)]
+        except BlockingIOError:
+            if len(self._unsent) > _MAX_UNSENT_BYTES:
+                self.close("does not read its results")
+                return
+        events = READ | WRITE if self._unsent else READ
+        self._unit.loop.watch(self._socket.fileno(), events, self._ready)
+
+    def _ready(self, events: int) -> None:
+        try:
+            if events & WRITE:
+                self._flush()
+            if events & ~WRITE and self._socket.fileno() >= 0:
+                self._read()
+        except BlockingIOError:
+            return
+        except WireError as error:
+            self.send(*error_frame(str(error)))
+            self.close(str(error))
+        except OSError as error:
+            # Devices reset connections that they give up; that matters only within a task.
+            self.close(f"{error.strerror} within a task" if self.busy else "")
+
+    def _read(self) -> None:
+        """Read what is there: a header, then its payload, and at most one frame more."""
+        if self._frame is None and not self._read_header():
+            return
+        while self._left:
+            count = self._socket.recv_into(_DISCARD, min(self._left, _READ_BYTES), socket.MSG_TRUNC)
+            if count == 0:
+                raise WireError("closed within a task")
+            self._left -= count
+            if self._left:
+                # Before looking again: what is there already was most of what had gathered.
+                self._wait_for(min(self._left, _READ_BYTES))
+                return
+        self._wait_for(1)
+        frame, self._frame = self._frame, None
+        if frame is not None:
+            self._unit.complete(self, frame)
+
+    def _read_header(self) -> bool:
+        data = self._socket.recv(HEADER_BYTES - len(self._header))
+        if not data:
+            if self._header:
+                raise WireError("closed within a header")
+            self.close("")
+            return False
+        self._header += data
+        if len(self._header) < HEADER_BYTES:
+            return False
+        frame = decode(self._header)
+        self._header.clear()
+        if frame.kind not in (Kind.HELLO, Kind.TASK):
+            raise WireError(f"{frame.kind.name} in this direction")
+        self._unit.require_sender(self, frame)
+        if frame.kind is Kind.HELLO:
+            return False
+        self._unit.expect(self, frame)
+        self._frame, self._left = frame, frame.payload_bytes
+        return True
+
+    def _wait_for(self, count: int) -> None:
+        """Be woken when so many bytes are there (the kernel makes room in the window for them)."""
+        if count != self._low_water:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVLOWAT, count)
+            self._low_water = count
+
+
+class Unit:
+    """The queue of a unit and its TCP server.
+
+    Attributes:
+        served: services begun here.
+        owner: whether a task is that device's.
+        senders: address → the device that may send from there; None: it may pass on tasks of all.
+            The network lets no one send from another's address. Where it is None, all may send.
+        repeated: tasks that came again after they had arrived, and were not served twice.
+        forwarded: tasks passed on to the cloud.
+    """
+
+    def __init__(self, loop: Loop, clock: Clock, fifo: FifoUnit, report: Report, result_bytes: int):
+        self.loop, self.clock, self.fifo = loop, clock, fifo
+        self._report = report
+        self._result_bytes = max(0, result_bytes - HEADER_BYTES)
+        self._peers: set[Peer] = set()
+        self._jobs: dict[tuple[int, int], Job] = {}
+        self._overflow: tuple[Transfers, float, float, str] | None = None
+        self._server: socket.socket | None = None
+        self.owner: Callable[[Frame], bool] = lambda _: True
+        self.senders: Mapping[str, int | None] | None = None
+        self.served = self.repeated = self.forwarded = 0
+        self._complaints = 0
+
+    def listen(self, address: str, port: int = TASK_PORT) -> int:
+        """Accept tasks; returns the port. Raises ``OSError``."""
+        self._server = server = task_socket()
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((address, port))
+        server.listen(_BACKLOG)
+        self.loop.watch(server.fileno(), READ, self._accept)
+        return int(server.getsockname()[1])
+
+    def overflow_to(self, transfers: Transfers, queue_s: float, rate_mbps: float) -> None:
+        """Pass tasks on to the cloud while Q/F here exceeds ``queue_s``."""
+        self._overflow = (transfers, queue_s, rate_mbps, next(iter(transfers.addresses)))
+
+    def close(self) -> None:
+        """Close the server and all connections."""
+        if self._server is not None:
+            self.loop.unwatch(self._server.fileno())
+            self._server.close()
+        for peer in list(self._peers):
+            peer.close("")
+
+    def local(self, work_ghz_s: float, task: int, done: Callable[[float], None]) -> None:
+        """A task of the unit's own device joins the queue; ``done(processing_s)`` at its end."""
+        now = self.clock.now()
+        self._report(Arrived(task, now))
+        self._serve(task, None, work_ghz_s, done)
+
+    def require_sender(self, peer: Peer, frame: Frame) -> None:
+        """Raise ``WireError`` for a frame in the name of another device than the one there."""
+        if self.senders is None:
+            return
+        if peer.address not in self.senders:
+            raise WireError(f"{peer.address} has nothing to send here")
+        device = self.senders[peer.address]
+        if device is not None and frame.device != device:
+            raise WireError(f"{peer.address} is not device {frame.device}")
+
+    def expect(self, peer: Peer, frame: Frame) -> None:
+        """A task begins to arrive. Raises ``WireError`` if it cannot be of this run."""
+        if not self.owner(frame):
+            raise WireError(f"{peer.address}: no task {frame.task} of device {frame.device}")
+
+    def complete(self, peer: Peer, frame: Frame) -> None:
+        """The last byte of a task has arrived."""
+        job = self._jobs.get((frame.device, frame.task))
+        if job is not None:
+            self.repeated += 1
+            job.peer = peer
+            self._say_arrived(job)
+            if job.processing_s is not None:
+                self._say_result(job)
+            return
+        job = Job(frame, self.clock.now(), peer)
+        self._jobs[frame.device, frame.task] = job
+        self._report(Arrived(frame.task, job.arrived_s, frame.device))
+        self._say_arrived(job)
+        if self._overflow is not None and self._too_long(job.arrived_s):
+            self._forward(job)
+        else:
+            self._serve_job(job, 0.0)
+
+    def forget(self, peer: Peer, reason: str) -> None:
+        """A connection has ended; a reason that is not '' is noted."""
+        self._peers.discard(peer)
+        if reason:
+            self._complain(f"{peer.address}: {reason}")
+
+    # What becomes of tasks that were passed on (``emulation.transfer.Listener``).
+
+    def dispatched(self, order: Order) -> None:
+        """Of no interest: the task's own dispatch was at its device."""
+
+    def arrived(self, order: Order) -> None:
+        """Of no interest: the task's own arrival was here."""
+
+    def result(self, order: Order, processing_s: float) -> None:
+        """The cloud has served a task: relay the result, with all the time since it came here."""
+        job = self._jobs[order.device, order.task]
+        self._finish(job, max(processing_s, self.clock.now() - job.arrived_s))
+
+    def failed(self, order: Order, reason: str) -> None:
+        """The cloud cannot be reached: serve the task here after all."""
+        self._complain(f"task {order.task} could not be passed on: {reason}")
+        job = self._jobs[order.device, order.task]
+        self._serve_job(job, self.clock.now() - job.arrived_s)
+
+    def _complain(self, text: str) -> None:
+        self._complaints += 1
+        if self._complaints <= _MAX_COMPLAINTS:
+            self._report(Log("warning", self.clock.now(), text))
+
+    def _accept(self, _: int) -> None:
+        assert self._server is not None  # noqa: S101 - for the type checker: we are called by it
+        while True:
+            try:
+                handle, (address, _port) = self._server.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._complain(f"cannot accept: {error.strerror}")
+                return
+            self._peers.add(Peer(self, handle, address))
+
+    def _serve_job(self, job: Job, waited_s: float) -> None:
+        frame = job.frame
+        self._serve(
+            frame.task, frame.device, frame.value, lambda s: self._finish(job, s + waited_s)
+        )
+
+    def _serve(
+        self, task: int, device: int | None, work: float, done: Callable[[float], None]
+    ) -> None:
+        now = self.clock.now()
+        times = self.fifo.admit(now, work)
+        self.served += 1
+
+        def end() -> None:
+            self._report(Service(task, times.start_s, times.end_s, device))
+            done(times.end_s - now)
+
+        self.loop.at(self.clock.real(times.end_s), end)
+
+    def _too_long(self, now: float) -> bool:
+        assert self._overflow is not None  # noqa: S101 - for the type checker: asked before
+        return self.fifo.queue_ghz_s(now) > self._overflow[1] * self.fifo.frequency.at(now)
+
+    def _forward(self, job: Job) -> None:
+        assert self._overflow is not None  # noqa: S101 - for the type checker: asked before
+        transfers, _, rate, cloud = self._overflow
+        self.forwarded += 1
+        f = job.frame
+        transfers.send(Order(cloud, f.device, f.task, f.payload_bytes, f.value, rate))
+
+    def _finish(self, job: Job, processing_s: float) -> None:
+        job.processing_s = processing_s
+        self._say_result(job)
+
+    def _say_arrived(self, job: Job) -> None:
+        if job.peer is not None:
+            f = job.frame
+            job.peer.send(Frame(Kind.ARRIVED, f.device, f.task, f.attempt, 0, job.arrived_s))
+
+    def _say_result(self, job: Job) -> None:
+        if job.peer is not None and job.processing_s is not None:
+            f, size = job.frame, self._result_bytes
+            frame = Frame(Kind.RESULT, f.device, f.task, f.attempt, size, job.processing_s)
+            job.peer.send(frame, bytes(size))

@@ -1,0 +1,174 @@
+"""What a node can see of the machine's files and processes: nearly nothing.
+
+Two walls, each tried once by the spawner, because not every machine (or container) has them:
+
+- ``processes``: a PID namespace per node. It is process 1 there, sees itself and its children in
+  /proc, can signal nobody else, and whatever it has started dies with it.
+- ``files``: a mount namespace per node, copied from one *view* that the spawner makes. In it
+  everything is read-only, and /run (ledger, sockets of Open vSwitch and of the operator's API,
+  network namespaces), /sys, /dev and the run's folders are empty. A node has 16 MB of its own in
+  /dev/shm.
+
+Where a wall is missing, the run says so in its manifest; the others stand.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from emulation import kernel, seccomp
+
+_EMPTY = "mode=0555,size=4k,nr_inodes=16"
+_SCRATCH = "/dev/shm"  # noqa: S108 - a file system of the node's own
+_SCRATCH_OPTIONS = "mode=1777,size=16m,nr_inodes=1024"
+_ALWAYS_HIDDEN = ("/run", "/sys")
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_PROC_OPTIONS = ("hidepid=2,subset=pid", "hidepid=2", "")
+"""The first one that the kernel knows (5.8) also leaves out what tells of the whole machine."""
+
+
+def try_walls() -> dict[str, str]:
+    """Which walls this machine lacks, and why: tried in processes that end at once."""
+    trials = {"processes": _try_processes, "files": _try_files, "system calls": _try_filter}
+    return {name: why for name, trial in trials.items() if (why := _outcome(trial))}
+
+
+def _outcome(trial: Callable[[], None]) -> str:
+    """What ``trial`` raises in a process of its own, in one line; '' if nothing."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            trial()
+        except BaseException as error:  # noqa: BLE001 - the parent hears of it
+            os.write(writer, f"{type(error).__name__}: {error}"[:400].encode() or b"?")
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as pipe:  # noqa: PTH123 - a descriptor
+        text = pipe.read().decode(errors="replace")
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return text or ("" if status == 0 else f"ended with {status}")
+
+
+def _try_processes() -> None:
+    with ProcessWall():
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if os.getpid() == 1 else 1)
+    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0:
+        raise OSError("a new PID namespace does not begin with process 1")
+
+
+def _try_files() -> None:
+    kernel.unshare(kernel.NEW_MOUNTS)
+    _arrange([])
+
+
+def _try_filter() -> None:
+    kernel.prctl(38, 1)  # no_new_privs, of this trial's process
+    seccomp.install()
+
+
+class ProcessWall:
+    """In this block, every fork's child is process 1 of a PID namespace of its own."""
+
+    def __enter__(self) -> None:
+        kernel.unshare(kernel.NEW_PID)
+
+    def __exit__(self, *_: object) -> None:
+        # Only who is back in its own namespace can make the next one.
+        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            kernel.setns(own, kernel.NEW_PID)
+        finally:
+            os.close(own)
+
+
+class View:
+    """A mount namespace that nodes copy, kept alive by a descriptor."""
+
+    def __init__(self, hidden: Sequence[str]):
+        """Arrange it in a child, since a process cannot come back. Raises ``OSError``."""
+        ready_in, ready_out = os.pipe()
+        parent_in, parent_out = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(parent_out)
+            try:
+                kernel.unshare(kernel.NEW_MOUNTS)
+                _arrange(hidden)
+                os.write(ready_out, b"+")
+            except BaseException as error:  # noqa: BLE001 - the parent raises it again
+                os.write(ready_out, f"-{error}"[:400].encode())
+            os.read(parent_in, 1)  # until the parent has taken hold of the namespace, or has gone
+            os._exit(0)
+        os.close(ready_out)
+        os.close(parent_in)
+        try:
+            answer = os.read(ready_in, 4096).decode(errors="replace")
+            if answer != "+":
+                raise OSError(f"cannot arrange what nodes see: {answer[1:]}")
+            self._descriptor = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.close(ready_in)
+            os.close(parent_out)
+            os.waitpid(pid, 0)
+
+    def enter(self) -> None:
+        """Give this process a copy of its own, with its own /proc and scratch space."""
+        kernel.setns(self._descriptor, kernel.NEW_MOUNTS)
+        kernel.unshare(kernel.NEW_MOUNTS | kernel.NEW_IPC)
+        _mount_proc()
+        kernel.mount("tmpfs", _SCRATCH, kernel.HARMLESS, _SCRATCH_OPTIONS)
+        os.environ["TMPDIR"] = _SCRATCH
+
+
+def _mount_proc() -> None:
+    for options in _PROC_OPTIONS:
+        try:
+            kernel.mount("proc", "/proc", kernel.READ_ONLY, options)
+        except OSError:
+            if not options:
+                raise
+        else:
+            return
+
+
+def _arrange(hidden: Sequence[str]) -> None:
+    """Make this process's mount namespace what nodes may see."""
+    kernel.make_private()
+    folders = [os.path.realpath(f) for f in (*_ALWAYS_HIDDEN, *hidden)]
+    for folder in sorted({f for f in folders if Path(f).is_dir()}):
+        _release(folder)
+        kernel.mount("tmpfs", folder, kernel.READ_ONLY, _EMPTY)
+    _replace_devices()
+    kernel.make_read_only()
+
+
+def _release(folder: str) -> None:
+    """Unmount what is mounted below: a hidden mount would still be kept alive by every node."""
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    points = {line.split(" ")[4].encode().decode("unicode_escape") for line in lines}
+    below = [p for p in points if p.startswith(f"{folder}/")]
+    for point in sorted(below, key=len, reverse=True):
+        # It may have been unmounted with one above it, or the run that owned it has just ended.
+        try:
+            kernel.detach(point)
+        except OSError:
+            continue
+
+
+def _replace_devices() -> None:
+    """/dev of five harmless devices and a place for the node's scratch space."""
+    # The new /dev hides the old one, so the devices are held by descriptors meanwhile.
+    held = {name: os.open(f"/dev/{name}", os.O_PATH) for name in _DEVICES}
+    kernel.mount("tmpfs", "/dev", kernel.HARMLESS & ~4, "mode=0755,size=64k,nr_inodes=32")
+    for name, descriptor in held.items():
+        Path("/dev", name).touch()
+        kernel.bind(f"/proc/self/fd/{descriptor}", f"/dev/{name}")
+        os.close(descriptor)
+    Path(_SCRATCH).mkdir()
+    for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1")):
+        Path("/dev", name).symlink_to(target)

@@ -1,0 +1,181 @@
+"""Hostile policies in real runs: each attack fails, and each could succeed without the walls."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulation.briefing import Briefer
+from model.load import load_scenario
+from model.network import build_network
+from model.scenario import Scenario
+from model.workload import generate_trace
+from records.reader import Result, find_results, open_result
+from tests.emulation.attacks import files, network, objects  # noqa: F401 - they enter their attacks
+from tests.emulation.attacks.base import ATTACKS, INTENTS, PREFIX, masked
+from tests.emulation.machine_state import picture
+
+pytestmark = [pytest.mark.ovs, pytest.mark.slow, pytest.mark.timeout(180)]
+PROJECT = Path(__file__).resolve().parents[3]
+HOSTILE = "tests.emulation.attacks.hostile"
+SEED = 987654321
+SECRETS = {"network.access.rate_mbps": 19.876, "network.access.buffer_mb": 3.456789}
+"""Numbers that are nowhere else, so that finding one means that it was told."""
+
+
+def emulate(out: Path, policy: str, *arguments: str, slots: int = 6) -> Result:
+    """A run as a user makes it; its result."""
+    settings = [w for k, v in {**SECRETS, "slots": slots}.items() for w in ("--set", f"{k}={v}")]
+    done = subprocess.run(
+        [sys.executable, "-m", "emulation.run", "mini", "--out", str(out), "--seed", str(SEED),
+         "--policy", f"{HOSTILE}:{policy}", *settings, *arguments],
+        cwd=PROJECT,
+        env={**os.environ, "LAB_VENV": sys.prefix},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder,) = find_results(out)
+    run_id = folder.name.rpartition("-")[2]
+    assert run_id not in str(picture()), "something of the run has stayed"
+    return open_result(folder)
+
+
+def log_of(result: Result) -> list[dict[str, Any]]:
+    text = (result.folder / "log.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def told(scenario: Scenario) -> dict[str, set[float]]:
+    """Numbers that only one device may know each: births of its tasks, changes of its F(t)."""
+    graph = build_network(scenario)
+    briefer = Briefer(scenario, graph, generate_trace(scenario, SEED, graph), SEED, 1.0)
+    numbers = {}
+    for device in graph.devices:
+        briefing = briefer.brief(device.name, "local", {})
+        assert briefing.agent is not None
+        numbers[device.name] = {*briefing.agent.tasks.born_s, *briefing.frequency.start_s[1:]}
+    return numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an attack."""
+
+    worked: bool
+    how: str
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
+    """One run in which the devices share out all attacks; prints what came of each."""
+    out = tmp_path_factory.mktemp("attacked")
+    result = emulate(out, "Hostile", *parameters(out), slots=13)
+    found: dict[str, Outcome] = {}
+    for line in log_of(result):
+        match = re.search(r"Report: (\[.*\])$", str(line.get("text", "")))
+        if match is not None:
+            prefix, name, worked, how = json.loads(match[1])
+            assert prefix == PREFIX
+            found[name] = Outcome(worked, how)
+    yield found
+    sys.stdout.write(table(found))
+
+
+def parameters(out: Path) -> list[str]:
+    """What the hostile policy is told, disguised, so that it can look for it."""
+    secret = {float(SEED), *SECRETS.values(), *(v * 1e6 for v in SECRETS.values())}
+    numbers = {"": secret, **told(load_scenario("mini", {**SECRETS, "slots": 13}))}
+    words = [f"{name}={','.join(str(masked(v)) for v in vs)}" for name, vs in numbers.items()]
+    settings = {"project": str(PROJECT), "out": str(out), "numbers": ";".join(words)}
+    return [w for k, v in settings.items() for w in ("--param", f"{k}='{v}'")]
+
+
+def table(found: dict[str, Outcome]) -> str:
+    """The report: what was tried, and how it failed."""
+    lines = ["", f"{len(found)} attacks from inside a device's process:"]
+    for name, outcome in sorted(found.items()):
+        end = "WORKED" if outcome.worked else "failed"
+        lines.append(f"  {end}  {INTENTS[name]}")
+        lines.append(f"          {outcome.how[:150]}")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_an_attack_fails(outcomes: dict[str, Outcome], name: str) -> None:
+    assert name in outcomes, "the attack was not carried out"
+    assert not outcomes[name].worked, outcomes[name].how
+    # A wall stopped it, not a slip of its own.
+    assert not re.search(r"(Attribute|Type|Name|Key|Index)Error", outcomes[name].how)
+
+
+UNWALLED = (
+    "read-secrets", "list-secrets", "read-other-processes", "read-the-machine", "write-anywhere",
+    "trace-and-read-memory", "kill-others", "regain-capabilities", "mount-and-chroot",
+    "use-the-kernel", "fork-bomb", "raw-sockets", "take-all-memory", "walk-all-objects",
+    "scrape-own-memory", "enter-namespaces", "fill-the-disk",
+)  # fmt: skip
+PROBE = """
+import sys
+from tests.emulation.attacks import files, network, objects
+from tests.emulation.attacks.base import Scene, carry_out, masked
+from model.load import load_scenario
+secret = load_scenario("mini", {"network.access.rate_mbps": 19.876543})
+own = [1234.56789 + len(sys.argv)]
+scene = Scene(None, None, None, sys.argv[2], sys.argv[3], frozenset({masked(own[0])}),
+              frozenset({masked(19.876543)}))
+worked, how = carry_out(sys.argv[1], scene)
+print(worked, how)
+sys.exit(0 if worked else 1)
+"""
+
+
+@pytest.mark.parametrize("name", UNWALLED)
+def test_an_attack_works_without_walls(tmp_path: Path, name: str) -> None:
+    """The same code in a process that has kept its privileges: the suite can fail."""
+    done = subprocess.run(
+        ["unshare", "--mount", "--net", "--ipc", sys.executable, "-c", PROBE, name, str(PROJECT),
+         str(tmp_path)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("policy", "reason"),
+    [
+        ("Floods", "cut off: said more than"),
+        ("NeverEnds", "cut off: "),
+        ("SpeaksForOthers", "cut off: speaks of task"),
+        ("SpeaksNonsense", "cut off: "),
+    ],
+)
+def test_a_liar_is_cut_off_and_harms_nobody_else(tmp_path: Path, policy: str, reason: str) -> None:
+    result = emulate(tmp_path, policy)
+    assert result.manifest["complete"] is True
+    lost = result.manifest["lost_processes"]
+    assert list(lost) == ["c1d1"]
+    assert lost["c1d1"].startswith(reason)
+    tasks = result.table("tasks").to_pylist()
+    others = [t for t in tasks if t["device"] != "c1d1"]
+    assert {t["outcome"] for t in others} <= {"done", "unfinished"}
+    assert any(t["outcome"] == "done" for t in others)
+    assert not any(t["known_s"] == 0.5 for t in others)
+    late = [t for t in tasks if t["device"] == "c1d1" and t["born_s"] > 4.0]
+    assert {t["outcome"] for t in late} <= {"unfinished", "failed"}
+    assert set(result.manifest["nodes"]) >= {"c1d2", "c2d1", "c2d2", "e1"}

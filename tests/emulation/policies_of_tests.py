@@ -1,0 +1,57 @@
+"""Policies for the tests of nodes, named by their path as a user's would be."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from model.observation import Decision, DeviceProfile, Observation, TaskView
+from rl.policies.base import Policy
+
+
+class FixedRate(Policy):
+    """Everything to the own edge, at a rate of one's choice."""
+
+    def __init__(self, rate_mbps: float = 5.0):
+        self.rate_mbps = rate_mbps
+
+    def decide(self, observation: Observation, task: TaskView) -> Decision:
+        return Decision(self.profile.own_edge, self.rate_mbps)
+
+
+class EverywhereInTurn(Policy):
+    """Each target in turn; proves that it runs without privileges."""
+
+    def reset(self, profile: DeviceProfile, rng: np.random.Generator) -> None:
+        super().reset(profile, rng)
+        self.turn = 0
+        if os.getuid() == 0:
+            raise RuntimeError("runs as root")
+
+    def decide(self, observation: Observation, task: TaskView) -> Decision:
+        self.turn += 1
+        return Decision(self.turn % len(self.profile.targets), 10.0)
+
+
+class Unruly(Policy):
+    """Decides on nonsense, raises, or behaves, in turn."""
+
+    def __init__(self) -> None:
+        self.turn = 0
+
+    def begin_slot(self, observation: Observation) -> None:
+        raise LookupError("no slot")
+
+    def decide(self, observation: Observation, task: TaskView) -> Decision:
+        self.turn += 1
+        if self.turn % 3 == 0:
+            raise RuntimeError("no idea")
+        return Decision(99 if self.turn % 3 == 1 else 0, 5.0)
+
+
+class Refuses(Policy):
+    """Cannot be reset."""
+
+    def reset(self, profile: DeviceProfile, rng: np.random.Generator) -> None:
+        raise ValueError("wrong model file")

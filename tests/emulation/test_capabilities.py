@@ -1,0 +1,111 @@
+"""The probe of the machine: its parsers on recorded outputs, and the probe itself."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from emulation import capabilities
+from emulation.capabilities import (
+    CONSEQUENCES,
+    REQUIRED_TO_RUN,
+    TRIALS,
+    Capabilities,
+    Finding,
+    lacking_capabilities,
+    parse_cgroup_mounts,
+    parse_trials,
+    probe,
+)
+
+# Linux 6.18 without netem and fq, iproute2 6.1.
+TRIAL_OUTPUT = """\
+namespaces:
+veth:
+htb:
+netem: Error: Specified qdisc kind is unknown.
+fq: Error: Specified qdisc kind is unknown.
+mirred: RTNETLINK answers: No such file or directory
+stray line: of a login script
+"""
+
+V1_MOUNTS = """\
+proc /proc proc rw,relatime 0 0
+cgroup on /sys/fs/cgroup/cpu cgroup rw,relatime,cpu 0 0
+cgroup /sys/fs/cgroup/memory cgroup rw,nosuid,memory 0 0
+cgroup /sys/fs/cgroup/systemd cgroup rw,relatime,name=systemd 0 0
+cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0
+""".replace(" on ", " ")
+
+V2_MOUNTS = "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid,nodev,noexec,relatime 0 0\n"
+
+
+def test_trials_are_read_from_the_script() -> None:
+    trials = parse_trials(TRIAL_OUTPUT)
+    assert trials["htb"] == ""
+    assert trials["netem"] == "Error: Specified qdisc kind is unknown."
+    assert trials["mirred"].startswith("RTNETLINK answers")
+    assert "stray line" not in trials
+
+
+@pytest.mark.parametrize(
+    ("mounts", "listed", "expected"),
+    [
+        (V1_MOUNTS, [], (1, ["cpu", "memory"])),
+        (V2_MOUNTS, ["memory", "cpu"], (2, ["cpu", "memory"])),
+        ("proc /proc proc rw 0 0\n", [], (0, [])),
+    ],
+)
+def test_cgroups_of_both_versions(
+    mounts: str, listed: list[str], expected: tuple[int, list[str]]
+) -> None:
+    assert parse_cgroup_mounts(mounts, listed) == expected
+
+
+def test_linux_capabilities_are_judged_and_not_the_user() -> None:
+    assert lacking_capabilities("CapEff:\t000001fffeffffff\n") == []
+    # Root of a container with Docker's default capabilities.
+    assert lacking_capabilities("CapEff:\t00000000a80425fb\n") == ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"]
+
+
+def test_absent_program_is_missing_and_not_an_error() -> None:
+    found = capabilities._program("tcpdump", "no-such-program", ["no-such-program"])
+    assert not found.ok
+    assert found.follows == CONSEQUENCES["tcpdump"]
+
+
+def test_ping_group_range(tmp_path: Path) -> None:
+    setting = tmp_path / "ping_group_range"
+    setting.write_text("0\t2147483647\n")
+    assert capabilities._ping(setting, 1000).ok
+    assert not capabilities._ping(tmp_path / "absent", 1000).ok
+
+
+def test_whatever_is_required_must_be_there_to_run() -> None:
+    good = [Finding(name, True, "") for name in (*REQUIRED_TO_RUN, "netem", "kernel datapath")]
+    assert Capabilities(tuple(good)).can_run
+    for name in REQUIRED_TO_RUN:
+        less = [Finding(one.name, one.name != name, "") for one in good]
+        assert not Capabilities(tuple(less)).can_run
+
+
+def test_probe_knows_what_follows_from_each_finding() -> None:
+    found = probe()
+    assert {one.name for one in found.findings} == set(CONSEQUENCES)
+    assert set(TRIALS) < set(CONSEQUENCES)
+    assert all(bool(one.follows) != one.ok for one in found.findings)
+    assert found.as_dict()["can_run"] == found.can_run
+
+
+@pytest.mark.root
+def test_probe_leaves_nothing_behind() -> None:
+    def machine_state() -> set[str]:
+        commands = (["ip", "netns", "list"], ["ip", "-o", "link", "show", "type", "veth"])
+        done = [subprocess.run(c, capture_output=True, text=True, check=True) for c in commands]
+        return {line for one in done for line in one.stdout.splitlines() if "v0" in line}
+
+    before = machine_state()
+    probe()
+    assert machine_state() == before

@@ -1,0 +1,73 @@
+"""Capacities that change and cables that fail, on the real network and in its records."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from records.reader import find_results, open_result
+
+pytestmark = [pytest.mark.ovs, pytest.mark.slow, pytest.mark.timeout(180)]
+PROJECT = Path(__file__).resolve().parent.parent.parent
+SCENARIO = """
+extends: case2
+slots: 14
+network:
+  clusters:
+    - {name: c1, bs: bs1, devices: 2}
+    - {name: c2, bs: bs2, devices: 2}
+    - {name: c3, bs: bs3, devices: 2}
+events:
+  capacity:
+    - {at_s: 4, link: "c1d1>bs1", rate_mbps: 3}
+  failures:
+    - {at_s: 5, link: bs1-bs2, down_s: 4}
+"""
+
+
+def test_events_reach_the_network_and_the_records(tmp_path: Path) -> None:
+    scenario = tmp_path / "eventful.yaml"
+    scenario.write_text(SCENARIO)
+    done = subprocess.run(
+        [sys.executable, "-m", "emulation.run", str(scenario), "--out", str(tmp_path)],
+        cwd=PROJECT,
+        env={**os.environ, "LAB_VENV": sys.prefix},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder,) = find_results(tmp_path)
+    links = pl.from_arrow(open_result(folder).table("links"))
+    assert isinstance(links, pl.DataFrame)
+    rates = dict(links.filter(pl.col("link") == "c1d1>bs1").select("slot", "rate_mbps").iter_rows())
+    assert rates[2] == 10.0
+    assert rates[6] == 3.0
+    other = links.filter(pl.col("link") == "bs1>c1d1")["rate_mbps"]
+    assert set(other) == {10.0}  # one direction only
+    for link in ("bs1>bs2", "bs2>bs1"):
+        up = dict(links.filter(pl.col("link") == link).select("slot", "up").iter_rows())
+        assert up[3]
+        assert not up[6]
+        assert up[11]
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    cables = [(e["cable"], e["up"]) for e in log if e["event"] == "link"]
+    assert cables == [("bs1-bs2", False), ("bs1-bs2", True)]
+    assert len([e for e in log if e["event"] == "rerouted"]) >= 2
+    # Two hops became three; the pings of c1d1 went on to e2 all the same.
+    probes = pl.from_arrow(open_result(folder).table("probes"))
+    assert isinstance(probes, pl.DataFrame)
+    during = probes.filter(
+        (pl.col("device") == "c1d1")
+        & (pl.col("target") == "e2")
+        & pl.col("time_s").is_between(5.8, 8.5)
+    )
+    assert during.height >= 1
+    assert during["rtt_s"].null_count() == 0

@@ -1,0 +1,167 @@
+"""Walls around nodes, piece by piece: what is told, what is believed, whom a unit serves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emulation import channel as channels
+from emulation import seccomp
+from emulation.briefing import Briefer, Briefing, generator
+from emulation.channel import Channel, FloodError
+from emulation.identities import FIRST, first_uid
+from emulation.messages import Arrived, Born, Known, Service, from_list
+from emulation.witness import Witness
+from model.network import build_network
+from model.random_streams import stream
+from model.scenario import CloudSpec, Scenario
+from model.workload import generate_trace
+from tests.emulation.scenarios import small_scenario
+
+SCENARIO = small_scenario().model_copy(update={"slots": 60})
+NETWORK = build_network(SCENARIO)
+TRACE = generate_trace(SCENARIO, 5, NETWORK)
+
+
+def briefer(scenario: Scenario = SCENARIO) -> Briefer:
+    network = build_network(scenario)
+    return Briefer(scenario, network, generate_trace(scenario, 5, network), 5, 1.0)
+
+
+@pytest.mark.parametrize("name", [n.name for n in NETWORK.units])
+def test_a_briefing_survives_its_journey(name: str) -> None:
+    briefing = briefer().brief(name, "local", {"x": 1})
+    again = Briefing.from_json(json.loads(json.dumps(briefing.to_json())))
+    assert again == briefing
+
+
+def test_a_device_is_told_of_itself_alone() -> None:
+    briefing = briefer().brief("c1d1", "local", {})
+    agent = briefing.agent
+    assert agent is not None
+    assert briefing.owners is None
+    assert {int(TRACE.device[k]) for k in agent.tasks.ids} == {agent.index}
+    assert set(briefing.targets) == set(agent.profile.targets) - {"c1d1"}
+    # The cell's other device may send here, and nobody else.
+    assert list(briefing.senders.values()) == [agent.index + 1]
+    text = json.dumps(briefing.to_json())
+    for secret in ("network", "seed", "edge_ghz", "bs1", "c2d1", "buffer"):
+        assert secret not in text
+
+
+def test_only_edges_pass_on_what_is_not_their_own() -> None:
+    overflow = SCENARIO.model_copy(update={"cloud": CloudSpec(mode="overflow")})
+    made = briefer(overflow)
+    edge, cloud = made.brief("e1", "", {}), made.brief("cloud", "", {})
+    assert edge.overflow is not None
+    assert set(edge.targets) == {"cloud"}
+    assert sorted(k for k in edge.senders.values() if k is not None) == [0, 1, 2, 3]
+    assert set(cloud.senders.values()) == {None}
+
+
+def test_the_policy_draws_as_in_the_simulator() -> None:
+    agent = briefer().brief("c1d1", "local", {}).agent
+    assert agent is not None
+    here, there = generator(agent.policy_key), stream(5, "policy", "c1d1")
+    assert np.array_equal(here.random(100), there.random(100))
+    assert np.array_equal(here.integers(0, 9, 50), there.integers(0, 9, 50))
+
+
+def witness(*, overflow: bool = False) -> Witness:
+    return Witness(NETWORK, TRACE, overflow=overflow)
+
+
+def task_of(name: str) -> int:
+    index = [d.name for d in NETWORK.devices].index(name)
+    return int(TRACE.of_device(index)[0])
+
+
+def test_nobody_speaks_for_another_device() -> None:
+    task = task_of("c1d1")
+    for record in (Born(task, "e1", 5.0, 0.0), Known(task, 1.0), Born(10**6, "e1", 5.0, 0.0)):
+        with pytest.raises(ValueError, match="speaks of task"):
+            witness().hear("c1d2", record)
+
+
+def test_an_arrival_counts_where_the_task_was_sent() -> None:
+    task, w = task_of("c1d1"), witness()
+    early, false = Arrived(task, 1.0, 0), Arrived(task, 0.5, 0)
+    assert w.hear("e1", early) == w.hear("c1d2", false) == []
+    born = Born(task, "e1", 5.0, 0.5)
+    assert w.hear("c1d1", born) == [born, early]
+    assert w.hear("e2", Service(task, 1.0, 2.0, 0)) == []
+    service = Service(task, 1.0, 2.0, 0)
+    assert w.hear("e1", service) == [service]
+    with pytest.raises(ValueError, match="sends task"):
+        w.hear("c1d1", born)
+
+
+def test_a_task_sent_under_anothers_number_is_nobodys() -> None:
+    task, w = task_of("c1d1"), witness()
+    w.hear("c1d1", Born(task, "e1", 5.0, 0.5))
+    # Device 1, as its address says, has put a number of device 0 into its header.
+    assert w.hear("e1", Arrived(task, 0.6, 1)) == []
+    # An own task has no sender; from another unit that means the other's own.
+    assert w.hear("e1", Arrived(task, 0.6)) == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [["ping", 1, 2.0, 0.1], ["slot", 1, 0.0, float("nan"), 4.0, 0.5], ["known", "0", 1.0],
+     ["slot", 1, 0.0, 1e300, 4.0, 0.5], ["log", "info", 0.0, "x" * 5000], ["known", 10**30, 1.0],
+     ["baseline", {"e1": "fast"}, []], ["baseline", {}, [["e1"]]], ["bye", [1]],
+     ["ready", None, ""]],
+)  # fmt: skip
+def test_what_no_node_says_is_refused(value: list[Any]) -> None:
+    with pytest.raises(ValueError, match="not a record"):
+        from_list(value)
+
+
+def _listen(data: bytes, receive: Callable[[str, Any], None] = lambda _, __: None) -> None:
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        channel = Channel("c1d1", ours)
+        listening = asyncio.create_task(channel.listen(receive))
+        _, writer = await asyncio.open_connection(sock=theirs)
+        writer.write(data)
+        writer.close()
+        await asyncio.wait_for(listening, 10)
+        channel.close()
+
+    asyncio.run(main())
+
+
+def test_a_flood_is_refused_and_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "_BURST_BYTES", 10_000)
+    monkeypatch.setattr(channels, "_BYTES_PER_S", 1000)
+    heard: list[Any] = []
+    with pytest.raises(FloodError):
+        _listen(b"[1,2,3]\n" * 5000, lambda _, value: heard.append(value))
+    assert 1000 < len(heard) < 2000
+
+
+@pytest.mark.parametrize("data", [b"[" * 100_000 + b"\n", b"\xff\xfe\n", b"{\n", b"\n"])
+def test_what_is_not_json_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - each says it in its own words
+        _listen(data)
+
+
+def test_uids_of_runs_do_not_meet() -> None:
+    assert first_uid("0000") == FIRST
+    assert first_uid("ffff") + 4095 == 2**31 - 1
+    assert first_uid("0001") - first_uid("0000") == 4096
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_filter_is_a_program_that_ends(machine: str) -> None:
+    lines = seccomp.program(machine)
+    for k, (code, yes, no, _) in enumerate(lines):
+        if code in (0x15, 0x35, 0x45):
+            assert max(k + 1 + yes, k + 1 + no) < len(lines)
+    assert lines[-1][0] == 0x06
