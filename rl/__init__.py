@@ -1,0 +1,1 @@
+"""Learning from delays: simulator, environment, networks, training, evaluation."""

@@ -1,0 +1,112 @@
+"""What decides on a device: policies behind one protocol, free of torch.
+
+``create("greedy", {"price": False})`` makes one; ``"package.module:Class"`` names one of your own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Iterable, Mapping
+
+from model.errors import UserError
+from rl.policies.base import Policy
+
+_REGISTRY = {
+    "ago": "rl.policies.ago:Ago",
+    "centralised": "rl.policies.centralised:Centralised",
+    "greedy": "rl.policies.greedy:Greedy",
+    "local": "rl.policies.local:Local",
+    "oracle": "rl.policies.oracle:Oracle",
+    "own-edge": "rl.policies.own_edge:OwnEdge",
+    "power-of-two": "rl.policies.power_of_two:PowerOfTwo",
+    "random": "rl.policies.random:Random",
+    "self-biased": "rl.policies.self_biased:SelfBiased",
+    "static-split": "rl.policies.static_split:StaticSplit",
+    "threshold": "rl.policies.threshold:Threshold",
+}
+
+Value = bool | int | float | str
+
+
+def names() -> tuple[str, ...]:
+    """Names of the policies that come with the lab."""
+    return tuple(sorted(_REGISTRY))
+
+
+def create(name_or_path: str, params: Mapping[str, Value] | None = None) -> Policy:
+    """A new policy, one per device.
+
+    Args:
+        name_or_path: one of ``names()``, or ``"package.module:Class"``.
+        params: keyword arguments of its constructor; text is converted to the default's type.
+
+    Raises:
+        UserError: the policy or a parameter does not exist, or a value does not fit.
+    """
+    kind = policy_class(name_or_path)
+    return kind(**_checked(kind, name_or_path, params or {}))
+
+
+def policy_class(name_or_path: str) -> type[Policy]:
+    """The class behind a name or a path; raises ``UserError`` if there is none."""
+    path = _REGISTRY.get(name_or_path, name_or_path)
+    module_name, colon, class_name = path.partition(":")
+    if not colon:
+        raise UserError(
+            f"there is no policy '{name_or_path}'{_nearest(name_or_path, _REGISTRY)}; "
+            f"there are {', '.join(names())}, or name your own as package.module:Class"
+        )
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except ImportError as error:
+        raise UserError(f"policy '{name_or_path}': cannot import {module_name}: {error}") from error
+    except AttributeError as error:
+        raise UserError(f"policy '{name_or_path}': {module_name} has no {class_name}") from error
+    if not (isinstance(found, type) and issubclass(found, Policy)):
+        raise UserError(f"policy '{name_or_path}': {class_name} is not a rl.policies.base.Policy")
+    return found
+
+
+def parameters(kind: type[Policy]) -> dict[str, inspect.Parameter]:
+    """Parameters of a policy's constructor by name, with their defaults."""
+    if kind.__init__ is object.__init__:
+        return {}
+    found = inspect.signature(kind).parameters.values()
+    return {p.name: p for p in found if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+
+
+def _checked(kind: type[Policy], name: str, params: Mapping[str, Value]) -> dict[str, Value]:
+    known = parameters(kind)
+    for key in params:
+        if key not in known:
+            allowed = f"it has {', '.join(known)}" if known else "it has none"
+            raise UserError(
+                f"policy '{name}' has no parameter '{key}'{_nearest(key, known)}; {allowed}"
+            )
+    return {key: _converted(name, known[key], value) for key, value in params.items()}
+
+
+def _converted(name: str, parameter: inspect.Parameter, value: Value) -> Value:
+    default = parameter.default
+    wanted = type(default)
+    if wanted not in (bool, int, float) or (wanted is type(value)):
+        return value
+    spelled = str(value).strip().lower()
+    try:
+        if wanted is bool:
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
+                spelled
+            ]
+        return int(spelled) if wanted is int else float(spelled)
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"policy '{name}': {parameter.name} = {value!r} is not a {wanted.__name__} "
+            f"(its default is {default!r})"
+        ) from error
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean '{close[0]}'?" if close else ""

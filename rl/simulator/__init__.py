@@ -1,0 +1,1 @@
+"""The simulator: the second world, slotted for agents and continuous in time between slots."""

@@ -1,0 +1,111 @@
+"""What the simulator's kernels work on: named arrays, environments first.
+
+Units: s, GHz, GHz·s, MB (10^6 byte), MB/s. E environments, L links, U units, D devices, T targets,
+N tasks, P pairs (``rl.simulator.layout.Paths``).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int32]
+
+
+class Fixed(NamedTuple):
+    """What does not change while a batch runs.
+
+    Attributes:
+        epoch_start: (epochs,), s.
+        there, back: (epochs, P, hops) links; ``there_len``, ``back_len``: (epochs, P), -1 = no way.
+        back_fixed, idle_rtt: (epochs, P), s: propagation home; round trip over empty links.
+        link_delay, buffer: (L,), s and MB.
+        target_unit: (D, T), -1 where padded.
+        pings: (period, D, T).
+        cap_start, cap: (E, L, steps), s and MB/s; padded with start = inf.
+        freq_start, freq: (E, U, steps), s and GHz; padded with start = inf.
+        constants: see the indices below.
+    """
+
+    epoch_start: FloatArray
+    there: IntArray
+    back: IntArray
+    there_len: IntArray
+    back_len: IntArray
+    back_fixed: FloatArray
+    idle_rtt: FloatArray
+    link_delay: FloatArray
+    buffer: FloatArray
+    target_unit: IntArray
+    pings: NDArray[np.bool_]
+    cap_start: FloatArray
+    cap: FloatArray
+    freq_start: FloatArray
+    freq: FloatArray
+    constants: FloatArray
+
+
+(
+    RESULT_MB, RETRY_S, OVERFLOW_S, OVERFLOW_MB_S, PIECE_MB, OVERHEAD, GIVE_UP_S, WITH_CLOSED_FORM,
+) = range(8)  # fmt: skip
+"""Indices of ``Fixed.constants``."""
+
+
+class Moving(NamedTuple):
+    """The state of a batch.
+
+    Attributes:
+        link_until: (E, L), when everything that waits on a link has left it, s.
+        link_in: (E, L), MB that have entered a link so far.
+        link_coming: (E, L), MB of tasks under way that have yet to enter a link.
+        unit_until: (E, U), when a unit will have served everything it has, s.
+        unit_busy: (E, U), service time given out so far, s.
+        incoming: (E, U), work on its way to a unit, GHz·s.
+        heap_time, heap_code, heap_since: (E, H) the pending events; ``heap_size`` (E,).
+        heap_hole: (E,), whether the first event is being handled and its place may be taken.
+        task: (E, N, columns) floats; ``task_ref``: (E, N, columns) indices.
+        seen: (E, D, T, columns), what devices know of their targets.
+        ping_rtt: (E, D, T), round trips of the latest slot's pings, NaN where none was sent.
+        link_wait: (E, L) scratch.
+        cursor: (E,), next task to be born.
+    """
+
+    link_until: FloatArray
+    link_in: FloatArray
+    link_coming: FloatArray
+    unit_until: FloatArray
+    unit_busy: FloatArray
+    incoming: FloatArray
+    heap_time: FloatArray
+    heap_code: NDArray[np.int64]
+    heap_since: FloatArray
+    heap_size: NDArray[np.int64]
+    heap_hole: NDArray[np.bool_]
+    task: FloatArray
+    task_ref: IntArray
+    seen: FloatArray
+    ping_rtt: FloatArray
+    link_wait: FloatArray
+    cursor: NDArray[np.int64]
+
+
+(
+    BORN, WORK, DATA, RATE, DISPATCHED, ARRIVED, START, END, KNOWN, FAILED, CLOSED_FORM,
+    PART_MB, PART_S, PARTS_IN,
+) = range(14)  # fmt: skip
+"""Columns of ``Moving.task``: times in s, RATE in Mbps; a part is what travels as one."""
+TASK_COLUMNS = 14
+
+DEVICE, TARGET, UNIT, PAIR, HOME, LEFT, PARTS, NEXT, ATTEMPTS = range(9)
+"""Columns of ``Moving.task_ref``: UNIT is -1 until decided; HOME is the pair of the way back."""
+TASK_REF_COLUMNS = 9
+
+(
+    COUNT, WAITING_WORK, WAITING_DATA, RTT, RTT_AT, IDLE, NEW_RTT, NEW_RTT_AT,
+    DELIVERY, DELIVERY_MB, DELIVERY_AT, PROCESSING, PROCESSING_WORK, PROCESSING_AT, RESULTS,
+) = range(15)  # fmt: skip
+"""Columns of ``Moving.seen``; *_AT is the time at which it became known."""
+SEEN_COLUMNS = 15

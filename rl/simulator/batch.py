@@ -1,0 +1,255 @@
+"""Many environments of one scenario, side by side: the simulator's vectorised face."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.compute import frequency_trace
+from model.network import Network, build_network
+from model.scenario import Scenario
+from model.workload import TaskTrace, generate_trace
+from rl.simulator import arrays as ix
+from rl.simulator import kernel, senses
+from rl.simulator.arrays import Fixed, FloatArray, IntArray, Moving
+from rl.simulator.layout import MBPS_PER_MB_S, WIRE_OVERHEAD, Layout
+
+PIECE_MB = 0.125
+"""Largest part of a task that travels as one, MB on the wire: 0.1 s at 10 Mbps. Unit delays are
+within 0.2 % of those of far smaller parts; docs/simulator.md has the figures."""
+PING_OVERHEAD_BYTES = 42
+"""Ethernet, IPv4 and ICMP headers of a ping."""
+RETRY_S = 0.2
+"""Until a sender notices that a path has failed: TCP's smallest retransmission timeout, s."""
+
+
+class Batch:
+    """E environments of a scenario, one per seed, in step with each other.
+
+    Decisions of a slot are written to ``targets`` and ``rates`` for the tasks ``slot_tasks`` names;
+    ``step`` then carries them out at the tasks' births and lets the slot pass.
+
+    Args:
+        scenario: the scenario; all seeds share its topology.
+        seeds: one per environment.
+        piece_mb: largest part of a task that travels as one, MB: accuracy against speed.
+        wire_overhead: bytes on the wire per byte of payload.
+        closed_form: whether to note E of eqs. (5), (6) and (14) at every decision, too.
+        layout: the scenario's layout, if it was made before.
+
+    Attributes:
+        targets: int16 (E, N), index of each task's target in its device's ``profile.targets``.
+        rates: float64 (E, N), x of each task, Mbps on the wire.
+        slot: the slot that comes next; time is ``slot * slot_s``.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        seeds: Sequence[int],
+        *,
+        piece_mb: float = PIECE_MB,
+        wire_overhead: float = WIRE_OVERHEAD,
+        closed_form: bool = False,
+        layout: Layout | None = None,
+    ):
+        self.scenario = scenario
+        self.seeds = tuple(seeds)
+        self.layout = layout or Layout(scenario, build_network(scenario))
+        network = self.layout.network
+        self.traces = tuple(generate_trace(scenario, seed, network) for seed in self.seeds)
+        self.fixed = _fixed(self.layout, self.seeds, piece_mb, wire_overhead)
+        self.fixed.constants[ix.WITH_CLOSED_FORM] = closed_form
+        self.moving = _moving(self.layout, self.traces)
+        # Devices ping every target once before a run begins.
+        idle = self.fixed.idle_rtt[0, : self.layout.target_unit.size]
+        self.moving.seen[..., ix.IDLE] = idle.reshape(self.layout.target_unit.shape)
+        shape = self.moving.task.shape[:2]
+        self.targets: NDArray[np.int16] = np.zeros(shape, dtype=np.int16)
+        self.rates: FloatArray = np.full(shape, scenario.decision.max_rate_mbps)
+        self.slot = 0
+        self._send_pings()
+
+    @property
+    def network(self) -> Network:
+        """The graph."""
+        return self.layout.network
+
+    @property
+    def now_s(self) -> float:
+        """Scenario time, s."""
+        return self.slot * self.scenario.slot_s
+
+    def slot_tasks(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(first, end) of the tasks born in the slot that comes next, per environment."""
+        end = self.now_s + self.scenario.slot_s
+        born = self.moving.task[:, :, ix.BORN]
+        last = np.array([np.searchsorted(row, end, side="left") for row in born])
+        return self.moving.cursor.copy(), last
+
+    def step(self) -> None:
+        """Let a slot pass, with the decisions written to ``targets`` and ``rates``."""
+        self.slot += 1
+        decisions, done = (self.targets, self.rates), 0
+        while done < len(self.seeds):
+            done = senses.step_all(self.fixed, self.moving, *decisions, self.slot, self.now_s, done)
+            if done < len(self.seeds):
+                self._grow()
+
+    def advance(self, env: int, time_s: float) -> None:
+        """Handle the events of one environment up to a time, s."""
+        while not kernel.advance(self.fixed, self.moving, env, time_s):
+            self._grow()
+
+    def dispatch(self, env: int, task: int, target: int, rate_mbps: float) -> None:
+        """Carry out one decision; events must have been handled up to the task's birth."""
+        kernel.dispatch(self.fixed, self.moving, env, task, target, rate_mbps)
+        self.moving.cursor[env] = task + 1
+
+    def end_slot(self) -> None:
+        """Close a slot that was run by ``advance`` and ``dispatch`` rather than by ``step``."""
+        end = (self.slot + 1) * self.scenario.slot_s
+        for env in range(len(self.seeds)):
+            self.advance(env, end)
+        self.slot += 1
+        self._send_pings()
+
+    def delays_s(self, until_s: float) -> FloatArray:
+        """E of every task born before ``until_s``, s; pending ones count until then; else NaN.
+
+        Shape (E, N). A task that failed counts like a pending one.
+        """
+        born, known = self.moving.task[:, :, ix.BORN], self.moving.task[:, :, ix.KNOWN]
+        done = known <= until_s
+        return np.where(born < until_s, np.where(done, known, until_s) - born, np.nan)
+
+    def unit_delay(self, until_s: float) -> FloatArray:
+        """Σ E / Σ o of each environment over the tasks born before ``until_s``, s per MB."""
+        delay = self.delays_s(until_s)
+        data = np.where(np.isfinite(delay), self.moving.task[:, :, ix.DATA], 0.0)
+        ratio: FloatArray = np.nansum(delay, axis=1) / data.sum(axis=1)
+        return ratio
+
+    def _send_pings(self) -> None:
+        done = 0
+        while done < len(self.seeds):
+            done = senses.ping_all(self.fixed, self.moving, self.slot, self.now_s, done)
+            if done < len(self.seeds):
+                self._grow()
+
+    def _grow(self) -> None:
+        """Double the heaps."""
+        m = self.moving
+        grown = {
+            name: np.concatenate([array, np.zeros_like(array)], axis=1)
+            for name, array in m._asdict().items()
+            if name in ("heap_time", "heap_code", "heap_since")
+        }
+        self.moving = m._replace(**grown)
+
+
+def _padded(tables: list[list[list[tuple[float, float]]]]) -> tuple[FloatArray, FloatArray]:
+    """(starts, values) of step functions (E, things, steps), padded with start = inf, value 1."""
+    longest = max(len(steps) for env in tables for steps in env)
+    shape = (len(tables), len(tables[0]), longest)
+    starts, values = np.full(shape, np.inf), np.ones(shape)
+    for e, env in enumerate(tables):
+        for k, steps in enumerate(env):
+            starts[e, k, : len(steps)] = [s for s, _ in steps]
+            values[e, k, : len(steps)] = [v for _, v in steps]
+    return starts, values
+
+
+def _idle_rtt(layout: Layout) -> FloatArray:
+    """Round trip of a ping over empty links, (epochs, pairs), s: propagation and transmission."""
+    bits = (layout.scenario.probes.ping_bytes + PING_OVERHEAD_BYTES) * 8
+    specs = [link.spec for link in layout.network.shaped_links]
+    once = np.array([*(s.delay_ms / 1e3 + bits / (s.rate_mbps * 1e6) for s in specs if s), 0.0])
+    paths = layout.paths
+    rtt: FloatArray = once[paths.there].sum(axis=2) + once[paths.back].sum(axis=2)
+    return rtt
+
+
+def _fixed(layout: Layout, seeds: tuple[int, ...], piece_mb: float, wire_overhead: float) -> Fixed:
+    scenario, paths = layout.scenario, layout.paths
+    cap_start, cap_mbps = _padded([layout.capacities(seed) for seed in seeds])
+    traces = [[frequency_trace(scenario, seed, u) for u in layout.network.units] for seed in seeds]
+    freq_start, freq = _padded(
+        [[list(zip(t.start_s, t.ghz, strict=True)) for t in env] for env in traces]
+    )
+    constants = np.zeros(8)
+    constants[ix.RESULT_MB] = scenario.transfer.result_bytes / 1e6
+    constants[ix.RETRY_S] = RETRY_S
+    overflows = scenario.cloud.mode == "overflow"
+    constants[ix.OVERFLOW_S] = scenario.cloud.overflow_queue_s if overflows else np.inf
+    spec = scenario.network
+    constants[ix.OVERFLOW_MB_S] = min(spec.access.rate_mbps, spec.backbone.rate_mbps) / 8.0
+    constants[ix.PIECE_MB] = piece_mb
+    constants[ix.OVERHEAD] = wire_overhead
+    constants[ix.GIVE_UP_S] = scenario.transfer.stall_timeout_s * scenario.transfer.attempts
+    return Fixed(
+        epoch_start=paths.start_s,
+        there=paths.there,
+        back=paths.back,
+        there_len=paths.there_len,
+        back_len=paths.back_len,
+        back_fixed=paths.back_fixed_s,
+        idle_rtt=_idle_rtt(layout),
+        link_delay=layout.delay_s,
+        buffer=layout.buffer_mb,
+        target_unit=layout.target_unit,
+        pings=layout.pings,
+        cap_start=cap_start,
+        cap=cap_mbps / MBPS_PER_MB_S,
+        freq_start=freq_start,
+        freq=freq,
+        constants=constants,
+    )
+
+
+def _task_arrays(traces: tuple[TaskTrace, ...]) -> tuple[FloatArray, IntArray]:
+    longest = max(1, *(len(t) for t in traces))
+    task = np.full((len(traces), longest, ix.TASK_COLUMNS), np.nan)
+    task[:, :, ix.BORN] = np.inf
+    task[:, :, (ix.WORK, ix.DATA)] = 0.0
+    ref = np.full((len(traces), longest, ix.TASK_REF_COLUMNS), -1, dtype=np.int32)
+    for e, trace in enumerate(traces):
+        task[e, : len(trace), ix.BORN] = trace.born_s
+        task[e, : len(trace), ix.WORK] = trace.work_ghz_s
+        task[e, : len(trace), ix.DATA] = trace.data_mb
+        ref[e, : len(trace), ix.DEVICE] = trace.device
+    return task, ref
+
+
+def _moving(layout: Layout, traces: tuple[TaskTrace, ...]) -> Moving:
+    envs, devices, targets = len(traces), len(layout.profiles), layout.targets
+    links, units = len(layout.network.shaped_links), len(layout.network.units)
+    heap = (envs, 2 * devices * targets)
+    task, ref = _task_arrays(traces)
+    seen = np.zeros((envs, devices, targets, ix.SEEN_COLUMNS))
+    for column in (ix.RTT, ix.DELIVERY, ix.DELIVERY_MB, ix.PROCESSING, ix.PROCESSING_WORK):
+        seen[..., column] = np.nan
+    for column in (ix.RTT_AT, ix.DELIVERY_AT, ix.PROCESSING_AT):
+        seen[..., column] = -np.inf
+    seen[..., ix.NEW_RTT_AT] = np.inf
+    return Moving(
+        link_until=np.zeros((envs, links)),
+        link_in=np.zeros((envs, links)),
+        link_coming=np.zeros((envs, links)),
+        unit_until=np.zeros((envs, units)),
+        unit_busy=np.zeros((envs, units)),
+        incoming=np.zeros((envs, units)),
+        heap_time=np.zeros(heap),
+        heap_code=np.zeros(heap, dtype=np.int64),
+        heap_since=np.zeros(heap),
+        heap_size=np.zeros(envs, dtype=np.int64),
+        heap_hole=np.zeros(envs, dtype=np.bool_),
+        task=task,
+        task_ref=ref,
+        seen=seen,
+        ping_rtt=np.full((envs, devices, targets), np.nan),
+        link_wait=np.zeros((envs, links)),
+        cursor=np.zeros(envs, dtype=np.int64),
+    )

@@ -1,0 +1,74 @@
+"""Tuning of a rule's parameters on episodes of their own: what a fair comparison takes for granted.
+
+A rule is tuned in every scenario in which it is compared, on seeds that the comparison never uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from model.network import build_network
+from model.scenario import Scenario
+from rl import policies
+from rl.simulator.layout import Layout
+from rl.simulator.run import simulate
+
+TUNING_SEEDS = tuple(range(1000, 1012))
+"""Seeds kept for tuning; evaluation must not use them."""
+
+Params = Mapping[str, policies.Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Parameters and what they achieved: mean unit delay over the seeds, s per MB."""
+
+    params: Params
+    unit_delay: float
+
+
+def grid(choices: Mapping[str, Sequence[policies.Value]]) -> list[dict[str, policies.Value]]:
+    """All combinations of the choices."""
+    return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
+
+
+def unit_delays(
+    scenario: Scenario,
+    name: str,
+    params: Params,
+    seeds: Iterable[int],
+    layout: Layout | None = None,
+) -> list[float]:
+    """Σ E / Σ o of a policy in the simulator, s per MB, one per seed."""
+    layout = layout or Layout(scenario, build_network(scenario))
+    return [
+        simulate(
+            scenario, lambda: policies.create(name, params), seed, record=False, layout=layout
+        ).unit_delay
+        for seed in seeds
+    ]
+
+
+def tune(
+    scenario: Scenario,
+    name: str,
+    candidates: Sequence[Params],
+    seeds: Sequence[int] = TUNING_SEEDS,
+) -> list[Trial]:
+    """Try parameters on paired episodes; the best comes first.
+
+    The candidates are halved after a third and after two thirds of the seeds.
+    """
+    layout = Layout(scenario, build_network(scenario))
+    delays: list[list[float]] = [[] for _ in candidates]
+    alive = list(range(len(candidates)))
+    for part in np.array_split(np.asarray(seeds), min(3, len(seeds))):
+        for k in alive:
+            delays[k] += unit_delays(scenario, name, candidates[k], part.tolist(), layout)
+        alive = sorted(alive, key=lambda k: float(np.mean(delays[k])))
+        best, alive = alive, alive[: max(1, len(alive) // 2)]
+    return [Trial(candidates[k], float(np.mean(delays[k]))) for k in best]

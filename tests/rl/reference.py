@@ -1,0 +1,229 @@
+"""The simulator's model once more, slow and plain: lists, a heap and the model's own classes.
+
+No failures of cables; everything else. It shares no code with the fast one but the drawing of the
+trace and of F(t).
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.compute import FrequencyTrace, frequency_trace
+from model.events import CapacityEvent, timeline
+from model.network import Network, build_network
+from model.probing import pinged
+from model.profile import device_profile
+from model.scenario import Scenario
+from model.workload import generate_trace
+
+PART, ALL_IN, DELIVERED, SERVED, HOME_AGAIN = range(5)
+
+
+@dataclass
+class Fifo:
+    """A link or a unit: work-conserving, first come first served."""
+
+    speed: FrequencyTrace
+    buffer_mb: float = math.inf
+    delay_s: float = 0.0
+    until_s: float = 0.0
+    entered: float = 0.0
+
+    def wait_s(self, now: float) -> float:
+        """How long a packet would wait that comes now."""
+        wait = max(0.0, self.until_s - now)
+        return min(wait, self.buffer_mb / self.speed.at(now))
+
+    def left(self, now: float) -> float:
+        """Work or MB that is still here."""
+        return self.speed.served(now, self.until_s) if self.until_s > now else 0.0
+
+
+@dataclass
+class Task:
+    """A task and where it is."""
+
+    device: str
+    born: float
+    work: float
+    data: float
+    target: str = ""
+    unit: str = ""
+    rate_mb_s: float = math.nan
+    links: list[str] = field(default_factory=list)
+    home: list[str] = field(default_factory=list)
+    parts: int = 1
+    inside: int = 0
+    latest: float = 0.0
+    times: dict[str, float] = field(default_factory=dict)
+
+
+class Reference:
+    """One environment with given decisions."""
+
+    def __init__(self, scenario: Scenario, seed: int, piece_mb: float, overhead: float):
+        self.scenario, self.piece_mb, self.overhead = scenario, piece_mb, overhead
+        self.network: Network = build_network(scenario)
+        self.links = self._links(seed)
+        self.units = {u.name: Fifo(frequency_trace(scenario, seed, u)) for u in self.network.units}
+        self.profiles = [
+            device_profile(scenario, self.network, d.name) for d in self.network.devices
+        ]
+        trace = generate_trace(scenario, seed)
+        names = [d.name for d in self.network.devices]
+        self.tasks = [
+            Task(names[d], b, w, o)
+            for d, b, w, o in zip(
+                trace.device, trace.born_s, trace.work_ghz_s, trace.data_mb, strict=True
+            )
+        ]
+        self.events: list[tuple[float, int, int, int, int, float]] = []
+        self.delivered: dict[int, float] = {}
+        self.rtts: dict[tuple[int, str, str], float] = {}
+
+    def _links(self, seed: int) -> dict[str, Fifo]:
+        steps = {k.name: [(0.0, k.spec.rate_mbps / 8)] for k in self.network.shaped_links if k.spec}
+        for event in timeline(self.scenario, self.network, seed):
+            assert isinstance(event, CapacityEvent)
+            steps[event.link] = [s for s in steps[event.link] if s[0] != event.at_s]
+            steps[event.link].append((event.at_s, event.rate_mbps / 8))
+        links = {}
+        for link in self.network.shaped_links:
+            assert link.spec
+            starts, speeds = zip(*steps[link.name], strict=True)
+            speed = FrequencyTrace(starts, speeds, max(speeds))
+            links[link.name] = Fifo(speed, link.spec.buffer_mb, link.spec.delay_ms / 1e3)
+        return links
+
+    def path(self, source: str, target: str) -> list[str]:
+        """Shaped links from one host to another."""
+        hops = self.network.path(source, target) if source != target else ()
+        return [k.name for k in hops if k.spec]
+
+    def run(self, targets: NDArray[np.int16], rates: NDArray[np.float64]) -> None:
+        """Let all slots pass; decisions by task."""
+        slot_s, order = self.scenario.slot_s, iter(range(len(self.tasks)))
+        task = next(order, None)
+        for slot in range(self.scenario.slots):
+            self._ping(slot, slot * slot_s)
+            while task is not None and self.tasks[task].born < (slot + 1) * slot_s:
+                self._advance(self.tasks[task].born)
+                self._dispatch(task, int(targets[task]), float(rates[task]))
+                task = next(order, None)
+            self._advance((slot + 1) * slot_s)
+
+    def _push(self, time: float, kind: int, hop: int, part: int, task: int, since: float) -> None:
+        heapq.heappush(self.events, (time, kind, hop, part, task, since))
+
+    def _advance(self, until: float) -> None:
+        handlers = {
+            PART: self._part,
+            ALL_IN: lambda now, hop, part, task, since: self._arrive(now, task),
+            DELIVERED: lambda now, hop, part, task, since: self.delivered.update({task: now}),
+            SERVED: lambda now, hop, part, task, since: self._served(now, task),
+            HOME_AGAIN: lambda now, hop, part, task, since: self._know(now, task),
+        }
+        while self.events and self.events[0][0] <= until:
+            now, kind, hop, part, task, since = heapq.heappop(self.events)
+            handlers[kind](now, hop, part, task, since)
+
+    def _ping(self, slot: int, now: float) -> None:
+        for profile in self.profiles:
+            for t in pinged(profile, self.scenario.probes, slot):
+                target = profile.targets[t]
+                bits = (self.scenario.probes.ping_bytes + 42) * 8
+                names = self.path(profile.name, target) + self.path(target, profile.name)
+                specs = [self.network.links[n].spec for n in names]
+                idle = sum(s.delay_ms / 1e3 + bits / 1e6 / s.rate_mbps for s in specs if s)
+                waits = sum(self.links[n].wait_s(now) for n in names)
+                self.rtts[(slot, profile.name, target)] = idle + waits
+
+    def _dispatch(self, k: int, target: int, rate: float) -> None:
+        task = self.tasks[k]
+        profile = next(p for p in self.profiles if p.name == task.device)
+        task.target = task.unit = profile.targets[target]
+        task.home = self.path(task.target, task.device)
+        if task.target == task.device:
+            self._admit(task.born, k)
+        else:
+            self._send(task.born, k, task.device, rate / 8)
+
+    def _send(self, now: float, k: int, source: str, rate_mb_s: float) -> None:
+        task = self.tasks[k]
+        task.links, task.rate_mb_s = self.path(source, task.unit), rate_mb_s
+        wire = task.data * self.overhead
+        # The last byte is a part of its own, without size.
+        task.parts = math.ceil(wire / self.piece_mb - 1e-9) + 1
+        task.inside, task.latest = 0, now
+        self._launch(k, 0, now)
+
+    def _launch(self, k: int, part: int, now: float) -> None:
+        task = self.tasks[k]
+        self._push(now + self._part_mb(task, part) / task.rate_mb_s / 2, PART, 0, part, k, now)
+
+    def _part_mb(self, task: Task, part: int) -> float:
+        return task.data * self.overhead / (task.parts - 1) if part + 1 < task.parts else 0.0
+
+    def _part(self, middle: float, hop: int, part: int, k: int, since: float) -> None:
+        task, now = self.tasks[k], 2 * middle - since
+        size = self._part_mb(task, part)
+        if hop == 0 and part + 1 < task.parts:
+            self._launch(k, part + 1, now)
+        out = now
+        if task.links:
+            link = self.links[task.links[hop]]
+            start = done = max(link.until_s, since)
+            if size > 0:
+                link.until_s = done = link.speed.finish(start, size)
+                link.entered += size
+            out = max(now, done) + link.delay_s
+            if hop + 1 < len(task.links):
+                first = start + link.delay_s
+                self._push((first + out) / 2, PART, hop + 1, part, k, first)
+                return
+        task.inside += 1
+        task.latest = max(task.latest, out)
+        if task.inside == task.parts:
+            self._push(task.latest, ALL_IN, 0, 0, k, 0.0)
+
+    def _arrive(self, now: float, k: int) -> None:
+        task, cloud = self.tasks[k], self.scenario.cloud
+        if task.unit == task.target:
+            self._push(now + self._home_s(now, task), DELIVERED, 0, 0, k, 0.0)
+        unit = self.units[task.unit]
+        is_edge = self.network.nodes[task.unit].kind == "edge"
+        if cloud.mode == "overflow" and is_edge and unit.until_s - now > cloud.overflow_queue_s:
+            edge, task.unit = task.unit, "cloud"
+            task.home = self.path("cloud", task.device)
+            spec = self.scenario.network
+            self._send(now, k, edge, min(spec.access.rate_mbps, spec.backbone.rate_mbps) / 8)
+            return
+        self._admit(now, k)
+
+    def _admit(self, now: float, k: int) -> None:
+        task, unit = self.tasks[k], self.units[self.tasks[k].unit]
+        start = max(now, unit.until_s)
+        unit.until_s = unit.speed.finish(start, task.work)
+        unit.entered += task.work
+        task.times.update(arrived=now, start=start, end=unit.until_s)
+        self._push(unit.until_s, SERVED, 0, 0, k, 0.0)
+
+    def _home_s(self, now: float, task: Task) -> float:
+        size = self.scenario.transfer.result_bytes / 1e6
+        links = [self.links[n] for n in task.home]
+        return sum(k.delay_s + k.wait_s(now) + size / k.speed.at(now) for k in links)
+
+    def _served(self, now: float, k: int) -> None:
+        task = self.tasks[k]
+        if task.target == task.device:
+            self._know(now, k)
+        else:
+            self._push(now + self._home_s(now, task), HOME_AGAIN, 0, 0, k, 0.0)
+
+    def _know(self, now: float, k: int) -> None:
+        self.tasks[k].times["known"] = now
