@@ -1,0 +1,203 @@
+"""Contests: common random numbers, resuming, stopping, and the table."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.cells import Cell, Store, compute, scenario_hash
+from experiments.contest import plan_contest, run_contest
+from experiments.standings import markdown, standings, write
+from experiments.tuned import (
+    GRIDS,
+    TUNED_FOLDER,
+    candidates,
+    load_tuned,
+    parse_entry,
+    tune_rule,
+)
+from model.errors import UserError
+from model.load import load_scenario
+from model.scenario import Scenario
+from records.metrics import summarise_tables
+from rl import policies
+from rl.simulator.run import simulate
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def mini() -> Scenario:
+    return load_scenario("mini", {"slots": 15})
+
+
+@pytest.mark.parametrize("name", ["case1", "case3-cloud", "case2-shared"])
+@pytest.mark.parametrize("policy", ["self-biased", "random"])
+def test_metrics_of_tables_and_of_arrays_agree(name: str, policy: str) -> None:
+    scenario = load_scenario(name, {"slots": 25})
+    run = simulate(scenario, lambda: policies.create(policy), 7)
+    summary = summarise_tables(scenario, run.tables)
+    assert summary.tasks["unfinished"] > 0
+    assert summary.unit_delay == pytest.approx(run.unit_delay, abs=1e-9)
+
+
+def test_a_cell_is_named_by_what_decides_its_outcome(mini: Scenario) -> None:
+    cell = Cell(mini, "greedy", 3, {"memory_s": 5.0})
+    renamed = mini.model_copy(update={"name": "other", "description": "the same"})
+    assert Cell(renamed, "greedy", 3, {"memory_s": 5.0}).key == cell.key
+    others = [
+        Cell(mini, "greedy", 4, {"memory_s": 5.0}),
+        Cell(mini, "greedy", 3, {"memory_s": 6.0}),
+        Cell(mini, "greedy", 3),
+        Cell(mini, "threshold", 3, {"memory_s": 5.0}),
+        Cell(mini.model_copy(update={"slots": 16}), "greedy", 3, {"memory_s": 5.0}),
+    ]
+    assert len({cell.key, *(c.key for c in others)}) == 6
+    longer = mini.model_copy(update={"slots": 16})
+    assert scenario_hash(mini, any_length=True) == scenario_hash(longer, any_length=True)
+
+
+def test_a_parameter_that_names_a_file_stands_for_its_content(
+    mini: Scenario, tmp_path: Path
+) -> None:
+    file = tmp_path / "weights"
+    file.write_text("one")
+    before = Cell(mini, "local", 1, {"checkpoint": str(file)}).key
+    file.write_text("two")
+    assert Cell(mini, "local", 1, {"checkpoint": str(file)}).key != before
+
+
+def test_a_damaged_cell_is_computed_again(mini: Scenario, tmp_path: Path) -> None:
+    store, cell = Store(tmp_path / "cells"), Cell(mini, "local", 1)
+    assert store.load(cell) is None
+    outcome = store.compute(cell)
+    assert store.load(cell) == outcome
+    (tmp_path / "cells" / f"{cell.key}.json").write_text('{"metrics": ')
+    assert store.load(cell) is None
+
+
+def test_everybody_meets_the_same_tasks(mini: Scenario) -> None:
+    tasks = [compute(Cell(mini, policy, 5))["metrics"]["tasks"] for policy in ("local", "random")]
+    assert sum(tasks[0].values()) == sum(tasks[1].values()) > 0
+    born = [
+        simulate(mini, partial(policies.create, policy), 5).batch.moving.task[0, :, :3]
+        for policy in ("local", "random")
+    ]
+    np.testing.assert_array_equal(born[0], born[1])
+
+
+def test_resumes_and_compares(mini: Scenario, tmp_path: Path) -> None:
+    names = ["local", "self-biased", "oracle"]
+    plan = plan_contest([mini], names, range(4), tuned=False)
+    seen: list[tuple[int, int]] = []
+
+    def stop_early(done: int, total: int) -> None:
+        seen.append((done, total))
+        if done == 8:
+            raise KeyboardInterrupt
+
+    stopped = run_contest(plan, tmp_path, jobs=1, on_cell=stop_early)
+    assert not stopped.complete
+    assert stopped.computed == 8
+    assert seen[-1] == (8, 12)
+    partial = standings(stopped)[0]
+    assert 1 <= len(partial.seeds) < 4
+
+    result = run_contest(plan, tmp_path, jobs=2)
+    assert result.complete
+    assert result.computed <= 4
+    assert run_contest(plan, tmp_path, jobs=1).computed == 0
+    again = plan_contest([mini], [*names, "random"], range(4), tuned=False)
+    assert run_contest(again, tmp_path, jobs=1).computed == 4
+
+    (table,) = standings(result)
+    rows = {row.label: row for row in table.rows}
+    assert table.best_rule == "self-biased", "the oracle is no rule to compare with"
+    assert rows["self-biased"].difference is None
+    assert rows["oracle"].sees == "truth"
+    delays = {
+        n: [result.outcomes["mini", n, k]["metrics"]["unit_delay"] for k in range(4)] for n in names
+    }
+    expected = np.mean(np.subtract(delays["local"], delays["self-biased"]))
+    difference = rows["local"].difference
+    assert difference is not None
+    assert difference.value == pytest.approx(expected)
+    _check_written(table.rows[0].label, result, tmp_path)
+
+
+def _check_written(first: str, result: object, folder: Path) -> None:
+    tables = standings(result)  # type: ignore[arg-type]
+    text = markdown(tables)
+    assert "T = 15 s, 4 episodes (seeds 0 … 3)" in text
+    assert "| oracle | everything (reference) |" in text
+    paths = {p.suffix: p for p in write(tables, folder)}
+    rows = list(csv.DictReader(paths[".csv"].open()))
+    assert rows[0]["policy"] == first
+    assert float(rows[0]["iqm_low"]) <= float(rows[0]["iqm_value"]) <= float(rows[0]["iqm_high"])
+    assert json.loads(paths[".json"].read_text())[0]["duration_s"] == 15
+
+
+def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cli", "contest", "mini", "--policies", "local,greedy",
+               "--slots", "60", "--episodes", "2000", "--jobs", "2",
+               "--out", str(tmp_path)]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.glob("cells/*.json"))) < 6 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "Interrupted" in out.decode()
+    assert (tmp_path / "contest.md").exists()
+
+
+def test_tuned_parameters_have_seeds_of_their_own(mini: Scenario) -> None:
+    with pytest.raises(UserError, match="tuning"):
+        plan_contest([mini], ["greedy"], range(990, 1001), tuned=True)
+    with pytest.raises(UserError, match="no policy"):
+        plan_contest([mini], ["gready"], [1], tuned=False)
+    assert parse_entry("greedy@default") == ("greedy", True)
+
+
+@pytest.mark.parametrize("rule", GRIDS)
+def test_candidates_begin_with_the_defaults_and_exist(rule: str) -> None:
+    tried = candidates(rule, 9)
+    assert tried == candidates(rule, 9)
+    assert 8 <= len(tried) <= 9
+    first = policies.create(rule)
+    assert all(vars(policies.create(rule, tried[0]))[k] == v for k, v in vars(first).items())
+    for params in tried:
+        policies.create(rule, params)
+    with pytest.raises(UserError, match="nothing to tune"):
+        candidates("local", 3)
+
+
+def test_tunes_and_remembers_for_this_scenario_only(mini: Scenario, tmp_path: Path) -> None:
+    trials = tune_rule(mini, "greedy", 3, seeds=range(1000, 1003), folder=tmp_path)
+    found = load_tuned(mini, "greedy", tmp_path)
+    assert found is not None
+    assert found.params == trials[0].params
+    assert load_tuned(mini.model_copy(update={"slots": 99}), "greedy", tmp_path) == found
+    assert load_tuned(mini, "threshold", tmp_path) is None
+    with pytest.raises(UserError, match="tune again"):
+        load_tuned(load_scenario("mini", {"decision.alpha": 0.5}), "greedy", tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted(TUNED_FOLDER.glob("*/*.yaml")), ids=str)
+def test_what_was_tuned_is_of_the_scenarios_as_they_are(path: Path) -> None:
+    found = load_tuned(load_scenario(path.parent.name), path.stem)
+    assert found is not None
+    policies.create(path.stem, found.params)
