@@ -1,0 +1,1 @@
+"""What is read from result folders: tables, figures, reports."""

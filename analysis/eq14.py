@@ -1,0 +1,57 @@
+"""Equation (14) from a real run: what pings measure against what the queues held."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from analysis.style import COLOURS, GREY, new_figure, save
+from model.errors import UserError
+from model.network import build_network
+from records.fidelity import ping_comparison, queues_of
+from records.reader import Result
+
+
+def draw_eq14(result: Result, stem: Path) -> list[Path]:
+    """Ping round trip minus the idle one against ΣV_l/c_l, and their difference's distribution.
+
+    Times are scenario ms. Returns the files written. Raises ``UserError`` for a result without
+    pings or looks at the queues, as a simulation's is.
+    """
+    if result.manifest["world"] != "emulation" or not result.table("queues").num_rows:
+        raise UserError(f"{result.folder}: no pings over real queues in it; eq. (14) needs a run")
+    network = build_network(result.scenario)
+    measured, expected = ping_comparison(
+        result.table("probes"), queues_of(result, network), network
+    )
+    measured_ms, expected_ms = measured * 1e3, expected * 1e3
+    error_ms = measured_ms - expected_ms
+    figure, (left, right) = new_figure(2)
+    limit = max(1.0, float(expected_ms.max()), float(measured_ms.max()))
+    left.plot([0, limit], [0, limit], color=GREY, linewidth=1, zorder=1)
+    left.scatter(
+        expected_ms, measured_ms, s=6, alpha=0.35, color=COLOURS[0], linewidths=0, zorder=2
+    )
+    correlation = np.corrcoef(measured, expected)[0, 1] if expected.std() > 0 else float("nan")
+    left.set(
+        xlabel="ΣV/c on the way there and back (ms)",
+        ylabel="ping − idle round trip (ms)",
+        title=f"r = {correlation:.3f}, {measured.size} pings",
+    )
+    ordered = np.sort(np.abs(error_ms))
+    right.plot(ordered, np.arange(1, ordered.size + 1) / ordered.size, color=COLOURS[1])
+    right.set_xscale("symlog", linthresh=1)
+    right.set(
+        xlabel="|difference| (ms)",
+        ylabel="share of pings",
+        ylim=(0, 1.02),
+        title=f"mean {ordered.mean():.2f} ms, 95 % within {np.quantile(ordered, 0.95):.2f} ms",
+    )
+    verdict = result.manifest.get("fidelity", {}).get("verdict", "no verdict")
+    scenario = result.manifest["scenario"]["name"]
+    figure.suptitle(
+        f"Eq. (14) on the real network: {scenario}, {result.manifest['policy']} ({verdict})",
+        fontsize=9,
+    )
+    return save(figure, stem, {"expected_ms": expected_ms, "measured_ms": measured_ms})

@@ -1,0 +1,114 @@
+"""The two worlds side by side: distributions of delays, and loads of the classes of links."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.style import COLOURS, GREY, new_figure, save
+from records.metrics import delays_s, summarise
+from records.reader import Result
+
+FloatArray = NDArray[np.float64]
+_LEVELS = np.concatenate([np.arange(0.02, 0.99, 0.02), [0.99]])
+_MARKED = 0.95
+
+
+def draw_gap(pairs: Sequence[tuple[Result, Result]], stem: Path) -> list[Path]:
+    """Q–Q of E and mean loads V/c per class of links, of (emulation, simulation) pairs.
+
+    A colour is a policy; its seeds are pooled. Returns the files written: SVG, PNG, and the
+    quantiles as CSV.
+    """
+    by_policy: dict[str, list[tuple[Result, Result]]] = {}
+    for pair in pairs:
+        by_policy.setdefault(str(pair[0].manifest["policy"]), []).append(pair)
+    figure, (left, right) = new_figure(2, height_in=3.8)
+    data: dict[str, list[Any]] = {"policy": [], "level": [], "emulation_s": [], "simulation_s": []}
+    for k, (policy, runs) in enumerate(by_policy.items()):
+        colour = COLOURS[k % len(COLOURS)]
+        emulated, simulated = (_quantiles([run[w] for run in runs]) for w in (0, 1))
+        _draw_quantiles(left, policy, emulated, simulated, colour)
+        data["policy"] += [policy] * len(_LEVELS)
+        data["level"] += [round(float(v), 4) for v in _LEVELS]
+        data["emulation_s"] += emulated.tolist()
+        data["simulation_s"] += simulated.tolist()
+    _finish_quantiles(left, [*data["emulation_s"], *data["simulation_s"]])
+    _draw_loads(right, by_policy)
+    first = pairs[0][0]
+    figure.suptitle(
+        f"The same runs in both worlds: {first.scenario.name}, T = {first.scenario.duration_s:g} s",
+        fontsize=10,
+    )
+    return save(figure, stem, data)
+
+
+def _quantiles(results: Sequence[Result]) -> FloatArray:
+    delays = [delays_s(r.table("tasks"), r.scenario.duration_s) for r in results]
+    found: FloatArray = np.quantile(np.concatenate(delays), _LEVELS)
+    return found
+
+
+def _draw_quantiles(
+    axes: Any, policy: str, emulated: FloatArray, simulated: FloatArray, colour: str
+) -> None:
+    axes.plot(
+        simulated, emulated, marker=".", markersize=4, linewidth=0.8, color=colour, label=policy
+    )
+    mark = int(np.argmin(np.abs(_LEVELS - _MARKED)))
+    axes.plot(simulated[mark], emulated[mark], marker="D", markersize=6, color=colour, zorder=4)
+
+
+def _finish_quantiles(axes: Any, values: Sequence[float]) -> None:
+    positive = [v for v in values if v > 0.0]
+    low, high = max(0.01, min(positive, default=0.01)), max(positive, default=1.0)
+    axes.plot([low, 1.2 * high], [low, 1.2 * high], color=GREY, linewidth=1, zorder=1)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set(
+        xlim=(low, 1.2 * high),
+        ylim=(low, 1.2 * high),
+        xlabel="quantile of E in the simulation (s)",
+        ylabel="the same in the emulation (s)",
+        title="delay of tasks, quantile against quantile",
+    )
+    axes.set_aspect("equal")
+    axes.plot([], [], marker="D", linestyle="none", color=GREY, label="95 %")
+    axes.legend(fontsize=7, frameon=False)
+
+
+def _draw_loads(axes: Any, by_policy: dict[str, list[tuple[Result, Result]]]) -> None:
+    loads = {
+        policy: [_mean_loads([run[w] for run in runs]) for w in (0, 1)]
+        for policy, runs in by_policy.items()
+    }
+    classes = sorted({name for both in loads.values() for one in both for name in one})
+    width = 0.8 / (2 * len(loads))
+    places = np.arange(len(classes))
+    for k, (_, both) in enumerate(loads.items()):
+        for world, load in enumerate(both):
+            axes.bar(
+                places - 0.4 + (2 * k + world + 0.5) * width,
+                [load.get(name, 0.0) for name in classes],
+                0.92 * width,
+                color=COLOURS[k % len(COLOURS)],
+                alpha=0.45 if world else 1.0,
+                hatch="///" if world else None,
+                edgecolor="white",
+                linewidth=0.3,
+            )
+    axes.bar([0], [0], color=GREY, label="emulation")
+    axes.bar([0], [0], color=GREY, alpha=0.45, hatch="///", edgecolor="white", label="simulation")
+    axes.set_yscale("symlog", linthresh=0.01)
+    axes.set_xticks(places, [name.upper() for name in classes])
+    axes.set(ylabel="mean load V/c (s)", title="waiting on links, by class", ylim=(0, None))
+    axes.legend(fontsize=7, frameon=False)
+
+
+def _mean_loads(results: Sequence[Result]) -> dict[str, float]:
+    found = [summarise(r).link_load for r in results]
+    return {name: float(np.mean([f[name] for f in found])) for name in found[0]}
