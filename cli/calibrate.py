@@ -1,0 +1,100 @@
+"""Measure how true this machine's emulation is: its fidelity card."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from emulation.calibrate import calibrate as measure
+from emulation.calibrate import steps
+from emulation.calibration.card import Card, store
+from emulation.commands import CommandError
+from emulation.ledger import living_runs
+from model.errors import UserError
+
+MISSED = 3
+"""Exit status where a line misses its aim."""
+
+PLAIN_WIDTH = 150
+"""Columns of the table in a file or a pipe, where nothing says how many there are."""
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="A coarse look of half a minute; it is not stored.")
+@click.option("--json", "as_json", is_flag=True, help="Print it for programs, as JSON.")
+def calibrate(quick: bool, as_json: bool) -> int:
+    """Measure how true this machine's emulation is, and keep the result as its fidelity card.
+
+    A small network of its own is built, loaded and removed; that takes a minute and a half. The
+    card says what rates, queues, pings and paced transfers are here against what they should be;
+    docs/fidelity.md explains it. The exit status is 3 where a line misses its aim.
+    """
+    others = living_runs()
+    if others:
+        click.echo(f"note: run {', '.join(others)} is under way: the CPU is shared", err=True)
+    try:
+        card = _with_bar(quick)
+    except CommandError as error:
+        raise UserError(f"the calibration broke: {error}") from error
+    if as_json:
+        click.echo(json.dumps(card.to_dict(), indent=2))
+    else:
+        print_card(card)
+    if not quick:
+        click.echo(f"stored: {store(card)}", err=as_json)
+    return MISSED if card.missed else 0
+
+
+def _with_bar(quick: bool) -> Card:
+    with click.progressbar(
+        length=steps(), label="calibrating", item_show_func=lambda what: what, file=sys.stderr
+    ) as bar:
+        return measure(quick=quick, progress=lambda what: bar.update(1, what))
+
+
+def print_card(card: Card) -> None:
+    """Print one line a figure, the machine and the verdict."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("", "probe", "what", "found", "aim"):
+        table.add_column(heading, overflow="fold")
+    words = {True: "[green]ok[/]", False: "[red]missed[/]", None: ""}
+    before = ""
+    for line in card.lines:
+        probe = line.probe if line.probe != before else ""
+        before = line.probe
+        table.add_row(words[line.ok], probe, line.name, line.text, _aim(line.to_dict()))
+    console.print(table)
+    console.print()
+    console.print(_where(card.machine, card.date))
+    judged = [line for line in card.lines if line.ok is not None]
+    console.print(f"{len(judged) - len(card.missed)} of {len(judged)} aims are met.")
+
+
+def _aim(line: Mapping[str, Any]) -> str:
+    aim = line["aim"]
+    if aim is None:
+        return ""
+    sign = "≥" if line["at_least"] else "≤"
+    if line["unit"] == "s":
+        return f"{sign} {aim * 1e3:g} ms"
+    if line["unit"]:
+        return f"{sign} {aim:g}"
+    return f"{sign} {aim:g}" if line["name"] == "correlation" else f"{sign} {aim * 100:g} %"
+
+
+def _where(machine: Mapping[str, Any], date: str) -> str:
+    others = f", beside run {', '.join(machine['other_runs'])}" if machine["other_runs"] else ""
+    return (
+        f"{date[:16]}Z, {machine['hostname']}: Linux {machine['kernel']}, "
+        f"{machine['cpu_count']} × {machine['cpu']}, clock {machine['clock_source']}, "
+        f"Open vSwitch {machine['open_vswitch']} ({machine['datapath']} datapath), "
+        f"load average {machine['load_average']:.1f} at the beginning{others}"
+    )

@@ -1,0 +1,103 @@
+"""Policies against each other in the simulator, on the same episodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from experiments.contest import Contest, Plan, plan_contest, run_contest
+from experiments.pool import usable_cores
+from experiments.standings import Standings, cells, heading, standings, title, write
+from model.load import load_scenario, parse_overrides
+from records.ownership import give_tree_to_user
+from rl import policies
+
+INTERRUPTED = 130
+
+
+@click.command()
+@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO…")
+@click.option("--policies", "names", default=",".join(policies.names()), metavar="A,B,…",
+              help="Who takes part; NAME@default keeps its defaults under --tuned. Default: all rules.")  # fmt: skip  # noqa: E501
+@click.option("--episodes", type=click.IntRange(1), default=16, show_default=True)
+@click.option("--slots", type=click.IntRange(1), default=300, show_default=True)
+@click.option("--seed0", type=click.IntRange(0), default=0, show_default=True,
+              help="The first episode's seed; the others follow.")  # fmt: skip
+@click.option("--tuned", is_flag=True, help="With the parameters under scenarios/tuned/.")
+@click.option("--jobs", type=click.IntRange(1), help="Processes. Default: one per core.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results/contest"),
+              show_default=True, help="Folder of cells and tables; what is there is not run again.")  # fmt: skip  # noqa: E501
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+              help="Override a value of all scenarios.")  # fmt: skip
+def contest(  # noqa: PLR0913 - the options, by name
+    scenarios: tuple[str, ...],
+    names: str,
+    episodes: int,
+    slots: int,
+    seed0: int,
+    tuned: bool,
+    jobs: int | None,
+    out: Path,
+    settings: tuple[str, ...],
+) -> int:
+    """Let policies meet in each SCENARIO, all of them in the same episodes.
+
+    Unit delay UD = ΣE/Σo in s per MB, tasks still pending at T charged with their elapsed time:
+    interquartile mean and mean over episodes, and the paired difference to the best rule that
+    decides from what its device observes, with bootstrap 95 % intervals. Ctrl-C keeps what is done;
+    the same command goes on from there.
+    """
+    overrides = {**parse_overrides(settings), "slots": slots}
+    plan = plan_contest(
+        [load_scenario(name, overrides) for name in scenarios],
+        [word.strip() for word in names.split(",") if word.strip()],
+        range(seed0, seed0 + episodes),
+        tuned=tuned,
+    )
+    result = _run(plan, out, jobs or usable_cores())
+    tables = standings(result)
+    console = Console(highlight=False)
+    for table in tables:
+        _show(console, table)
+    paths = write(tables, out)
+    give_tree_to_user(out)
+    kept = len(result.outcomes) - result.computed
+    console.print(
+        f"\n{result.computed} cells simulated, {kept} were there; {paths[0]}, .csv, .json"
+    )
+    if not result.complete:
+        console.print("Interrupted: these are the episodes in which everybody has played.")
+        return INTERRUPTED
+    return 0
+
+
+def _run(plan: Plan, out: Path, jobs: int) -> Contest:
+    columns = TextColumn("contest"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=None)
+        return run_contest(
+            plan,
+            out / "cells",
+            jobs=jobs,
+            on_cell=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+
+
+def _show(console: Console, standing: Standings) -> None:
+    classes = list(standing.rows[0].link_load)
+    console.print(f"\n[bold]{title(standing)}[/]")
+    table = Table(box=None, padding=(0, 1))
+    # The mean and what a policy sees are in the files, and here where there is room for them.
+    shown = [k for k, name in enumerate(heading(classes)) if k not in (1, 3) or console.width > 120]
+    for k in shown:
+        table.add_column(heading(classes)[k], no_wrap=k == 0)
+    for row in standing.rows:
+        style = "dim" if row.sees == "truth" else "bold" if row.difference is None else None
+        table.add_row(*(cells(row, classes)[k] for k in shown), style=style)
+    console.print(table)
+    if any(row.sees == "truth" for row in standing.rows):
+        console.print(" oracle: a reference that sees everything, no competitor", style="dim")

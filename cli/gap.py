@@ -1,0 +1,132 @@
+"""The same runs in both worlds: how far the simulator is from the real network."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from emulation.options import RunOptions, parse_assignments
+from model.errors import UserError
+from model.load import load_scenario
+from records.ownership import give_tree_to_user
+from records.reader import open_result
+
+if TYPE_CHECKING:
+    from experiments.gap import Gap
+
+_POLICIES = ("self-biased", "greedy", "random", "local", "own-edge")
+
+
+@click.command()
+@click.argument("scenario", required=False)
+@click.option("--from", "sources", multiple=True, metavar="RESULT",
+              type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="An emulation's result, or a folder of them, instead of new runs; repeatable.")  # fmt: skip  # noqa: E501
+@click.option("--policy", "policies", multiple=True, metavar="POLICY",
+              help=f"Repeatable.  [default: {', '.join(_POLICIES)}]")  # fmt: skip
+@click.option("--seed", "seeds", multiple=True, type=click.IntRange(0), metavar="SEED",
+              help="Repeatable.  [default: 1]")  # fmt: skip
+@click.option("--slots", type=click.IntRange(1), help="Length.  [default: the scenario's]")
+@click.option("--speedup", type=click.FloatRange(min=0.1, max=100), default=1.0, show_default=True,
+              help="Of the emulations, see './lab run --help'.")  # fmt: skip
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+              help="Override a value of the scenario.")  # fmt: skip
+@click.option("--attempts", type=click.IntRange(1), default=1, show_default=True,
+              help="Emulate again, so many times in all, while its own verdict is 'invalid'.")  # fmt: skip  # noqa: E501
+@click.option("--keep-invalid", is_flag=True, help="Compare emulations whose verdict is 'invalid'.")
+@click.option("--without-netem", is_flag=True, help="As of './lab run'.")
+@click.option("--brief", is_flag=True, help="Unit delays only; everything is in the files.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results"),
+              show_default=True, help="Folder for results; the comparison goes to gap/ in it.")  # fmt: skip  # noqa: E501
+def gap(scenario: str | None, sources: tuple[Path, ...], out: Path, **asked: object) -> None:
+    """Run SCENARIO in the emulation and in the simulator, and compare.
+
+    Both worlds get the same tasks, the same F(t) and the same policy. Needs root, unless emulations
+    that are there are compared: --from RESULT. An emulation that its own verdict calls invalid is
+    left out. Writes gap.json, gap.csv, gap.svg and gap.png, and the runs as usual results.
+    """
+    # numba takes a second to load: after the arguments have been looked at.
+    from experiments.gap_runs import compare_all, emulate_all, emulations_in
+
+    keep = bool(asked["keep_invalid"])
+    if bool(sources) == (scenario is not None):
+        raise UserError("name a SCENARIO to run, or results to compare: --from RESULT")
+    console = Console(highlight=False)
+    if scenario is None:
+        runs = iter(emulations_in(sources))
+    else:
+        runs = emulate_all(
+            _options(scenario, out, asked),
+            _listed(asked["policies"]) or _POLICIES,
+            [int(s) for s in _listed(asked["seeds"])] or [1],
+            attempts=int(str(asked["attempts"])),
+            keep_invalid=keep,
+        )
+    for found in compare_all(runs, out, keep_invalid=keep):
+        _publish(console, found, out, brief=bool(asked["brief"]))
+
+
+def _listed(value: object) -> list[str]:
+    return [str(v) for v in value] if isinstance(value, tuple) else []
+
+
+def _options(scenario: str, out: Path, asked: dict[str, object]) -> RunOptions:
+    settings = parse_assignments(tuple(_listed(asked["settings"])), "--set")
+    if asked["slots"] is not None:
+        settings["slots"] = asked["slots"]
+    return RunOptions(
+        scenario=load_scenario(scenario, settings),
+        speedup=float(str(asked["speedup"])),
+        out=out,
+        without_netem=bool(asked["without_netem"]),
+        command_line=tuple(sys.argv),
+    )
+
+
+def _publish(console: Console, gap: Gap, out: Path, *, brief: bool) -> None:
+    from analysis.gap import draw_gap
+    from experiments.gap_report import write
+
+    folder = out / "gap" / f"{gap.scenario}-{gap.slots}"
+    paths = write(gap, folder)
+    pairs = [(open_result(p.folders[0]), open_result(p.folders[1])) for p in gap.pairs]
+    paths += draw_gap(pairs, folder / "quantiles")
+    give_tree_to_user(out / "gap")
+    _show(console, gap, brief=brief)
+    console.print(f"files: {' '.join(str(p) for p in paths)}", soft_wrap=True)
+
+
+def _show(console: Console, gap: Gap, *, brief: bool) -> None:
+    from experiments import gap_report as report
+    from experiments.gap import PARTS
+
+    console.print(f"\n[bold]{gap.scenario}, {gap.slots} slots: emulation against simulation[/]")
+    worlds = ("emulation", "simulation", "difference")
+    heading = ("unit delay, s/MB", "seeds", *worlds, "over seeds")
+    _table(console, heading, report.delay_rows(gap), left=2)
+    for policy in () if brief else gap.policies:
+        console.print(f"\n[bold]{policy}[/], means over its seeds")
+        rows = [*report.metric_rows(gap, policy), *report.worst_rows(gap, policy)]
+        _table(console, ("", *worlds), rows)
+        columns = ("decided alike, ms", "alike", "tasks", "mean ΔE", "median", "90 % of |ΔE|")
+        _table(console, (*columns, *PARTS), report.task_rows(gap, policy))
+    console.print()
+    for sentence in report.sentences(gap):
+        console.print(sentence)
+
+
+def _table(
+    console: Console, heading: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1
+) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for k, name in enumerate(heading):
+        table.add_column(name, justify="left" if k < left else "right")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

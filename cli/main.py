@@ -1,0 +1,156 @@
+"""The command `lab`: verbs found in a table, each imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from cli import __version__
+from model.errors import ScenarioError, UserError
+
+INTERRUPTED = 130
+"""Exit status of a command that was ended by Ctrl-C, as shells have it."""
+
+VERBS: dict[str, dict[str, str]] = {
+    "Look": {
+        "check": "cli.check:check",
+        "calibrate": "cli.calibrate:calibrate",
+        "scenario": "cli.scenario:scenario",
+        "trace": "cli.trace:trace",
+    },
+    "Run": {
+        "run": "cli.run:run",
+        "api": "cli.api:api",
+        "watch": "cli.watch:watch",
+        "clean": "cli.clean:clean",
+        "bench": "cli.bench:bench",
+    },
+    "Learn": {
+        "tune": "cli.tune:tune",
+        "train": "cli.train:train",
+        "evaluate": "cli.evaluate:evaluate",
+    },
+    "Compare and draw": {
+        "contest": "cli.contest:contest",
+        "gap": "cli.gap:gap",
+        "sweep": "cli.sweep:sweep",
+        "report": "cli.report:report",
+        "figure": "cli.figure:figure",
+        "pcap": "cli.pcap:pcap",
+    },
+}
+"""Heading in the help → verb → ``module:command``. A new verb is one line here."""
+
+SHELL_VERBS = (
+    ("setup", "Install what is missing: system packages, Python environment."),
+    ("test", "Set up, then run every check; arguments go to pytest."),
+    ("python", "Run the lab's own Python interpreter."),
+    ("venv-path", "Print where the Python environment lives."),
+)
+"""What ``./lab`` itself answers, before there is an environment to run this module in."""
+
+
+class LazyGroup(click.Group):
+    """A group whose verbs live in `VERBS` and are imported one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs whose modules exist, in the order of the table."""
+        return [verb for verbs in VERBS.values() for verb, where in verbs.items() if _exists(where)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one verb, or None where there is no such verb."""
+        where = _find(cmd_name)
+        if where is None or not _exists(where):
+            return None
+        module, _, attribute = where.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{where} is no click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs under their headings.
+
+        The one-line helps are read from the modules' docstrings, without importing them: the help
+        should be there at once, however much the verbs import.
+        """
+        for heading, verbs in VERBS.items():
+            rows = [(verb, _summary(where)) for verb, where in verbs.items() if _exists(where)]
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
+        with formatter.section("The lab itself"):
+            formatter.write_dl(SHELL_VERBS)
+
+
+def _find(verb: str) -> str | None:
+    return next((verbs[verb] for verbs in VERBS.values() if verb in verbs), None)
+
+
+def _exists(where: str) -> bool:
+    return importlib.util.find_spec(where.partition(":")[0]) is not None
+
+
+def _summary(where: str) -> str:
+    """Return the first line of the docstring of a verb's module, which is the verb's help."""
+    import ast
+
+    spec = importlib.util.find_spec(where.partition(":")[0])
+    if spec is None or spec.origin is None:
+        return ""
+    with open(spec.origin, encoding="utf-8") as source:  # noqa: PTH123 - pathlib costs a tenth of the help's time
+        text = ast.get_docstring(ast.parse(source.read())) or ""
+    return text.partition("\n")[0]
+
+
+@click.group(
+    cls=LazyGroup,
+    name="lab",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`./lab VERB --help` explains a verb. Begin with: ./lab check",
+)
+@click.version_option(__version__, prog_name="crowd-edge-lab")
+def lab() -> None:
+    """Experiments with task offloading on an emulated crowd-edge network."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit status; the user's mistakes take one line, no traceback."""
+    try:
+        result: Any = lab.main(arguments, prog_name="./lab", standalone_mode=False)
+    except click.ClickException as error:
+        return _complain_of_usage(error)
+    except ScenarioError as error:
+        # A file may have several mistakes, each of which takes a line.
+        return max(_complain(line, error.exit_code) for line in str(error).splitlines())
+    except UserError as error:
+        return _complain(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _complain("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader went away (`./lab ... | head`); there is nobody left to tell.
+        sys.stderr.close()
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def _complain_of_usage(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        # A group called without its verb: its whole help, which is more than a line by nature.
+        print(error.format_message(), file=sys.stderr)
+        return error.exit_code
+    message = error.format_message()
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        message += f" See: {error.ctx.command_path} --help"
+    return _complain(message, error.exit_code)
+
+
+def _complain(message: str, status: int) -> int:
+    # One line, always: what prints over several lines is not read to its end.
+    print("lab:", " ".join(message.split()), file=sys.stderr)
+    return status

@@ -1,0 +1,62 @@
+"""Run a scenario: on the real network, or in the simulator."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emulation.options import common_options, emulation_options, parse_assignments
+from model.load import load_scenario
+from records.display import print_summary
+
+
+def _simulate(scenario: str, **asked: Any) -> None:
+    """The same scenario, trace and policy in the slotted simulator; needs no privileges."""
+    # numba takes a second to load, which an emulation need not wait for.
+    from experiments.simulated import simulate_to_folder
+
+    settings = parse_assignments(asked["settings"], "--set")
+    if asked["slots"] is not None:
+        settings["slots"] = asked["slots"]
+    resolved = load_scenario(scenario, settings)
+    params = parse_assignments(asked["params"], "--param")
+    with click.progressbar(length=resolved.slots, label="slots", file=sys.stderr) as bar:
+        folder = simulate_to_folder(
+            resolved,
+            str(asked["policy"]),
+            params,
+            asked["seed"],
+            Path(asked["out"]),
+            command_line=sys.argv,
+            on_slot=lambda _: bar.update(1),
+        )
+    print_summary(folder)
+
+
+@click.command()
+@common_options
+@click.option(
+    "--world",
+    type=click.Choice(["emulation", "simulator"]),
+    default="emulation",
+    show_default=True,
+    help="Real packets on this machine (root), or the slotted simulator (anybody, seconds).",
+)
+@emulation_options
+def run(world: str, **asked: Any) -> None:
+    """Run SCENARIO with a policy and write a result folder.
+
+    SCENARIO is a name from scenarios/ (case1, case2, case3, mini, …) or a YAML file. In the
+    emulation every device is a process of its own behind Open vSwitch and shaped queues; Ctrl-C
+    once stops cleanly and keeps the partial result, twice stops at once. Exit status: 0 done, 1 the
+    run broke, 2 bad input, 3 not valid (--strict), 130 interrupted.
+    """
+    if world == "simulator":
+        _simulate(**asked)
+        return
+    from emulation.run import emulate
+
+    sys.exit(emulate(**asked))

@@ -1,0 +1,97 @@
+"""List, show and check scenarios; write their schema for editors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import yaml
+
+from model.errors import ScenarioError
+from model.json_schema import schema_text
+from model.load import SCENARIO_FOLDER, load_scenario, parse_overrides, scenario_names
+from model.network import build_network
+from model.scenario import Scenario
+
+FAULTY = 1
+"""Exit status of `check` where a file is not a good scenario."""
+
+
+@click.group()
+def scenario() -> None:
+    """List, show and check scenarios; write their schema for editors."""
+
+
+@scenario.command("list")
+def list_() -> None:
+    """List the scenarios that come with the lab."""
+    for name in scenario_names():
+        found = load_scenario(name)
+        click.echo(f"{name:<15}{_size(found)}")
+        click.echo(click.wrap_text(found.description, 96, "    ", "    "))
+
+
+@scenario.command()
+@click.argument("name")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE",
+    help="Override a value, e.g. network.e2d.rate_mbps=5; may be repeated.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print it for programs, as JSON.")
+def show(name: str, settings: tuple[str, ...], as_json: bool) -> None:
+    """Print a scenario with every value, inherited ones and defaults included.
+
+    NAME is a name from `scenario list` or the path of a YAML file.
+    """
+    found = load_scenario(name, parse_overrides(settings))
+    data = found.model_dump(mode="json")
+    if as_json:
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        return
+    click.echo(f"# {_size(found)}")
+    click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=96), nl=False)
+
+
+@scenario.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+def check(files: tuple[str, ...]) -> int:
+    """Check scenario files (or names), with one line for every mistake.
+
+    The exit status is 1 where there is a mistake.
+    """
+    status = 0
+    for file in files:
+        try:
+            found = load_scenario(file)
+        except ScenarioError as error:
+            click.echo(str(error), err=True)
+            status = FAULTY
+        else:
+            click.echo(f"{file}: good ({_size(found)})")
+    return status
+
+
+@scenario.command()
+@click.option("--stdout", is_flag=True, help="Print it instead of writing scenarios/schema.json.")
+def schema(stdout: bool) -> None:
+    """Write scenarios/schema.json, with which editors complete and check scenario files."""
+    if stdout:
+        click.echo(schema_text(), nl=False)
+        return
+    path = Path(SCENARIO_FOLDER, "schema.json")
+    path.write_text(schema_text(), encoding="utf-8")
+    click.echo(f"{path} written")
+
+
+def _size(found: Scenario) -> str:
+    network = build_network(found)
+    cloud = ", a cloud" if found.cloud.mode != "none" else ""
+    edges = len(network.of_kind("edge"))
+    return (
+        f"{len(network.devices)} devices, {edges} edge server{'s' * (edges != 1)}{cloud}, "
+        f"{found.slots} slots of {found.slot_s:g} s"
+    )
+
+
+command = scenario

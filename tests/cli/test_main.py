@@ -1,0 +1,110 @@
+"""The command itself: verbs, help, and how errors end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+
+from cli import __version__, check, main
+from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, Finding
+from model.errors import UserError
+
+
+@pytest.fixture
+def verb(monkeypatch: pytest.MonkeyPatch) -> list[BaseException | None]:
+    """A verb `check` that raises what the test puts into the list."""
+    raises: list[BaseException | None] = [None]
+
+    @click.command()
+    def fake() -> None:
+        if raises[0] is not None:
+            raise raises[0]
+
+    monkeypatch.setattr(check, "check", fake)
+    return raises
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (UserError("case9: no such\nscenario"), 2, "lab: case9: no such scenario\n"),
+        (KeyboardInterrupt(), 130, "lab: interrupted\n"),
+        (None, 0, ""),
+    ],
+)
+def test_errors_of_the_user_take_one_line(
+    verb: list[BaseException | None],
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException | None,
+    status: int,
+    words: str,
+) -> None:
+    verb[0] = error
+    assert main.main(["check"]) == status
+    assert capsys.readouterr().err.lstrip("\n") == words
+
+
+def test_faults_of_the_lab_keep_their_traceback(verb: list[BaseException | None]) -> None:
+    verb[0] = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        main.main(["check"])
+
+
+@pytest.mark.parametrize("arguments", [["no-such-verb"], ["check", "--no-such-option"]])
+def test_mistyped_command_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("lab: No such ")
+    assert error.endswith("--help\n")
+    assert error.count("\n") == 1
+
+
+def test_verb_without_its_module_is_not_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(main.VERBS["Look"], "future", "cli.future:future")
+    assert main.main(["--help"]) == 0
+    help_text = capsys.readouterr().out
+    assert "future" not in help_text
+    assert "check " in help_text
+    assert main.main(["future"]) == 2
+
+
+def test_listed_verbs_are_commands() -> None:
+    context = click.Context(main.lab)
+    for name in main.lab.list_commands(context):
+        command = main.lab.get_command(context, name)
+        assert command is not None
+        assert command.help
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
+
+
+def test_help_imports_no_verb() -> None:
+    script = (
+        "import sys; from cli.main import main; main(['--help']);"
+        "sys.exit(bool({'torch', 'numpy', 'rich', 'emulation'} & sys.modules.keys()))"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(("ok", "status"), [(True, 0), (False, check.CANNOT_RUN)])
+def test_check_fails_only_where_nothing_could_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ok: bool, status: int
+) -> None:
+    required = [Finding(name, ok, "") for name in REQUIRED_TO_RUN]
+    minor = [Finding("netem", False, "absent", "no delay"), Finding("kernel datapath", False, "")]
+    monkeypatch.setattr(check, "probe", lambda: Capabilities((*required, *minor)))
+    assert main.main(["check", "--json"]) == status
+    assert json.loads(capsys.readouterr().out)["can_run"] is ok
+    assert main.main(["check"]) == status
+    table = capsys.readouterr().out
+    assert "no delay" in table
+    assert ("can be emulated" in table) is ok
