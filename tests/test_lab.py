@@ -24,6 +24,7 @@ installed:openvswitch-switch
 installed:iproute2
 installed:iputils-ping
 installed:ethtool
+installed:tshark
 installed:iperf3
 installed:procps
 """
