@@ -3,6 +3,9 @@
 The paper's case 2: Q_u and F_u of other units are unknown. What a device does know is how long its
 own latest task took there and how long ago that was. The estimate reads a wait out of it, lets the
 wait fade with age, and adds the work that the device itself has under way.
+
+Everything works for one device, arrays of shape (targets,), and for many at once: leading axes are
+kept, and what an observation holds per device then has shape (..., 1).
 """
 
 from __future__ import annotations
@@ -10,61 +13,83 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from model.observation import DeviceProfile, Observation
+from model.observation import DeviceProfile, Observation, TargetKind
 
 FloatArray = NDArray[np.float64]
+PEER_GHZ, EDGE_GHZ, CLOUD_GHZ = 5.0, 30.0, 200.0
+"""Speeds expected of units whose F_u is hidden, GHz."""
+
+
+def seconds_per_work(kinds: tuple[TargetKind, ...]) -> FloatArray:
+    """Expected 1 / F_u of each target, s per GHz·s; 1 for the device itself, whose F is known."""
+    speed = {"self": 1.0, "device": PEER_GHZ, "edge": EDGE_GHZ, "cloud": CLOUD_GHZ}
+    return np.array([1.0 / speed[k] for k in kinds])
 
 
 class DelayEstimator:
     """Estimates waiting + service at every target, and the way there.
 
     Args:
-        profile: the device's profile.
-        edge_ghz, peer_ghz, cloud_ghz: speeds expected of units whose F_u is hidden, GHz.
+        slowness: expected s per GHz·s of each target, shape (..., targets): ``seconds_per_work``.
+        max_rate_mbps: the full rate, Mbps.
         memory_s: time constant with which an experienced wait is forgotten, s.
         unknown_wait_s: wait assumed where nothing was experienced yet, or long ago, s.
     """
 
     def __init__(
         self,
-        profile: DeviceProfile,
+        slowness: FloatArray,
+        max_rate_mbps: float,
         *,
-        edge_ghz: float = 30.0,
-        peer_ghz: float = 5.0,
-        cloud_ghz: float = 200.0,
         memory_s: float = 10.0,
         unknown_wait_s: float = 0.0,
     ):
-        speed = {"self": 1.0, "device": peer_ghz, "edge": edge_ghz, "cloud": cloud_ghz}
-        self._seconds_per_work = np.array([1.0 / speed[k] for k in profile.kinds])
+        self._seconds_per_work = slowness
         self._memory_s = memory_s
         self._unknown_wait_s = unknown_wait_s
-        self._s_per_mb = 8.0 / profile.max_rate_mbps
+        self._s_per_mb = 8.0 / max_rate_mbps
 
-    def processing_s(self, observation: Observation, work_ghz_s: float) -> FloatArray:
-        """P̂_u: estimated waiting + service of a task of this work, s, shape (targets,)."""
+    @classmethod
+    def of(
+        cls, profile: DeviceProfile, *, memory_s: float = 10.0, unknown_wait_s: float = 0.0
+    ) -> DelayEstimator:
+        """The estimator of one device."""
+        return cls(
+            seconds_per_work(profile.kinds),
+            profile.max_rate_mbps,
+            memory_s=memory_s,
+            unknown_wait_s=unknown_wait_s,
+        )
+
+    def wait_s(self, observation: Observation) -> FloatArray:
+        """Waiting that a task would meet behind others' tasks, s; of no meaning for itself."""
+        served = observation.processing_work_ghz_s * self._seconds_per_work
+        # fmax and the ages take care of what was never seen: NaN - … with infinite age is weight 0.
+        wait = np.fmax(observation.processing_s - served, 0.0)
+        weight = np.exp(observation.processing_age_s * (-1.0 / self._memory_s))
+        faded: FloatArray = self._unknown_wait_s + weight * (wait - self._unknown_wait_s)
+        return faded
+
+    def processing_s(
+        self, observation: Observation, work_ghz_s: float | FloatArray
+    ) -> FloatArray:
+        """P̂_u: estimated waiting + service of a task of this work, s, shape (..., targets)."""
         if observation.status_queue_ghz_s is not None and observation.status_ghz is not None:
             known: FloatArray = (
                 observation.status_queue_ghz_s + work_ghz_s
             ) / observation.status_ghz
             return known
-        slowness = self._seconds_per_work
-        served = observation.processing_work_ghz_s * slowness
-        # fmax and the ages take care of what was never seen: NaN - … with infinite age is weight 0.
-        wait = np.fmax(observation.processing_s - served, 0.0)
-        weight = np.exp(observation.processing_age_s * (-1.0 / self._memory_s))
-        wait = self._unknown_wait_s + weight * (wait - self._unknown_wait_s)
-        estimate: FloatArray = wait + (observation.inflight_work_ghz_s + work_ghz_s) * slowness
-        estimate[0] = (observation.queue_ghz_s + work_ghz_s) / observation.ghz
+        own_work = observation.inflight_work_ghz_s + work_ghz_s
+        estimate = self.wait_s(observation) + own_work * self._seconds_per_work
+        estimate[..., :1] = (observation.queue_ghz_s + work_ghz_s) / observation.ghz
         return estimate
 
     def network_s(self, observation: Observation) -> FloatArray:
         """D̂_u: the pings' excess, but at least what the device itself still has to send, s."""
-        remote_mb = observation.inflight_data_mb.sum() - observation.inflight_data_mb[0]
-        delay: FloatArray = np.maximum(
-            observation.network_delay_s, float(remote_mb) * self._s_per_mb
-        )
-        delay[0] = 0.0
+        data = observation.inflight_data_mb
+        remote_mb = data.sum(axis=-1, keepdims=True) - data[..., :1]
+        delay: FloatArray = np.maximum(observation.network_delay_s, remote_mb * self._s_per_mb)
+        delay[..., 0] = 0.0
         return delay
 
     def total_s(self, observation: Observation, work_ghz_s: float, data_mb: float) -> FloatArray:

@@ -25,7 +25,7 @@ class Greedy(Policy):
     def reset(self, profile: DeviceProfile, rng: np.random.Generator) -> None:
         """Forget everything."""
         super().reset(profile, rng)
-        self.estimator = DelayEstimator(profile, memory_s=self.memory_s)
+        self.estimator = DelayEstimator.of(profile, memory_s=self.memory_s)
 
     def solve(self, observation: Observation, task: TaskView) -> ClosedForm:
         """x̂_u and f'_u of every target."""

@@ -24,7 +24,7 @@ class PowerOfTwo(Policy):
     def reset(self, profile: DeviceProfile, rng: np.random.Generator) -> None:
         """Forget everything."""
         super().reset(profile, rng)
-        self.estimator = DelayEstimator(profile, memory_s=self.memory_s)
+        self.estimator = DelayEstimator.of(profile, memory_s=self.memory_s)
 
     def decide(self, observation: Observation, task: TaskView) -> Decision:
         """Compare estimated delays at full rate."""

@@ -44,7 +44,7 @@ class SelfBiased(Policy):
     def reset(self, profile: DeviceProfile, rng: np.random.Generator) -> None:
         """Forget everything."""
         super().reset(profile, rng)
-        self.estimator = DelayEstimator(
+        self.estimator = DelayEstimator.of(
             profile, memory_s=self.memory_s, unknown_wait_s=self.unknown_wait_s
         )
         is_peer = np.array([kind == "device" for kind in profile.kinds])

@@ -26,7 +26,7 @@ class Threshold(Policy):
     def reset(self, profile: DeviceProfile, rng: np.random.Generator) -> None:
         """Forget everything."""
         super().reset(profile, rng)
-        self.estimator = DelayEstimator(profile, memory_s=self.memory_s)
+        self.estimator = DelayEstimator.of(profile, memory_s=self.memory_s)
 
     def decide(self, observation: Observation, task: TaskView) -> Decision:
         """Own device, own edge, or whatever is estimated to be fastest."""

@@ -96,12 +96,12 @@ class Batch:
         while done < len(self.seeds):
             done = senses.step_all(self.fixed, self.moving, *decisions, self.slot, self.now_s, done)
             if done < len(self.seeds):
-                self._grow()
+                self.grow()
 
     def advance(self, env: int, time_s: float) -> None:
         """Handle the events of one environment up to a time, s."""
         while not kernel.advance(self.fixed, self.moving, env, time_s):
-            self._grow()
+            self.grow()
 
     def dispatch(self, env: int, task: int, target: int, rate_mbps: float) -> None:
         """Carry out one decision; events must have been handled up to the task's birth."""
@@ -137,9 +137,9 @@ class Batch:
         while done < len(self.seeds):
             done = senses.ping_all(self.fixed, self.moving, self.slot, self.now_s, done)
             if done < len(self.seeds):
-                self._grow()
+                self.grow()
 
-    def _grow(self) -> None:
+    def grow(self) -> None:
         """Double the heaps."""
         m = self.moving
         grown = {

@@ -102,13 +102,13 @@ def test_the_oracle_needs_the_truth() -> None:
 
 def test_estimate_is_exact_at_home_and_where_status_is_observed() -> None:
     seen = observation(queue_ghz_s=16.0)
-    assert DelayEstimator(PROFILE).processing_s(seen, 8.0)[0] == pytest.approx(3.0)
+    assert DelayEstimator.of(PROFILE).processing_s(seen, 8.0)[0] == pytest.approx(3.0)
     known = observation(
         status_queue_ghz_s=np.array([0.0, 1.0, 2.0, 30.0, 60.0]),
         status_ghz=np.array([8.0, 1.0, 2.0, 30.0, 30.0]),
     )
     np.testing.assert_allclose(
-        DelayEstimator(PROFILE).processing_s(known, 2.0), [0.25, 3.0, 2.0, 32 / 30, 62 / 30]
+        DelayEstimator.of(PROFILE).processing_s(known, 2.0), [0.25, 3.0, 2.0, 32 / 30, 62 / 30]
     )
 
 
@@ -120,7 +120,7 @@ def test_experienced_waits_fade() -> None:
             processing_work_ghz_s=np.full(5, 30.0),
             processing_age_s=np.full(5, age),
         )
-        estimator = DelayEstimator(PROFILE, edge_ghz=30.0, memory_s=10.0)
+        estimator = DelayEstimator.of(PROFILE, memory_s=10.0)
         waits.append(estimator.processing_s(seen, 0.0)[3])
     np.testing.assert_allclose(waits, [3.0, 3.0 * np.exp(-1.0), 0.0], atol=1e-12)
 

@@ -1,0 +1,276 @@
+"""Experience: chunks of slots of many environments, decided by an actor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.network import build_network
+from model.scenario import Scenario
+from rl.learning.credit import (
+    LinkHistory,
+    crossings_of,
+    delays_s,
+    link_externality_s,
+    unit_externality_s,
+)
+from rl.learning.networks import Actor, Question, Scores, State
+from rl.learning.state import StateMaker
+from rl.policies.features import Candidates, FeatureMaker, observation_of
+from rl.simulator import senses
+from rl.simulator.batch import Batch
+from rl.simulator.layout import Layout
+from rl.simulator.turns import Turn, Turns
+
+Credit = Literal["own", "team", "priced"]
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+Choose = Callable[[Scores, Question, Candidates], tuple[Tensor, Tensor, Tensor]]
+"""(target, rate index, log-probability) of K decisions, (K,) each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """L slots of E environments with N agents each; K decisions, in order of slots.
+
+    Attributes:
+        agents: inputs of the trunk, (L, E * N, columns).
+        begins: the trunk's states at the start of every ``piece`` slots.
+        states: the critics' inputs, (L + 1, E, columns).
+        fresh: whether the first slot is that of new episodes.
+        slot, env, agent: where each decision was made; ``agent`` counts through all environments.
+        question: what was to be decided.
+        target, rate, log_prob: what was, and with which probability.
+        delay_s: E, s, (K,); of tasks without a result yet: what it is going to be at least.
+        charge: what each decision is charged with, s, (K,); see ``rl.learning.credit``.
+    """
+
+    agents: Tensor
+    begins: list[State]
+    states: Tensor
+    fresh: bool
+    slot: Tensor
+    env: Tensor
+    agent: Tensor
+    question: Question
+    target: Tensor
+    rate: Tensor
+    log_prob: Tensor
+    delay_s: Tensor
+    charge: Tensor
+
+    @property
+    def env_slots(self) -> int:
+        """Environment slots in here: L · E."""
+        return self.agents.shape[0] * self.states.shape[1]
+
+
+def sample(scores: Scores, question: Question, _: Candidates) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw target and rate from the policy, by Gumbel noise."""
+    target = _draw(scores.logits)
+    rows = torch.arange(len(target))
+    rate = _draw(scores.rate_logits[rows, target])
+    return target, rate, log_prob(scores, target, rate)[0]
+
+
+def _draw(logits: Tensor) -> Tensor:
+    noise = -torch.log(-torch.log(torch.rand_like(logits).clamp(1e-20, 1.0 - 1e-7)))
+    return (logits + noise).argmax(dim=-1)
+
+
+def log_prob(scores: Scores, target: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
+    """log π(target, rate) and the entropy of the target's distribution, (K,) each.
+
+    A task that stays at home has no rate, whatever was drawn for it.
+    """
+    logs = torch.log_softmax(scores.logits, dim=-1)
+    rows = torch.arange(len(target))
+    rate_logs = torch.log_softmax(scores.rate_logits[rows, target], dim=-1)[rows, rate]
+    entropy = -(logs.exp() * logs.clamp(min=-50.0)).sum(dim=-1)
+    return logs[rows, target] + torch.where(target > 0, rate_logs, 0.0), entropy
+
+
+class Collector:
+    """Plays episodes of a scenario with an actor, chunk by chunk.
+
+    Args:
+        scenario: what is played; ``scenario.slots`` is an episode's length.
+        envs: how many environments side by side.
+        seeds: of the episodes, in order; they are used up.
+        credit: see ``rl.learning.credit``.
+        piece: slots after which the trunk's state is noted: training unrolls it that far.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        envs: int,
+        seeds: Iterator[int],
+        credit: Credit,
+        *,
+        piece: int = 10,
+    ):
+        self.scenario, self.envs, self.credit, self.piece = scenario, envs, credit, piece
+        self._seeds = seeds
+        self.layout = Layout(scenario, build_network(scenario))
+        self.features = FeatureMaker(self.layout.profiles, self.layout.targets)
+        self.rates_mbps = np.asarray(scenario.decision.rates_mbps)
+        self.agents = len(self.layout.profiles)
+        self._devices = np.tile(np.arange(self.agents), envs)
+        self._turns: Turns | None = None
+        self._state: State | None = None
+
+    def restart(self) -> None:
+        """Begin new episodes with the next chunk."""
+        self._turns = None
+
+    @property
+    def batch(self) -> Batch:
+        """The environments as they are now."""
+        if self._turns is None:
+            raise RuntimeError("nothing was collected yet")
+        return self._turns.batch
+
+    def collect(self, actor: Actor, slots: int, choose: Choose = sample) -> Chunk:
+        """The next chunk: ``slots`` slots, fewer where the episodes end before."""
+        fresh = self._turns is None or self._turns.over
+        if fresh:
+            seeds = [next(self._seeds) for _ in range(self.envs)]
+            batch = Batch(self.scenario, seeds, layout=self.layout)
+            self._turns, self._state = Turns(batch), actor.trunk.start(self.envs * self.agents)
+            self._maker = StateMaker(batch)
+        assert self._turns is not None and self._state is not None  # noqa: S101, PT018
+        slots = min(slots, self.scenario.slots - self.batch.slot)
+        notes = _Notes()
+        with torch.no_grad():
+            for slot in range(slots):
+                if slot % self.piece == 0:
+                    notes.begins.append(self._state)
+                self._play_slot(actor, choose, slot, notes)
+        notes.states.append(self._maker.look())
+        return self._chunk(notes, fresh=fresh)
+
+    def _play_slot(self, actor: Actor, choose: Choose, slot: int, notes: _Notes) -> None:
+        turns, batch = self._turns, self.batch
+        assert turns is not None and self._state is not None  # noqa: S101, PT018
+        notes.states.append(self._maker.look())
+        rows = torch.from_numpy(self._agent_rows(batch))
+        out, self._state = actor.trunk(rows[None], self._state)
+        notes.agents.append(rows)
+        while (turn := turns.next()) is not None:
+            agent = turn.env * self.agents + turn.device
+            candidates, question = self._question(turn)
+            scores = actor.score(out[0, agent], question)
+            target, rate, logs = choose(scores, question, candidates)
+            turns.decide(turn, target.numpy(), self.rates_mbps[rate.numpy()])
+            notes.add(slot, turn, agent, question, (target, rate, logs))
+        self._maker.look()
+        notes.link_wait.append(self._maker.link_wait_s.copy())
+
+    def _agent_rows(self, batch: Batch) -> NDArray[np.float32]:
+        own = np.empty((self.envs, self.agents, 2))
+        view = np.empty((self.envs, self.agents, senses.VIEW_ROWS, self.layout.targets))
+        senses.look_all(batch.fixed, batch.moving, batch.now_s, own, view)
+        seen = observation_of(
+            view.reshape(-1, *view.shape[2:]), own.reshape(-1, 2), batch.now_s
+        )
+        return self.features.agents(self._devices, seen)
+
+    def _question(self, turn: Turn) -> tuple[Candidates, Question]:
+        seen = observation_of(turn.view, turn.own, self.batch.now_s)
+        candidates = self.features.candidates(
+            turn.device, seen, turn.work_ghz_s[:, None], turn.data_mb[:, None]
+        )
+        question = Question(
+            torch.from_numpy(candidates.features),
+            torch.from_numpy(self.features.exists[turn.device]),
+            torch.from_numpy(candidates.cost.astype(np.float32)),
+            torch.from_numpy(candidates.delay_s.astype(np.float32)),
+            torch.from_numpy(turn.data_mb.astype(np.float32)),
+        )
+        return candidates, question
+
+    def _chunk(self, notes: _Notes, *, fresh: bool) -> Chunk:
+        decided = notes.decided()
+        delay, charge = self._charges(decided, notes)
+        to_tensor = torch.from_numpy
+        return Chunk(
+            agents=torch.stack(notes.agents),
+            begins=notes.begins,
+            states=to_tensor(np.stack(notes.states)),
+            fresh=fresh,
+            slot=to_tensor(decided["slot"]),
+            env=to_tensor(decided["env"]),
+            agent=to_tensor(decided["agent"]),
+            question=Question(*(torch.cat(parts) for parts in zip(*notes.questions, strict=True))),
+            target=to_tensor(decided["target"]),
+            rate=torch.cat([c[1] for c in notes.choices]),
+            log_prob=torch.cat([c[2] for c in notes.choices]),
+            delay_s=to_tensor(delay.astype(np.float32)),
+            charge=to_tensor(charge.astype(np.float32)),
+        )
+
+    def _charges(self, decided: dict[str, IntArray], notes: _Notes) -> tuple[FloatArray, FloatArray]:
+        """E of each decision, and its charge."""
+        batch, decision = self.batch, self.scenario.decision
+        slot, env, task = decided["slot"], decided["env"], decided["task"]
+        delay = delays_s(batch, env, task)
+        own = decision.alpha * delay
+        if self.credit == "own":
+            return delay, own
+        slots = len(notes.agents)
+        if self.credit == "team":
+            place = slot * self.envs + env
+            total = np.bincount(place, own, slots * self.envs)
+            count = np.bincount(place, minlength=slots * self.envs)
+            return delay, (total / np.maximum(count, 1))[place]
+        device = decided["agent"] % self.agents
+        crossings = crossings_of(batch, slots, slot, env, device, decided["target"])
+        history = LinkHistory(np.stack(notes.link_wait), crossings)
+        others = unit_externality_s(batch, env, task)
+        others += link_externality_s(batch, history, slot, env, task)
+        return delay, own + decision.alpha * others
+
+
+class _Notes:
+    """What is written down while a chunk is played."""
+
+    def __init__(self) -> None:
+        self.agents: list[Tensor] = []
+        self.begins: list[State] = []
+        self.states: list[NDArray[np.float32]] = []
+        self.link_wait: list[FloatArray] = []
+        self.questions: list[Question] = []
+        self.choices: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._where: list[tuple[int, Turn, IntArray]] = []
+
+    def add(
+        self,
+        slot: int,
+        turn: Turn,
+        agent: IntArray,
+        question: Question,
+        choice: tuple[Tensor, Tensor, Tensor],
+    ) -> None:
+        """Note the decisions of one turn."""
+        self._where.append((slot, turn, agent))
+        self.questions.append(question)
+        self.choices.append(choice)
+
+    def decided(self) -> dict[str, IntArray]:
+        """Indices of all decisions, (K,) each."""
+        parts: dict[str, Sequence[Any]] = {
+            "slot": [np.full(len(turn.env), slot) for slot, turn, _ in self._where],
+            "env": [turn.env for _, turn, _ in self._where],
+            "task": [turn.task for _, turn, _ in self._where],
+            "agent": [agent for _, _, agent in self._where],
+            "target": [choice[0].numpy() for choice in self.choices],
+        }
+        return {name: np.concatenate(values).astype(np.int64) for name, values in parts.items()}

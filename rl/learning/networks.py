@@ -1,0 +1,224 @@
+"""The networks: a recurrent actor shared by all agents, and critics of the global state.
+
+The actor's trunk advances once per slot and agent; its head scores the candidate targets of a task
+with weights that all candidates share, so that their number may differ between scenarios.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rl.policies.features import AGENT_COLUMNS, AUGMENTED, CANDIDATE_COLUMNS, GROUPS
+
+Cell = Literal["gru", "lstm"]
+State = tuple[Tensor, ...]
+"""Hidden state of a recurrent layer: (h,) of a GRU, (h, c) of an LSTM; (1, rows, width) each."""
+
+
+class ActorShape(NamedTuple):
+    """Sizes of an actor.
+
+    Attributes:
+        trunk: widths of the two linear layers.
+        cell: the recurrent layer.
+        hidden: its width.
+        head: width of the head's hidden layer.
+        rates: how many rates there are to choose from.
+        augmented: whether the head sees the columns of the D_i(t)-augmentation.
+        prior: whether the closed form's cost is a prior that the head corrects.
+    """
+
+    trunk: tuple[int, int] = (64, 64)
+    cell: Cell = "gru"
+    hidden: int = 64
+    head: int = 32
+    rates: int = 4
+    augmented: bool = True
+    prior: bool = True
+
+
+def orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
+    """Orthogonal weights and no bias, as the reference MAPPO starts."""
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def recurrent(cell: Cell, inputs: int, hidden: int) -> nn.GRU | nn.LSTM:
+    """A recurrent layer with orthogonal weights and no bias."""
+    layer = (nn.GRU if cell == "gru" else nn.LSTM)(inputs, hidden)
+    for name, parameter in layer.named_parameters():
+        (nn.init.orthogonal_ if "weight" in name else nn.init.zeros_)(parameter)
+    return layer
+
+
+class Trunk(nn.Module):
+    """Linear – ReLU – Linear – ReLU – recurrent, over sequences (slots, rows, inputs)."""
+
+    def __init__(self, inputs: int, widths: tuple[int, int], cell: Cell, hidden: int):
+        super().__init__()
+        gain = nn.init.calculate_gain("relu")
+        self.norm = nn.LayerNorm(inputs)
+        self.first = orthogonal(nn.Linear(inputs, widths[0]), gain)
+        self.second = orthogonal(nn.Linear(widths[0], widths[1]), gain)
+        self.memory = recurrent(cell, widths[1], hidden)
+        self.cell: Cell = cell
+        self.hidden = hidden
+
+    def start(self, rows: int) -> State:
+        """The state before the first slot: zeros."""
+        zeros = torch.zeros(1, rows, self.hidden, device=self.first.weight.device)
+        return (zeros,) if self.cell == "gru" else (zeros, zeros.clone())
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Outputs (slots, rows, hidden) and the state after the last slot."""
+        x = torch.relu(self.second(torch.relu(self.first(self.norm(x)))))
+        if self.cell == "gru":
+            out, last = self.memory(x, state[0])
+            return out, (last,)
+        out, last = self.memory(x, state)
+        return out, last
+
+
+class Scores(NamedTuple):
+    """What the head says of K decisions.
+
+    Attributes:
+        logits: of the targets, (K, targets); -inf where padded.
+        rate_logits: of the rates given the target, (K, targets, rates).
+        values: the local Q: what the decision will be charged with, in units of the cost's scale,
+            (K, targets).
+    """
+
+    logits: Tensor
+    rate_logits: Tensor
+    values: Tensor
+
+
+class Question(NamedTuple):
+    """K decisions as tensors.
+
+    Attributes:
+        features: (K, targets, columns).
+        exists: which targets there are, (K, targets).
+        cost: f'_u at x̂_u, s, (K, targets).
+        delay: D̂_u, s, (K, targets).
+        data: o, MB, (K,).
+    """
+
+    features: Tensor
+    exists: Tensor
+    cost: Tensor
+    delay: Tensor
+    data: Tensor
+
+
+class Actor(nn.Module):
+    """Policy and local Q of an agent; parameters are shared by all agents."""
+
+    def __init__(self, shape: ActorShape, rates_mbps: Sequence[float]):
+        super().__init__()
+        self.shape = shape
+        self.trunk = Trunk(len(AGENT_COLUMNS), shape.trunk, shape.cell, shape.hidden)
+        columns = len(CANDIDATE_COLUMNS) if shape.augmented else AUGMENTED
+        gain = nn.init.calculate_gain("relu")
+        self.from_state = orthogonal(nn.Linear(shape.hidden, shape.head), gain)
+        self.from_candidate = orthogonal(nn.Linear(columns, shape.head), gain)
+        self.out = orthogonal(nn.Linear(shape.head, 2 + shape.rates), 0.01)
+        # The prior: a soft minimum of the closed form's cost, with a price of its own for each kind
+        # of target. It begins as the untuned rule `self-biased` and is trained with the rest.
+        self.log_temperature = nn.Parameter(torch.tensor(0.15).log())
+        self.log_scale = nn.Parameter(torch.tensor(0.0))
+        self.bias = nn.Parameter(torch.tensor([0.0, 1.5, 0.3, 0.3, 0.3]))
+        self.register_buffer("cost_scale", torch.tensor(1.0))
+        self.register_buffer("rates_mb_s", torch.tensor(rates_mbps) / 8.0)
+
+    def score(self, state: Tensor, question: Question) -> Scores:
+        """Score the candidates of K decisions; ``state`` (K, hidden) is the trunk's output."""
+        x = question.features[..., : self.from_candidate.in_features]
+        hidden = torch.relu(self.from_state(state)[:, None] + self.from_candidate(x))
+        out = self.out(hidden)
+        logits, rate_logits = out[..., 0], out[..., 2:]
+        values = out[..., 1]
+        if self.shape.prior:
+            prior = self.prior_cost(question)
+            temperature = self.log_temperature.exp()
+            logits = -(prior + logits) / temperature
+            rate_logits = rate_logits - self._rate_cost(question) / temperature
+            values = values + question.cost.clamp(max=1e3) / self.cost_scale
+        return Scores(
+            logits.masked_fill(~question.exists, -torch.inf),
+            rate_logits,
+            values,
+        )
+
+    def prior_cost(self, question: Question) -> Tensor:
+        """f'_u, scaled and with the kind's price where the task would leave the device, s."""
+        kinds = question.features[..., : len(GROUPS)]
+        remote = 1.0 - kinds[..., 0]
+        scale = torch.where(remote > 0.0, self.log_scale.exp(), torch.ones(()))
+        return question.cost.clamp(max=1e3) * scale + kinds @ self.bias
+
+    def _rate_cost(self, question: Question) -> Tensor:
+        """α o/x + D̂ x of eq. (22) for every rate, s, (K, targets, rates)."""
+        transfer = question.data[:, None, None] / self.rates_mb_s
+        return transfer + question.delay.clamp(max=1e3)[..., None] * self.rates_mb_s
+
+
+class Critic(nn.Module):
+    """V(S), one value per environment: discounted mean charge of the decisions to come."""
+
+    def __init__(self, inputs: int, trunk: tuple[int, int], cell: Cell, hidden: int):
+        super().__init__()
+        self.trunk = Trunk(inputs, trunk, cell, hidden)
+        self.out = orthogonal(nn.Linear(hidden, 1), 1.0)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Values (slots, rows) of a sequence (slots, rows, inputs), and the last state."""
+        out, state = self.trunk(x, state)
+        return self.out(out).squeeze(-1), state
+
+
+Combination = Literal["single", "min", "mean"]
+
+
+class Critics(nn.Module):
+    """Several critics and their combination φ = Σ ς_n φ_n, with ς_n = 1/n.
+
+    Args:
+        combination: ``single`` critic; ``mean`` of ``count`` critics; their ``min`` (the paper's
+            TD3-like ablation), the most pessimistic value.
+        count: how many there are, unless single.
+        inputs, trunk, cell, hidden: of each critic. They differ in their initial weights.
+    """
+
+    def __init__(
+        self,
+        combination: Combination,
+        count: int,
+        inputs: int,
+        trunk: tuple[int, int] = (64, 64),
+        cell: Cell = "gru",
+        hidden: int = 64,
+    ):
+        super().__init__()
+        self.combination: Combination = combination
+        number = 1 if combination == "single" else count
+        self.members = nn.ModuleList(Critic(inputs, trunk, cell, hidden) for _ in range(number))
+
+    def start(self, rows: int) -> list[State]:
+        """States of all critics before the first slot."""
+        return [critic.trunk.start(rows) for critic in self.members]  # type: ignore[operator,union-attr]
+
+    def forward(self, x: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
+        """Values of all critics, (critics, slots, rows), and their last states."""
+        both = [critic(x, state) for critic, state in zip(self.members, states, strict=True)]
+        return torch.stack([values for values, _ in both]), [state for _, state in both]
+
+    def combine(self, values: Tensor) -> Tensor:
+        """One value from those of all critics along the first axis."""
+        return values.amin(dim=0) if self.combination == "min" else values.mean(dim=0)

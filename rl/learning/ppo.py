@@ -1,0 +1,282 @@
+"""Proximal policy optimisation with a shared recurrent actor: the trunk of m2ppo and mappo.
+
+Credit. A decision k of slot t has the charge c_k (``rl.learning.credit``). Its advantage is
+
+    A_k = (b_k − c_k) + (Â_t − r̄_t − b̄_t),
+
+where b_k = Σ_u π(u|o_k) Q(o_k, u) is what the local Q head expected of the policy (0 without
+``local_baseline``), r̄_t and −b̄_t are the means of −c and −b over the decisions of the slot, and Â_t
+is the generalised advantage of r̄ under the critics' one value per environment. So the critics add
+what only the global state tells of the present and the future; neither term depends on the
+action, which leaves the gradient's mean alone and takes most of its variance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rl.learning.collector import Chunk, log_prob
+from rl.learning.networks import Actor, Critics, Question, Scores, State
+from rl.learning.returns import RunningScale, generalised_advantages
+
+
+@dataclass(frozen=True, slots=True)
+class PpoOptions:
+    """Hyper-parameters; YAML files beside the algorithms hold them.
+
+    Attributes:
+        epochs: passes over a chunk.
+        minibatches: parts that its environments are divided into.
+        clip: ε of eq. (26).
+        value_clip: by how much a critic may move from its old value, in normalised units.
+        discount, trace: γ and λ.
+        entropy: weight of the entropy bonus.
+        local_q: weight of the local Q's loss.
+        local_baseline: whether the local Q is the decision's baseline.
+        learning_rate: of the actor.
+        prior_learning_rate: of the prior's temperature, scale and prices.
+        critic_learning_rate: of the first critic; those of the others are spread evenly to half.
+        gradient_norm: what gradients are clipped to.
+        huber: where the critics' and the local Q's loss become linear.
+    """
+
+    epochs: int = 4
+    minibatches: int = 4
+    clip: float = 0.1
+    value_clip: float = 0.2
+    discount: float = 0.99
+    trace: float = 0.95
+    entropy: float = 0.01
+    local_q: float = 0.5
+    local_baseline: bool = True
+    learning_rate: float = 5e-4
+    prior_learning_rate: float = 5e-3
+    critic_learning_rate: float = 1e-3
+    gradient_norm: float = 10.0
+    huber: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What a chunk's decisions and slots are trained towards; (K,) and (slots, E).
+
+    Attributes:
+        advantage: of each decision, normalised.
+        charge: in units of the scale.
+        value: return of each slot; ``old_values`` (critics, slots, E) what the critics said.
+        counts: decisions in each slot; 0 where there is nothing to learn from.
+    """
+
+    advantage: Tensor
+    charge: Tensor
+    value: Tensor
+    old_values: Tensor
+    counts: Tensor
+
+
+PRIOR = ("log_temperature", "log_scale", "bias")
+
+
+class Ppo:
+    """An actor, its critics, and how they are improved by a chunk of experience."""
+
+    def __init__(self, actor: Actor, critics: Critics, options: PpoOptions, seed: int):
+        self.actor, self.critics, self.options = actor, critics, options
+        self.values, self.charges = RunningScale(), RunningScale()
+        self._random = np.random.default_rng(seed)
+        prior = [p for n, p in actor.named_parameters() if n in PRIOR]
+        rest = [p for n, p in actor.named_parameters() if n not in PRIOR]
+        self.actor_optimiser = torch.optim.Adam(
+            [
+                {"params": rest, "lr": options.learning_rate},
+                {"params": prior, "lr": options.prior_learning_rate},
+            ],
+            eps=1e-5,
+        )
+        rates = np.linspace(1.0, 0.5, len(critics.members)) * options.critic_learning_rate
+        self.critic_optimiser = torch.optim.Adam(
+            [
+                {"params": list(c.parameters()), "lr": float(rate)}
+                for c, rate in zip(critics.members, rates, strict=True)
+            ],
+            eps=1e-5,
+        )
+        self._critic_states: list[State] | None = None
+
+    def update(self, chunk: Chunk) -> dict[str, float]:
+        """Improve both by a chunk; returns what is worth logging."""
+        envs = chunk.states.shape[1]
+        if chunk.fresh or self._critic_states is None:
+            self._critic_states = self.critics.start(envs)
+        targets = self._targets(chunk, self._critic_states)
+        sums: dict[str, float] = {}
+        steps = 0
+        for _ in range(self.options.epochs):
+            for part in self._parts(envs):
+                logged = self._actor_step(chunk, targets, part)
+                logged |= self._critic_step(chunk, targets, part)
+                for name, value in logged.items():
+                    sums[name] = sums.get(name, 0.0) + value
+                steps += 1
+        with torch.no_grad():
+            _, self._critic_states = self.critics(chunk.states[:-1], self._critic_states)
+        return {name: value / steps for name, value in sums.items()}
+
+    def _parts(self, envs: int) -> Iterator[Tensor]:
+        """The environments, shuffled and divided."""
+        order = torch.from_numpy(self._random.permutation(envs))
+        yield from order.tensor_split(min(self.options.minibatches, envs))
+
+    def _targets(self, chunk: Chunk, states: list[State]) -> Targets:
+        self.charges.update(chunk.charge)
+        scale = self.charges.moments[1]
+        self.actor.cost_scale.fill_(scale)
+        charge = chunk.charge / scale
+        slots, envs = chunk.states.shape[0] - 1, chunk.states.shape[1]
+        place = chunk.slot * envs + chunk.env
+        counts = torch.bincount(place, minlength=slots * envs)
+        with torch.no_grad():
+            old, _ = self.critics(chunk.states, states)
+            baseline = self._baseline(chunk)
+
+        def slot_mean(x: Tensor) -> Tensor:
+            sums = torch.zeros(slots * envs).index_add_(0, place, x)
+            return sums / counts.clamp(min=1)
+
+        reward = -slot_mean(charge).view(slots, envs)
+        values = self.values.restored(self.critics.combine(old))
+        team = generalised_advantages(
+            reward, values, self.options.discount, self.options.trace
+        )
+        common = (team - reward).flatten() - slot_mean(baseline)
+        advantage = baseline - charge + common[place].float()
+        returns = team + values[:-1]
+        self.values.update(returns.flatten()[counts > 0])
+        return Targets(
+            advantage=(advantage - advantage.mean()) / (advantage.std() + 1e-6),
+            charge=charge,
+            value=returns,
+            old_values=old[:, :-1],
+            counts=counts.view(slots, envs),
+        )
+
+    def _baseline(self, chunk: Chunk) -> Tensor:
+        """b_k, (K,), in units of the scale."""
+        if not self.options.local_baseline:
+            return torch.zeros_like(chunk.charge)
+        scores = self.evaluate(chunk, torch.arange(chunk.states.shape[1]))[0]
+        weights = torch.softmax(scores.logits, dim=-1)
+        return (weights * scores.values).sum(dim=-1)
+
+    def evaluate(self, chunk: Chunk, part: Tensor) -> tuple[Scores, Tensor]:
+        """Scores of the decisions in the given environments, and which decisions these are.
+
+        The trunk is unrolled anew from its noted states, in pieces; a last piece that is shorter is
+        filled up with zeros after the slots that count, which changes nothing in these.
+        """
+        slots, rows = chunk.agents.shape[:2]
+        envs = chunk.states.shape[1]
+        agents = rows // envs
+        pieces = len(chunk.begins)
+        length = -(-slots // pieces)
+        mine = (part[:, None] * agents + torch.arange(agents)).flatten()
+        x = chunk.agents[:, mine]
+        if pieces * length > slots:
+            x = torch.cat([x, x.new_zeros(pieces * length - slots, *x.shape[1:])])
+        x = x.view(pieces, length, len(mine), -1).transpose(0, 1).flatten(1, 2)
+        begin = tuple(
+            torch.cat([state[k][:, mine] for state in chunk.begins], dim=1)
+            for k in range(len(chunk.begins[0]))
+        )
+        out, _ = self.actor.trunk(x, begin)
+        place = torch.full((envs,), -1)
+        place[part] = torch.arange(len(part))
+        chosen = torch.nonzero(place[chunk.env] >= 0).squeeze(1)
+        slot = chunk.slot[chosen]
+        row = place[chunk.env[chosen]] * agents + chunk.agent[chosen] % agents
+        state = out[slot % length, (slot // length) * len(mine) + row]
+        question = Question(*(x[chosen] for x in chunk.question))
+        return self.actor.score(state, question), chosen
+
+    def _actor_step(self, chunk: Chunk, targets: Targets, part: Tensor) -> dict[str, float]:
+        options = self.options
+        scores, chosen = self.evaluate(chunk, part)
+        if not len(chosen):
+            return {}
+        target, rate = chunk.target[chosen], chunk.rate[chosen]
+        logs, entropy = log_prob(scores, target, rate)
+        ratio = (logs - chunk.log_prob[chosen]).exp()
+        advantage = targets.advantage[chosen]
+        clipped = ratio.clamp(1.0 - options.clip, 1.0 + options.clip)
+        gain = torch.minimum(ratio * advantage, clipped * advantage).mean()
+        value = scores.values[torch.arange(len(target)), target]
+        local = nn.functional.huber_loss(value, targets.charge[chosen], delta=options.huber)
+        loss = -gain - options.entropy * entropy.mean() + options.local_q * local
+        _step(loss, self.actor_optimiser, self.actor, options.gradient_norm)
+        with torch.no_grad():
+            return {
+                "policy_gain": float(gain),
+                "entropy": float(entropy.mean()),
+                "local_q_loss": float(local),
+                "clipped_share": float(((ratio - 1.0).abs() > options.clip).float().mean()),
+                "kl": float((ratio - 1.0 - ratio.log()).mean()),
+            }
+
+    def _critic_step(self, chunk: Chunk, targets: Targets, part: Tensor) -> dict[str, float]:
+        """One step of every critic; each has an optimiser state and a rate of its own."""
+        options = self.options
+        assert self._critic_states is not None  # noqa: S101
+        begin = [tuple(s[:, part] for s in state) for state in self._critic_states]
+        values, _ = self.critics(chunk.states[:-1, part], begin)
+        wanted = self.values.normalised(targets.value[:, part]).float()
+        old = targets.old_values[:, :, part]
+        near = old + (values - old).clamp(-options.value_clip, options.value_clip)
+        huber = nn.functional.huber_loss
+        wanted = wanted.expand_as(values)
+        losses = torch.maximum(
+            huber(values, wanted, delta=options.huber, reduction="none"),
+            huber(near, wanted, delta=options.huber, reduction="none"),
+        )
+        weight = (targets.counts[:, part] > 0).float()
+        # A sum over critics: the gradient of each is that of its own loss.
+        loss = ((losses * weight).sum(dim=(1, 2)) / weight.sum().clamp(min=1.0)).sum()
+        _step(loss, self.critic_optimiser, self.critics, options.gradient_norm)
+        with torch.no_grad():
+            combined = self.critics.combine(values)
+            error = ((combined - wanted[0]).square() * weight).sum() / weight.sum().clamp(min=1.0)
+        return {"critic_loss": float(error)}
+
+    def state_dict(self) -> dict[str, object]:
+        """Everything that the next update depends on."""
+        return {
+            "actor": self.actor.state_dict(),
+            "critics": self.critics.state_dict(),
+            "values": self.values.state_dict(),
+            "charges": self.charges.state_dict(),
+            "actor_optimiser": self.actor_optimiser.state_dict(),
+            "critic_optimiser": self.critic_optimiser.state_dict(),
+            "critic_states": self._critic_states,
+            "random": self._random.bit_generator.state,
+        }
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """The inverse of ``state_dict``."""
+        for name in ("actor", "critics", "values", "charges", "actor_optimiser",
+                     "critic_optimiser"):  # fmt: skip
+            getattr(self, name).load_state_dict(state[name])
+        self._critic_states = state["critic_states"]  # type: ignore[assignment]
+        self._random.bit_generator.state = state["random"]
+
+
+def _step(
+    loss: Tensor, optimiser: torch.optim.Optimizer, module: nn.Module, gradient_norm: float
+) -> None:
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(module.parameters(), gradient_norm)
+    optimiser.step()

@@ -1,0 +1,206 @@
+"""What a learned policy is fed: the observation as numbers of order one.
+
+NumPy only, for devices run it; training calls the same functions with leading axes for many
+decisions at once. Everything is made from ``model.observation``: nothing hidden can get in here.
+
+Per agent and slot there is a row for the recurrent trunk, per decision and candidate target a row
+for the head. The columns from ``AUGMENTED`` on are the paper's D_i(t)-augmentation: what the
+estimated stochastic optimisation, eqs. (22)-(24), makes of the observation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.cost import BITS_PER_BYTE, best_rate_mbps
+from model.observation import DeviceProfile, Observation
+from rl.policies.estimate import DelayEstimator, seconds_per_work
+
+FloatArray = NDArray[np.float64]
+
+GROUPS = ("self", "peer", "own edge", "other edge", "cloud")
+"""Kinds of targets as a policy tells them apart."""
+CANDIDATE_COLUMNS = (
+    *(f"is {group}" for group in GROUPS),
+    "own tasks under way", "own work under way", "own data under way",
+    "D by ping", "ping age", "delivery excess", "delivery age",
+    "processing", "wait", "processing age", "processing age, slow", "results",
+    "work", "data", "no data", "own Q/F", "own F",
+    "D", "P", "transfer", "f'", "f' above the least",
+)  # fmt: skip
+AUGMENTED = CANDIDATE_COLUMNS.index("D")
+AGENT_COLUMNS = (
+    "own Q/F", "own F", "own F/F max", "own tasks under way", "own data under way",
+    *(f"{what} of {group}" for what in ("D", "ping age", "wait", "processing age", "tasks")
+      for group in GROUPS[1:]),
+)  # fmt: skip
+
+_UNKNOWN_WAIT_S = 0.3
+_PING_FADE_S, _FADE_S, _SLOW_FADE_S = 5.0, 10.0, 60.0
+
+
+def groups_of(profile: DeviceProfile) -> NDArray[np.int64]:
+    """Index into ``GROUPS`` of each target, (targets,)."""
+    code = {"self": 0, "device": 1, "edge": 3, "cloud": 4}
+    groups = np.array([code[kind] for kind in profile.kinds])
+    groups[profile.own_edge] = 2
+    return groups
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """One decision's candidates, or many decisions' (leading axes).
+
+    Attributes:
+        features: (..., targets, columns) float32.
+        cost: f'_u of eq. (22) at its best rate, s, (..., targets).
+        delay_s: D̂_u, s, (..., targets).
+        rate_mbps: x̂_u, Mbps, (..., targets).
+    """
+
+    features: NDArray[np.float32]
+    cost: FloatArray
+    delay_s: FloatArray
+    rate_mbps: FloatArray
+
+
+class FeatureMaker:
+    """Makes the features of one device, or of many whose targets are padded to the same number.
+
+    Args:
+        profiles: the devices; they share the scenario's rates and weights.
+        targets: the number of targets that rows are padded to; default: the largest of any device.
+    """
+
+    def __init__(self, profiles: Sequence[DeviceProfile], targets: int | None = None):
+        size = targets or max(len(p.targets) for p in profiles)
+        shape = (len(profiles), size)
+        self.exists = np.zeros(shape, dtype=np.bool_)
+        self._one_hot = np.zeros((*shape, len(GROUPS)))
+        self._slowness, self._prices = np.ones(shape), np.zeros(shape)
+        for d, profile in enumerate(profiles):
+            n = len(profile.targets)
+            self.exists[d, :n] = True
+            self._one_hot[d, np.arange(n), groups_of(profile)] = 1.0
+            self._slowness[d, :n] = seconds_per_work(profile.kinds)
+            self._prices[d, :n] = profile.prices
+        self._max_ghz = np.array([[p.max_ghz] for p in profiles])
+        self._profile = profiles[0]
+        count = self._one_hot[..., 1:].sum(axis=-2)
+        self._mean_weights = self._one_hot[..., 1:] / np.maximum(count, 1.0)[..., None, :]
+
+    def candidates(
+        self, devices: NDArray[np.int64], seen: Observation, work: FloatArray, data: FloatArray
+    ) -> Candidates:
+        """Features of decisions.
+
+        Args:
+            devices: whose they are, (K,).
+            seen: what they see: scalars have shape (K, 1), arrays (K, targets).
+            work: s_i, GHz·s, (K, 1).
+            data: o_i, MB, (K, 1).
+        """
+        profile, slowness = self._profile, self._slowness[devices]
+        estimator = DelayEstimator(
+            slowness, profile.max_rate_mbps, memory_s=_FADE_S, unknown_wait_s=_UNKNOWN_WAIT_S
+        )
+        delay, processing = estimator.network_s(seen), estimator.processing_s(seen, work)
+        rate = best_rate_mbps(
+            data, delay, profile.alpha, profile.min_rate_mbps, profile.max_rate_mbps
+        )
+        rate_mb_s = rate / BITS_PER_BYTE
+        transfer = data / rate_mb_s
+        transfer[..., 0] = 0.0
+        fee = profile.beta * self._prices[devices] * work
+        cost = profile.alpha * (processing + transfer + delay) + fee + delay * rate_mb_s
+        least = np.where(self.exists[devices], cost, np.inf).min(axis=-1, keepdims=True)
+        one_hot = self._one_hot[devices]
+        features = np.empty((*one_hot.shape[:-1], len(CANDIDATE_COLUMNS)), dtype=np.float32)
+        features[..., : len(GROUPS)] = one_hot
+        logs = features[..., len(GROUPS) : -1]
+        _observed(logs, seen, estimator, profile.max_rate_mbps)
+        k = CANDIDATE_COLUMNS.index("work") - len(GROUPS)
+        logs[..., k], logs[..., k + 1], logs[..., k + 2] = work / 4.0, data, data == 0.0
+        logs[..., k + 3], logs[..., k + 4] = seen.queue_ghz_s / seen.ghz, seen.ghz / 10.0
+        logs[..., k + 5], logs[..., k + 6] = delay, processing
+        logs[..., k + 7], logs[..., k + 8] = transfer, cost
+        features[..., -1] = np.minimum(cost - least, 20.0)
+        _compress(features)
+        return Candidates(features, cost, delay, rate)
+
+    def agents(self, devices: NDArray[np.int64], seen: Observation) -> NDArray[np.float32]:
+        """Rows of the trunk, (K, len(AGENT_COLUMNS)); arguments as of ``candidates``."""
+        estimator = DelayEstimator(
+            self._slowness[devices], self._profile.max_rate_mbps, memory_s=_FADE_S
+        )
+        per_target = np.stack(
+            [
+                seen.network_delay_s,
+                np.exp(-seen.rtt_age_s / _PING_FADE_S),
+                estimator.wait_s(seen),
+                np.exp(-seen.processing_age_s / _FADE_S),
+                seen.inflight_tasks,
+            ],
+            axis=-2,
+        )
+        means = per_target @ self._mean_weights[devices]
+        data = seen.inflight_data_mb
+        own = np.concatenate(
+            [
+                seen.queue_ghz_s / seen.ghz,
+                seen.ghz / 10.0,
+                seen.ghz / self._max_ghz[devices],
+                seen.inflight_tasks.sum(axis=-1, keepdims=True),
+                data.sum(axis=-1, keepdims=True) - data[..., :1],
+            ],
+            axis=-1,
+        )
+        rows = np.concatenate([own, means.reshape(*means.shape[:-2], -1)], axis=-1)
+        np.log1p(rows, out=rows)
+        return rows.astype(np.float32)
+
+
+def _observed(
+    out: NDArray[np.float32], seen: Observation, estimator: DelayEstimator, rate_mbps: float
+) -> None:
+    """Fill the columns that are the observation itself, from "own tasks under way" on."""
+    excess = seen.delivery_s - seen.delivery_data_mb * (BITS_PER_BYTE / rate_mbps)
+    columns = (
+        seen.inflight_tasks,
+        seen.inflight_work_ghz_s / 4.0,
+        seen.inflight_data_mb,
+        seen.network_delay_s,
+        np.exp(seen.rtt_age_s * (-1.0 / _PING_FADE_S)),
+        np.fmax(excess, 0.0),
+        np.exp(seen.delivery_age_s * (-1.0 / _FADE_S)),
+        np.fmax(seen.processing_s, 0.0),
+        estimator.wait_s(seen),
+        np.exp(seen.processing_age_s * (-1.0 / _FADE_S)),
+        np.exp(seen.processing_age_s * (-1.0 / _SLOW_FADE_S)),
+        seen.results / 10.0,
+    )
+    for k, column in enumerate(columns):
+        out[..., k] = column
+
+
+def _compress(features: NDArray[np.float32]) -> None:
+    """log(1 + x) of every column but the kinds: all are at least 0, some span decades."""
+    part = features[..., len(GROUPS) :]
+    np.log1p(np.maximum(part, 0.0), out=part)
+
+
+def observation_of(view: FloatArray, own: FloatArray, time_s: float) -> Observation:
+    """Many devices' observations at once from the simulator's arrays.
+
+    Args:
+        view: (K, 13, targets), rows as ``Observation`` from ``inflight_tasks`` on.
+        own: Q and F, (K, 2).
+        time_s: now, of no meaning where environments are at different times.
+    """
+    own = np.asarray(own)
+    scalars = own[:, :1], own[:, 1:]
+    return Observation(time_s, scalars[0], scalars[1], *np.moveaxis(view, -2, 0))  # type: ignore[arg-type]
