@@ -15,14 +15,17 @@ from experiments.standings import Standings, cells, heading, standings, title, w
 from model.load import load_scenario, parse_overrides
 from records.ownership import give_tree_to_user
 from rl import policies
+from rl.policies.learned import Learned
 
 INTERRUPTED = 130
+_RULES = [n for n in policies.names() if not issubclass(policies.policy_class(n), Learned)]
 
 
 @click.command()
 @click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO…")
-@click.option("--policies", "names", default=",".join(policies.names()), metavar="A,B,…",
-              help="Who takes part; NAME@default keeps its defaults under --tuned. Default: all rules.")  # fmt: skip  # noqa: E501
+@click.option("--policies", "names", default=",".join(_RULES), metavar="A,B,…",
+              help="Who takes part; NAME@default keeps its defaults under --tuned. Learners come "
+              "with all their shipped checkpoints. Default: all rules.")  # fmt: skip
 @click.option("--episodes", type=click.IntRange(1), default=16, show_default=True)
 @click.option("--slots", type=click.IntRange(1), default=300, show_default=True)
 @click.option("--seed0", type=click.IntRange(0), default=0, show_default=True,

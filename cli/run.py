@@ -11,6 +11,7 @@ import click
 from emulation.options import common_options, emulation_options, parse_assignments
 from model.load import load_scenario
 from records.display import print_summary
+from rl.policies import completed, default_policy
 
 
 def _simulate(scenario: str, **asked: Any) -> None:
@@ -22,11 +23,12 @@ def _simulate(scenario: str, **asked: Any) -> None:
     if asked["slots"] is not None:
         settings["slots"] = asked["slots"]
     resolved = load_scenario(scenario, settings)
-    params = parse_assignments(asked["params"], "--param")
+    policy = asked["policy"] or default_policy(resolved)
+    params = completed(policy, parse_assignments(asked["params"], "--param"), resolved)
     with click.progressbar(length=resolved.slots, label="slots", file=sys.stderr) as bar:
         folder = simulate_to_folder(
             resolved,
-            str(asked["policy"]),
+            policy,
             params,
             asked["seed"],
             Path(asked["out"]),

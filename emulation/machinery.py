@@ -148,11 +148,16 @@ class Machinery:
         return NodeConfig(
             name=node.name,
             policy=self.options.policy if node.kind == "device" else "",
+            checkpoint=self._checkpoint if node.kind == "device" else "",
             netns=namespace_path(self.fabric.namespaces[node.name]),
             uid=uid,
             gid=uid,
             hidden=self._hidden(),
         )
+
+    @property
+    def _checkpoint(self) -> str:
+        return str(self.options.policy_params.get("checkpoint", ""))
 
     def _hidden(self) -> tuple[str, ...]:
         """What tells of networks and runs; but never a folder that code is imported from."""

@@ -36,6 +36,7 @@ class NodeConfig:
     Attributes:
         name: the unit's name in the network.
         policy: of devices, ``''`` elsewhere: checked to be readable before anything runs.
+        checkpoint: of a learned policy, else ``''``: read before the node is forked.
         netns: path of the network namespace, e.g. ``/run/netns/x``.
         uid, gid: what the process becomes; above 0.
         hidden: folders that are empty for nodes; the same for all nodes of a run.
@@ -44,6 +45,7 @@ class NodeConfig:
 
     name: str
     policy: str
+    checkpoint: str
     netns: str
     uid: int
     gid: int

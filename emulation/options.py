@@ -15,7 +15,6 @@ from model.errors import UserError
 from model.network import build_network
 from model.scenario import LinkClass, LinkSpec, Scenario
 
-DEFAULT_POLICY = "self-biased"
 OpenFlow = Literal["ryu", "os-ken"]
 
 
@@ -41,7 +40,7 @@ class RunOptions:
     """
 
     scenario: Scenario
-    policy: str = DEFAULT_POLICY
+    policy: str = "self-biased"
     policy_params: dict[str, Any] = field(default_factory=dict)
     seed: int = 1
     speedup: float = 1.0
@@ -92,8 +91,9 @@ def parse_assignments(words: tuple[str, ...], option: str) -> dict[str, Any]:
 
 _OPTIONS = (
     click.argument("scenario", metavar="SCENARIO"),
-    click.option("--policy", default=DEFAULT_POLICY, show_default=True,
-                 help="A policy's name, or package.module:Class for one of your own."),
+    click.option("--policy", default=None,
+                 help="A policy's name, or package.module:Class for one of your own.  "
+                 "[default: m2ppo where it was trained for the scenario, else self-biased]"),
     click.option("--param", "params", multiple=True, metavar="KEY=VALUE",
                  help="Parameter of the policy; may be repeated."),
     click.option("--seed", type=click.IntRange(0), default=1, show_default=True,

@@ -34,7 +34,7 @@ from emulation.policy_files import policy_file
 from emulation.session import INTERRUPTED, run_session
 from model.errors import UserError
 from model.load import load_scenario
-from rl.policies import create
+from rl.policies import completed, create, default_policy
 
 
 def require_machine(options: RunOptions) -> RunOptions:
@@ -60,8 +60,10 @@ def require_machine(options: RunOptions) -> RunOptions:
     return options
 
 
-def require_policy(options: RunOptions) -> None:
-    """Raise ``UserError`` for a policy that does not exist or cannot live on a device.
+def require_policy(options: RunOptions) -> RunOptions:
+    """The options with the policy's parameters complete: a learner has a checkpoint.
+
+    Raises ``UserError`` for a policy that does not exist or cannot live on a device.
 
     A user's own module is not imported here, as root, but by the nodes, which have no privileges.
     """
@@ -70,13 +72,15 @@ def require_policy(options: RunOptions) -> None:
             raise UserError(
                 f"policy '{options.policy}': there is no such module here or in the project"
             )
-        return
-    needs = create(options.policy, options.policy_params).needs
+        return options
+    params = completed(options.policy, options.policy_params, options.scenario)
+    needs = create(options.policy, params).needs
     if needs != "observation":
         raise UserError(
             f"policy '{options.policy}' decides by the network's hidden state, which no device of "
             "an emulation has; './lab run SCENARIO --world simulator' can run it"
         )
+    return replace(options, policy_params=params)
 
 
 def emulate(scenario: str, **asked: Any) -> int:
@@ -84,14 +88,15 @@ def emulate(scenario: str, **asked: Any) -> int:
     settings = parse_assignments(asked.pop("settings"), "--set")
     if (slots := asked.pop("slots")) is not None:
         settings["slots"] = slots
+    resolved = load_scenario(scenario, settings)
     options = RunOptions(
-        scenario=load_scenario(scenario, settings),
+        scenario=resolved,
+        policy=asked.pop("policy") or default_policy(resolved),
         policy_params=parse_assignments(asked.pop("params"), "--param"),
         command_line=tuple(sys.argv),
         **asked,
     )
-    require_policy(options)
-    return run_session(require_machine(options))
+    return run_session(require_machine(require_policy(options)))
 
 
 @click.command(name="emulation.run")

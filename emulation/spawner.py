@@ -50,6 +50,7 @@ from emulation.node import run_node
 from emulation.policy_files import policy_file, require_readable
 from emulation.walls import ProcessWall, View, try_walls
 from model.errors import UserError
+from rl.policies import weights
 
 _BRIEFING_TIMEOUT_S = 2.0
 _MAX_REQUEST_BYTES = 16 * 1024 * 1024
@@ -146,6 +147,9 @@ class Spawner:
 
     def _spawn(self, config: NodeConfig) -> None:
         policy = policy_file(config.policy) if config.policy else None
+        if config.checkpoint:
+            # Data, no code: read here once, for the nodes may not be able to reach the file.
+            weights.load(config.checkpoint)
         view = self._view_for(config)
         ours, theirs = socket.socketpair()
         wall = nullcontext() if "processes" in self._missing else ProcessWall()

@@ -17,16 +17,29 @@ from experiments.tuned import MARK, load_tuned, parse_entry
 from model.errors import UserError
 from model.scenario import Scenario
 from rl import policies
+from rl.policies.learned import Learned
+from rl.policies.weights import load, shipped
 from rl.tuning import TUNING_SEEDS
 
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """A policy with its parameters; ``label`` is what the table calls it."""
+    """A policy with its parameters; ``label`` names it.
+
+    Attributes:
+        group: the row of the table that it belongs to: checkpoints of an algorithm that differ in
+            their training seed only share one.
+    """
 
     label: str
     policy: str
     params: Mapping[str, policies.Value] = field(default_factory=dict)
+    group: str = ""
+
+    @property
+    def row(self) -> str:
+        """What the table calls it."""
+        return self.group or self.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,8 @@ def plan_contest(
 ) -> Plan:
     """A contest of policies by name; ``NAME@default`` keeps its defaults where others are tuned.
 
+    A learner takes part with every checkpoint shipped for a scenario, one per training seed.
+
     Raises ``UserError`` if a policy does not exist, scenarios share a name, or tuned parameters
     would be compared on the seeds that they were tuned on.
     """
@@ -84,17 +99,28 @@ def plan_contest(
             f"seeds {min(TUNING_SEEDS)} … {max(TUNING_SEEDS)} are those of tuning; "
             "take others with --seed0"
         )
-    entrants = {s.name: tuple(_entrant(s, name, tuned=tuned) for name in names) for s in scenarios}
+    entrants = {
+        s.name: tuple(e for name in names for e in _entrants(s, name, tuned=tuned))
+        for s in scenarios
+    }
     return Plan(tuple(scenarios), entrants, tuple(seeds))
 
 
-def _entrant(scenario: Scenario, word: str, *, tuned: bool) -> Entrant:
+def _entrants(scenario: Scenario, word: str, *, tuned: bool) -> list[Entrant]:
     name, wants_default = parse_entry(word)
-    policies.policy_class(name)
+    kind = policies.policy_class(name)
+    if issubclass(kind, Learned) and name in policies.names():
+        paths = shipped(kind.algorithm, scenario.name)
+        if not paths:
+            policies.completed(name, {}, scenario)  # says what to do
+        return [
+            Entrant(f"{name} {load(str(p)).meta.seed}", name, {"checkpoint": str(p)}, name)
+            for p in paths
+        ]
     found = load_tuned(scenario, name) if tuned and not wants_default else None
     if found is None:
-        return Entrant(name, name)
-    return Entrant(f"{name}{MARK}", name, found.params)
+        return [Entrant(name, name)]
+    return [Entrant(f"{name}{MARK}", name, found.params)]
 
 
 def run_contest(

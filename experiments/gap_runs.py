@@ -55,13 +55,15 @@ def emulate_all(
     A run with a bad verdict is repeated, up to ``attempts`` in all. Ctrl-C ends the iteration
     after the run that it ended. Raises ``UserError`` if a policy, or this machine, cannot.
     """
-    for policy in policies:
-        require_policy(replace(options, policy=policy))
+    asked = [require_policy(replace(options, policy=policy)) for policy in policies]
     options = require_machine(options)
     for seed in seeds:
-        for policy in policies:
+        for mine in asked:
             for _ in range(attempts):
-                status, result = _emulate(replace(options, policy=policy, seed=seed))
+                policy, params = mine.policy, mine.policy_params
+                status, result = _emulate(
+                    replace(options, policy=policy, policy_params=params, seed=seed)
+                )
                 yield result
                 if status == INTERRUPTED:
                     return

@@ -14,7 +14,13 @@ import numpy as np
 
 from experiments.cells import Outcome
 from experiments.contest import Contest, Entrant
-from experiments.statistics import Estimate, estimate, mean, paired_difference
+from experiments.statistics import (
+    Estimate,
+    FloatArray,
+    estimate_crossed,
+    mean,
+    paired_difference,
+)
 from records.ownership import make_folder
 from records.writer import write_atomically
 from rl import policies
@@ -33,6 +39,7 @@ class Row:
 
     Attributes:
         sees: what it decides from: ``observation``, ``state`` or ``truth``.
+        training_seeds: checkpoints that the row is about; 0 of a rule.
         iqm, mean: of the unit delay over episodes; pending tasks are charged.
         difference: paired, to the best rule that decides from its observation; None for that one.
         unfinished: share of the tasks without a result at the end.
@@ -43,6 +50,7 @@ class Row:
     policy: str
     params: dict[str, policies.Value]
     sees: str
+    training_seeds: int
     episodes: int
     iqm: Estimate
     mean: Estimate
@@ -78,10 +86,19 @@ def _of_scenario(contest: Contest, scenario: str) -> Standings | None:
     ]
     if not played or not entrants:
         return None
-    outcomes = {e.label: [contest.outcomes[scenario, e.label, k] for k in played] for e in entrants}
-    delays = {label: [_unit_delay(o) for o in found] for label, found in outcomes.items()}
+    groups: dict[str, list[Entrant]] = {}
+    for entrant in entrants:
+        groups.setdefault(entrant.row, []).append(entrant)
+    outcomes = {
+        row: [[contest.outcomes[scenario, e.label, k] for k in played] for e in members]
+        for row, members in groups.items()
+    }
+    delays = {
+        row: np.array([[_unit_delay(o) for o in found] for found in tables])
+        for row, tables in outcomes.items()
+    }
     best = _best_rule(entrants, delays)
-    rows = [_row(e, outcomes[e.label], delays, best) for e in entrants]
+    rows = [_row(members[0], outcomes[row], delays, best) for row, members in groups.items()]
     rows.sort(key=lambda row: row.iqm.value)
     return Standings(scenario, duration_s, tuple(played), best, tuple(rows))
 
@@ -91,7 +108,7 @@ def _unit_delay(outcome: Outcome) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _best_rule(entrants: Sequence[Entrant], delays: dict[str, list[float]]) -> str:
+def _best_rule(entrants: Sequence[Entrant], delays: dict[str, FloatArray]) -> str:
     """Label of the rule with the smallest mean among those that need no more than their device."""
     honest = [e.label for e in entrants if _sees(e) == "observation" and _is_rule(e)]
     return min(honest, key=lambda label: float(np.mean(delays[label])), default="")
@@ -107,22 +124,26 @@ def _is_rule(entrant: Entrant) -> bool:
     return entrant.policy in policies.names() and "checkpoint" not in policies.parameters(kind)
 
 
-def _row(entrant: Entrant, found: list[Outcome], delays: dict[str, list[float]], best: str) -> Row:
-    mine = delays[entrant.label]
-    metrics = [o["metrics"] for o in found]
+def _row(
+    entrant: Entrant, found: list[list[Outcome]], delays: dict[str, FloatArray], best: str
+) -> Row:
+    """A row from one of its entrants and the outcomes of all of them."""
+    mine = delays[entrant.row]
+    metrics = [o["metrics"] for outcomes in found for o in outcomes]
     tasks = [m["tasks"] for m in metrics]
     difference = None
-    if best and entrant.label != best:
-        difference = paired_difference(mine, delays[best])
+    if best and entrant.row != best:
+        difference = paired_difference(mine, delays[best][0])
     classes = [c for c in LINK_CLASSES if c in metrics[0]["link_load"]]
     return Row(
-        label=entrant.label,
+        label=entrant.row,
         policy=entrant.policy,
-        params=dict(entrant.params),
+        params=dict(entrant.params) if len(found) == 1 else {},
         sees=_sees(entrant),
-        episodes=len(found),
-        iqm=estimate(mine),
-        mean=estimate(mine, mean),
+        training_seeds=len(found) if not _is_rule(entrant) else 0,
+        episodes=mine.shape[1],
+        iqm=estimate_crossed(mine),
+        mean=estimate_crossed(mine, mean),
         difference=difference,
         unfinished=1.0
         - sum(t["done"] for t in tasks) / max(1, sum(sum(t.values()) for t in tasks)),
@@ -145,7 +166,7 @@ def heading(classes: Sequence[str]) -> list[str]:
 def cells(row: Row, classes: Sequence[str]) -> list[str]:
     """A row for reading."""
     return [
-        row.label,
+        f"{row.label} ×{row.training_seeds}" if row.training_seeds else row.label,
         SEES[row.sees],
         _shown(row.iqm),
         _shown(row.mean),
@@ -190,7 +211,8 @@ def _flat(tables: Sequence[Standings]) -> Iterator[dict[str, Any]]:
     for table in tables:
         for row in table.rows:
             flat: dict[str, Any] = {"scenario": table.scenario, "duration_s": table.duration_s}
-            flat |= {"policy": row.label, "sees": row.sees, "episodes": row.episodes}
+            flat |= {"policy": row.label, "training_seeds": row.training_seeds}
+            flat |= {"sees": row.sees, "episodes": row.episodes}
             for name, figure in (
                 ("iqm", row.iqm),
                 ("mean", row.mean),

@@ -86,13 +86,50 @@ def estimate(
     return Estimate(value, float(interval.low), float(interval.high))
 
 
+def estimate_crossed(
+    values: FloatArray,
+    statistic: Callable[..., Any] = interquartile_mean,
+    *,
+    resamples: int = RESAMPLES,
+) -> Estimate:
+    """A statistic over training seeds and episodes, with an interval that knows of both.
+
+    Every resample draws training seeds and episodes anew, each with replacement (the percentile
+    bootstrap of a crossed design), so that few training seeds make a wide interval.
+
+    Args:
+        values: one per training seed and episode, shape (training seeds, episodes).
+        statistic: takes ``values`` and ``axis``; ``interquartile_mean`` or ``mean``.
+        resamples: number of bootstrap resamples.
+
+    Raises:
+        ValueError: there are no values, or some are not finite.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or not table.size or not np.isfinite(table).all():
+        raise ValueError("expected finite values of some training seeds and episodes")
+    if len(table) == 1:
+        return estimate(table[0], statistic, resamples=resamples)
+    random = np.random.default_rng(_SEED)
+    seeds, episodes = table.shape
+    rows = random.integers(seeds, size=(resamples, seeds, 1))
+    columns = random.integers(episodes, size=(resamples, 1, episodes))
+    drawn = statistic(table[rows, columns].reshape(resamples, -1), axis=1)
+    tail = 50.0 * (1.0 - LEVEL)
+    low, high = np.percentile(drawn, [tail, 100.0 - tail])
+    return Estimate(float(statistic(table.ravel())), float(low), float(high))
+
+
 def paired_difference(
-    values: Sequence[float], reference: Sequence[float], *, resamples: int = RESAMPLES
+    values: ArrayLike, reference: ArrayLike, *, resamples: int = RESAMPLES
 ) -> Estimate:
     """Mean of ``values - reference`` over the same episodes, with its bootstrap interval.
 
     Common random numbers make the pairs alike, so that the interval is much narrower than those
-    of the two means. Raises ``ValueError`` if the lengths differ.
+    of the two means. ``values`` has shape (training seeds, episodes), one row for a rule. Raises
+    ``ValueError`` if the numbers of episodes differ.
     """
-    pairs = list(zip(values, reference, strict=True))
-    return estimate([a - b for a, b in pairs], mean, resamples=resamples)
+    table, other = np.asarray(values, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    if table.shape[-1:] != other.shape:
+        raise ValueError(f"{table.shape[-1]} episodes against {len(other)}")
+    return estimate_crossed(np.atleast_2d(table) - other, mean, resamples=resamples)

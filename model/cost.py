@@ -44,7 +44,11 @@ def task_cost(
 
 
 def best_rate_mbps(
-    data_mb: float, delay_s: ArrayLike, alpha: float, min_rate_mbps: float, max_rate_mbps: float
+    data_mb: float | FloatArray,
+    delay_s: ArrayLike,
+    alpha: float,
+    min_rate_mbps: float,
+    max_rate_mbps: float,
 ) -> FloatArray:
     """x̂ of eq. (24) for each target, Mbps: clip(√(α o / D̂_u), x_min, x_max).
 

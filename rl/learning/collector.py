@@ -20,7 +20,7 @@ from rl.learning.credit import (
     link_externality_s,
     unit_externality_s,
 )
-from rl.learning.networks import Actor, Question, Scores, State
+from rl.learning.networks import Actor, Question, Scores, State, Truth
 from rl.learning.state import StateMaker
 from rl.policies.features import Candidates, FeatureMaker, observation_of
 from rl.simulator import senses
@@ -43,17 +43,20 @@ class Chunk:
     Attributes:
         agents: inputs of the trunk, (L, E * N, columns).
         begins: the trunk's states at the start of every ``piece`` slots.
+        piece: slots over which training unrolls the trunk.
         states: the critics' inputs, (L + 1, E, columns).
         fresh: whether the first slot is that of new episodes.
         slot, env, agent: where each decision was made; ``agent`` counts through all environments.
         question: what was to be decided.
         target, rate, log_prob: what was, and with which probability.
+        truth: what was true of the candidates, for critics only.
         delay_s: E, s, (K,); of tasks without a result yet: what it is going to be at least.
         charge: what each decision is charged with, s, (K,); see ``rl.learning.credit``.
     """
 
     agents: Tensor
     begins: list[State]
+    piece: int
     states: Tensor
     fresh: bool
     slot: Tensor
@@ -63,6 +66,7 @@ class Chunk:
     target: Tensor
     rate: Tensor
     log_prob: Tensor
+    truth: Truth
     delay_s: Tensor
     charge: Tensor
 
@@ -86,7 +90,7 @@ def _draw(logits: Tensor) -> Tensor:
 
 
 def log_prob(scores: Scores, target: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
-    """log π(target, rate) and the entropy of the target's distribution, (K,) each.
+    """Log π(target, rate) and the entropy of the target's distribution, (K,) each.
 
     A task that stays at home has no rate, whatever was drawn for it.
     """
@@ -157,6 +161,29 @@ class Collector:
         notes.states.append(self._maker.look())
         return self._chunk(notes, fresh=fresh)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next chunk depends on, besides the actor."""
+        if self._turns is None:
+            return {}
+        batch = self.batch
+        return {
+            "seeds": batch.seeds,
+            "slot": batch.slot,
+            "moving": {name: a.copy() for name, a in batch.moving._asdict().items()},
+            "memory": self._state,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of ``state_dict``."""
+        self._turns = None
+        if not state:
+            return
+        batch = Batch(self.scenario, state["seeds"], layout=self.layout)
+        batch.slot = state["slot"]
+        batch.moving = batch.moving._replace(**state["moving"])
+        self._turns, self._state = Turns(batch), state["memory"]
+        self._maker = StateMaker(batch)
+
     def _play_slot(self, actor: Actor, choose: Choose, slot: int, notes: _Notes) -> None:
         turns, batch = self._turns, self.batch
         assert turns is not None and self._state is not None  # noqa: S101, PT018
@@ -168,9 +195,10 @@ class Collector:
             agent = turn.env * self.agents + turn.device
             candidates, question = self._question(turn)
             scores = actor.score(out[0, agent], question)
+            truth = self._truth(turn)
             target, rate, logs = choose(scores, question, candidates)
             turns.decide(turn, target.numpy(), self.rates_mbps[rate.numpy()])
-            notes.add(slot, turn, agent, question, (target, rate, logs))
+            notes.add(slot, turn, agent, (question, truth), (target, rate, logs))
         self._maker.look()
         notes.link_wait.append(self._maker.link_wait_s.copy())
 
@@ -178,9 +206,7 @@ class Collector:
         own = np.empty((self.envs, self.agents, 2))
         view = np.empty((self.envs, self.agents, senses.VIEW_ROWS, self.layout.targets))
         senses.look_all(batch.fixed, batch.moving, batch.now_s, own, view)
-        seen = observation_of(
-            view.reshape(-1, *view.shape[2:]), own.reshape(-1, 2), batch.now_s
-        )
+        seen = observation_of(view.reshape(-1, *view.shape[2:]), own.reshape(-1, 2), batch.now_s)
         return self.features.agents(self._devices, seen)
 
     def _question(self, turn: Turn) -> tuple[Candidates, Question]:
@@ -197,6 +223,20 @@ class Collector:
         )
         return candidates, question
 
+    def _truth(self, turn: Turn) -> Truth:
+        assert self._turns is not None  # noqa: S101
+        path, fullest, slowest, queue, ghz = np.moveaxis(self._turns.truth(turn), -1, 0)
+        data, work = turn.data_mb[:, None], turn.work_ghz_s[:, None]
+        paced = path + data * (8.0 / self.scenario.decision.max_rate_mbps)
+        way = np.maximum(paced, fullest + data / slowest)
+        way[:, 0] = 0.0
+        delay = np.maximum(queue, way) + work / ghz
+        features = np.stack([path, fullest, queue, way, ghz / 10.0], axis=-1)
+        return Truth(
+            torch.from_numpy(np.log1p(features).astype(np.float32)),
+            torch.from_numpy(delay.astype(np.float32)),
+        )
+
     def _chunk(self, notes: _Notes, *, fresh: bool) -> Chunk:
         decided = notes.decided()
         delay, charge = self._charges(decided, notes)
@@ -204,6 +244,7 @@ class Collector:
         return Chunk(
             agents=torch.stack(notes.agents),
             begins=notes.begins,
+            piece=self.piece,
             states=to_tensor(np.stack(notes.states)),
             fresh=fresh,
             slot=to_tensor(decided["slot"]),
@@ -213,11 +254,14 @@ class Collector:
             target=to_tensor(decided["target"]),
             rate=torch.cat([c[1] for c in notes.choices]),
             log_prob=torch.cat([c[2] for c in notes.choices]),
+            truth=Truth(*(torch.cat(parts) for parts in zip(*notes.truths, strict=True))),
             delay_s=to_tensor(delay.astype(np.float32)),
             charge=to_tensor(charge.astype(np.float32)),
         )
 
-    def _charges(self, decided: dict[str, IntArray], notes: _Notes) -> tuple[FloatArray, FloatArray]:
+    def _charges(
+        self, decided: dict[str, IntArray], notes: _Notes
+    ) -> tuple[FloatArray, FloatArray]:
         """E of each decision, and its charge."""
         batch, decision = self.batch, self.scenario.decision
         slot, env, task = decided["slot"], decided["env"], decided["task"]
@@ -248,6 +292,7 @@ class _Notes:
         self.states: list[NDArray[np.float32]] = []
         self.link_wait: list[FloatArray] = []
         self.questions: list[Question] = []
+        self.truths: list[Truth] = []
         self.choices: list[tuple[Tensor, Tensor, Tensor]] = []
         self._where: list[tuple[int, Turn, IntArray]] = []
 
@@ -256,12 +301,13 @@ class _Notes:
         slot: int,
         turn: Turn,
         agent: IntArray,
-        question: Question,
+        shown: tuple[Question, Truth],
         choice: tuple[Tensor, Tensor, Tensor],
     ) -> None:
         """Note the decisions of one turn."""
         self._where.append((slot, turn, agent))
-        self.questions.append(question)
+        self.questions.append(shown[0])
+        self.truths.append(shown[1])
         self.choices.append(choice)
 
     def decided(self) -> dict[str, IntArray]:

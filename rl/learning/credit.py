@@ -10,7 +10,7 @@ critics' state is.
 """
 
 # Compiled by numba, which takes types from the arrays; annotations would be ignored.
-# ruff: noqa: ANN001, ANN202
+# ruff: noqa: ANN001, ANN201, ANN202
 # mypy: allow-untyped-defs, allow-untyped-decorators
 
 from __future__ import annotations
@@ -107,10 +107,11 @@ def link_externality_s(
     links = paths.there[0, pair]
     links = np.where(np.arange(links.shape[1]) < paths.there_len[0, pair][:, None], links, -1)
     megabytes = row[:, ix.DATA] * batch.fixed.constants[ix.OVERHEAD]
-    return _queued_behind(
+    total: FloatArray = _queued_behind(
         slot, env, links.astype(np.int64), megabytes, batch.fixed.cap[:, :, 0],
         history.wait_s, history.crossings,
     )  # fmt: skip
+    return total
 
 
 @njit(cache=True)
@@ -144,7 +145,7 @@ def link_waits(fixed, moving, now, out):
 def crossings_of(
     batch: Batch, slots: int, slot: IntArray, env: IntArray, device: IntArray, target: IntArray
 ) -> FloatArray:
-    """How many of the given decisions cross each link, by the slot of their birth, (slots, E, L)."""
+    """How many of the decisions cross each link, by the slot of their birth, (slots, E, L)."""
     links = batch.layout.paths.there[0, device * batch.layout.targets + target]
     length = batch.layout.paths.there_len[0, device * batch.layout.targets + target]
     counts = np.zeros((slots, len(batch.seeds), batch.moving.link_until.shape[1]))

@@ -120,6 +120,9 @@ class Question(NamedTuple):
 class Actor(nn.Module):
     """Policy and local Q of an agent; parameters are shared by all agents."""
 
+    cost_scale: Tensor
+    rates_mb_s: Tensor
+
     def __init__(self, shape: ActorShape, rates_mbps: Sequence[float]):
         super().__init__()
         self.shape = shape
@@ -129,6 +132,10 @@ class Actor(nn.Module):
         self.from_state = orthogonal(nn.Linear(shape.hidden, shape.head), gain)
         self.from_candidate = orthogonal(nn.Linear(columns, shape.head), gain)
         self.out = orthogonal(nn.Linear(shape.head, 2 + shape.rates), 0.01)
+        if not shape.prior:
+            # Without a prior rates begin near the full one; untrained ones would only lose time.
+            with torch.no_grad():
+                self.out.bias[-1] = 3.0
         # The prior: a soft minimum of the closed form's cost, with a price of its own for each kind
         # of target. It begins as the untuned rule `self-biased` and is trained with the rest.
         self.log_temperature = nn.Parameter(torch.tensor(0.15).log())
@@ -167,6 +174,45 @@ class Actor(nn.Module):
         """α o/x + D̂ x of eq. (22) for every rate, s, (K, targets, rates)."""
         transfer = question.data[:, None, None] / self.rates_mb_s
         return transfer + question.delay.clamp(max=1e3)[..., None] * self.rates_mb_s
+
+
+class Truth(NamedTuple):
+    """What is true of the candidates of K decisions; critics only are given it.
+
+    Attributes:
+        features: (K, targets, TRUTH_FEATURES).
+        delay: E_u if nothing changed from here on, s, (K, targets).
+    """
+
+    features: Tensor
+    delay: Tensor
+
+
+TRUTH_FEATURES = 5
+
+
+class Judge(nn.Module):
+    """Q(S, o, u): what a decision will be charged with, by all that is true at its moment.
+
+    It corrects the delay that the global state promises. Averaged over the policy it is the
+    baseline that leaves the least variance, after COMA (Foerster et al. 2018).
+    """
+
+    def __init__(self, width: int = 64):
+        super().__init__()
+        gain = nn.init.calculate_gain("relu")
+        columns = len(CANDIDATE_COLUMNS) + TRUTH_FEATURES + 1
+        self.first = orthogonal(nn.Linear(columns, width), gain)
+        self.second = orthogonal(nn.Linear(width, width), gain)
+        self.out = orthogonal(nn.Linear(width, 1), 0.01)
+
+    def forward(self, features: Tensor, truth: Truth, scale: Tensor) -> Tensor:
+        """Charges in units of ``scale``, (...) for features (..., columns)."""
+        delay = truth.delay.clamp(max=1e3)
+        x = torch.cat([features, truth.features, delay[..., None].log1p()], dim=-1)
+        hidden = torch.relu(self.second(torch.relu(self.first(x))))
+        value: Tensor = self.out(hidden).squeeze(-1) + delay / scale
+        return value
 
 
 class Critic(nn.Module):

@@ -4,25 +4,28 @@ Credit. A decision k of slot t has the charge c_k (``rl.learning.credit``). Its 
 
     A_k = (b_k − c_k) + (Â_t − r̄_t − b̄_t),
 
-where b_k = Σ_u π(u|o_k) Q(o_k, u) is what the local Q head expected of the policy (0 without
-``local_baseline``), r̄_t and −b̄_t are the means of −c and −b over the decisions of the slot, and Â_t
-is the generalised advantage of r̄ under the critics' one value per environment. So the critics add
-what only the global state tells of the present and the future; neither term depends on the
-action, which leaves the gradient's mean alone and takes most of its variance.
+where b_k = Σ_u π(u|o_k) Q(u) is what was expected of the policy: by the local Q head
+(``baseline: local``), by the judge that knows the global state (``global``), or 0 (``none``). r̄_t
+and −b̄_t are the means of −c and −b over the decisions of the slot, and Â_t is the generalised
+advantage of r̄ under the critics' one value per environment. So the critics add what only the
+global state tells of the present and the future. Neither term depends on the action, which leaves
+the gradient's mean alone and takes most of its variance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rl.learning.collector import Chunk, log_prob
-from rl.learning.networks import Actor, Critics, Question, Scores, State
+from rl.learning.networks import Actor, Critics, Judge, State, Truth
 from rl.learning.returns import RunningScale, generalised_advantages
+from rl.learning.unroll import unroll
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class PpoOptions:
         discount, trace: γ and λ.
         entropy: weight of the entropy bonus.
         local_q: weight of the local Q's loss.
-        local_baseline: whether the local Q is the decision's baseline.
+        baseline: whose expectation a decision's charge is compared with.
         learning_rate: of the actor.
         prior_learning_rate: of the prior's temperature, scale and prices.
         critic_learning_rate: of the first critic; those of the others are spread evenly to half.
@@ -53,7 +56,7 @@ class PpoOptions:
     trace: float = 0.95
     entropy: float = 0.01
     local_q: float = 0.5
-    local_baseline: bool = True
+    baseline: Literal["none", "local", "global"] = "none"
     learning_rate: float = 5e-4
     prior_learning_rate: float = 5e-3
     critic_learning_rate: float = 1e-3
@@ -87,6 +90,10 @@ class Ppo:
 
     def __init__(self, actor: Actor, critics: Critics, options: PpoOptions, seed: int):
         self.actor, self.critics, self.options = actor, critics, options
+        self.judge = Judge()
+        self.judge_optimiser = torch.optim.Adam(
+            self.judge.parameters(), lr=options.critic_learning_rate, eps=1e-5
+        )
         self.values, self.charges = RunningScale(), RunningScale()
         self._random = np.random.default_rng(seed)
         prior = [p for n, p in actor.named_parameters() if n in PRIOR]
@@ -108,7 +115,11 @@ class Ppo:
         )
         self._critic_states: list[State] | None = None
 
-    def update(self, chunk: Chunk) -> dict[str, float]:
+    def player(self, _: int) -> Actor:
+        """Whose policy plays the next chunk."""
+        return self.actor
+
+    def update(self, chunk: Chunk, _: int = 0) -> dict[str, float]:
         """Improve both by a chunk; returns what is worth logging."""
         envs = chunk.states.shape[1]
         if chunk.fresh or self._critic_states is None:
@@ -120,6 +131,7 @@ class Ppo:
             for part in self._parts(envs):
                 logged = self._actor_step(chunk, targets, part)
                 logged |= self._critic_step(chunk, targets, part)
+                logged |= self._judge_step(chunk, targets, part)
                 for name, value in logged.items():
                     sums[name] = sums.get(name, 0.0) + value
                 steps += 1
@@ -150,9 +162,7 @@ class Ppo:
 
         reward = -slot_mean(charge).view(slots, envs)
         values = self.values.restored(self.critics.combine(old))
-        team = generalised_advantages(
-            reward, values, self.options.discount, self.options.trace
-        )
+        team = generalised_advantages(reward, values, self.options.discount, self.options.trace)
         common = (team - reward).flatten() - slot_mean(baseline)
         advantage = baseline - charge + common[place].float()
         returns = team + values[:-1]
@@ -167,45 +177,30 @@ class Ppo:
 
     def _baseline(self, chunk: Chunk) -> Tensor:
         """b_k, (K,), in units of the scale."""
-        if not self.options.local_baseline:
+        if self.options.baseline == "none":
             return torch.zeros_like(chunk.charge)
-        scores = self.evaluate(chunk, torch.arange(chunk.states.shape[1]))[0]
+        scores = unroll(self.actor, chunk, torch.arange(chunk.states.shape[1]))[0]
         weights = torch.softmax(scores.logits, dim=-1)
-        return (weights * scores.values).sum(dim=-1)
+        values = scores.values
+        if self.options.baseline == "global":
+            values = self.judge(chunk.question.features, chunk.truth, self.actor.cost_scale)
+        return (weights * values.masked_fill(~chunk.question.exists, 0.0)).sum(dim=-1)
 
-    def evaluate(self, chunk: Chunk, part: Tensor) -> tuple[Scores, Tensor]:
-        """Scores of the decisions in the given environments, and which decisions these are.
-
-        The trunk is unrolled anew from its noted states, in pieces; a last piece that is shorter is
-        filled up with zeros after the slots that count, which changes nothing in these.
-        """
-        slots, rows = chunk.agents.shape[:2]
-        envs = chunk.states.shape[1]
-        agents = rows // envs
-        pieces = len(chunk.begins)
-        length = -(-slots // pieces)
-        mine = (part[:, None] * agents + torch.arange(agents)).flatten()
-        x = chunk.agents[:, mine]
-        if pieces * length > slots:
-            x = torch.cat([x, x.new_zeros(pieces * length - slots, *x.shape[1:])])
-        x = x.view(pieces, length, len(mine), -1).transpose(0, 1).flatten(1, 2)
-        begin = tuple(
-            torch.cat([state[k][:, mine] for state in chunk.begins], dim=1)
-            for k in range(len(chunk.begins[0]))
-        )
-        out, _ = self.actor.trunk(x, begin)
-        place = torch.full((envs,), -1)
-        place[part] = torch.arange(len(part))
-        chosen = torch.nonzero(place[chunk.env] >= 0).squeeze(1)
-        slot = chunk.slot[chosen]
-        row = place[chunk.env[chosen]] * agents + chunk.agent[chosen] % agents
-        state = out[slot % length, (slot // length) * len(mine) + row]
-        question = Question(*(x[chosen] for x in chunk.question))
-        return self.actor.score(state, question), chosen
+    def _judge_step(self, chunk: Chunk, targets: Targets, part: Tensor) -> dict[str, float]:
+        """One step of the judge, on the actions that were taken."""
+        if self.options.baseline != "global":
+            return {}
+        mine = torch.isin(chunk.env, part).nonzero().squeeze(1)
+        taken = chunk.target[mine]
+        truth = Truth(*(x[mine, taken] for x in chunk.truth))
+        value = self.judge(chunk.question.features[mine, taken], truth, self.actor.cost_scale)
+        loss = nn.functional.huber_loss(value, targets.charge[mine], delta=self.options.huber)
+        _step(loss, self.judge_optimiser, self.judge, self.options.gradient_norm)
+        return {"judge_loss": float(loss.detach())}
 
     def _actor_step(self, chunk: Chunk, targets: Targets, part: Tensor) -> dict[str, float]:
         options = self.options
-        scores, chosen = self.evaluate(chunk, part)
+        scores, chosen = unroll(self.actor, chunk, part)
         if not len(chosen):
             return {}
         target, rate = chunk.target[chosen], chunk.rate[chosen]
@@ -251,11 +246,13 @@ class Ppo:
             error = ((combined - wanted[0]).square() * weight).sum() / weight.sum().clamp(min=1.0)
         return {"critic_loss": float(error)}
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """Everything that the next update depends on."""
         return {
             "actor": self.actor.state_dict(),
             "critics": self.critics.state_dict(),
+            "judge": self.judge.state_dict(),
+            "judge_optimiser": self.judge_optimiser.state_dict(),
             "values": self.values.state_dict(),
             "charges": self.charges.state_dict(),
             "actor_optimiser": self.actor_optimiser.state_dict(),
@@ -264,12 +261,14 @@ class Ppo:
             "random": self._random.bit_generator.state,
         }
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of ``state_dict``."""
-        for name in ("actor", "critics", "values", "charges", "actor_optimiser",
-                     "critic_optimiser"):  # fmt: skip
+        for name in (
+            "actor", "critics", "judge", "values", "charges", "actor_optimiser",
+            "critic_optimiser", "judge_optimiser",
+        ):  # fmt: skip
             getattr(self, name).load_state_dict(state[name])
-        self._critic_states = state["critic_states"]  # type: ignore[assignment]
+        self._critic_states = state["critic_states"]
         self._random.bit_generator.state = state["random"]
 
 

@@ -60,5 +60,3 @@ def _spread(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.
         return np.zeros((len(values), 3))
     chosen = values[:, mask]
     return np.stack([chosen.mean(axis=1), chosen.max(axis=1), chosen.std(axis=1)], axis=1)
-
-

@@ -9,15 +9,26 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model.errors import UserError
+from rl.policies import weights
 from rl.policies.base import Policy
+from rl.policies.learned import Learned
+
+if TYPE_CHECKING:
+    from model.scenario import Scenario
 
 _REGISTRY = {
     "ago": "rl.policies.ago:Ago",
     "centralised": "rl.policies.centralised:Centralised",
     "greedy": "rl.policies.greedy:Greedy",
     "local": "rl.policies.local:Local",
+    "m2ppo": "rl.policies.learned:M2ppo",
+    "maa3c": "rl.policies.learned:Maa3c",
+    "madqn": "rl.policies.learned:Madqn",
+    "mappo": "rl.policies.learned:Mappo",
     "oracle": "rl.policies.oracle:Oracle",
     "own-edge": "rl.policies.own_edge:OwnEdge",
     "power-of-two": "rl.policies.power_of_two:PowerOfTwo",
@@ -47,6 +58,32 @@ def create(name_or_path: str, params: Mapping[str, Value] | None = None) -> Poli
     """
     kind = policy_class(name_or_path)
     return kind(**_checked(kind, name_or_path, params or {}))
+
+
+def completed(name: str, params: Mapping[str, Value], scenario: Scenario) -> dict[str, Value]:
+    """The parameters; a learner's with a checkpoint: the one named, or what is shipped.
+
+    Raises ``UserError`` if the policy does not exist, or its checkpoint is missing, damaged, or
+    was trained for other actions than the scenario has.
+    """
+    kind = policy_class(name)
+    if not issubclass(kind, Learned):
+        return dict(params)
+    named = params.get("checkpoint")
+    path = Path(str(named)) if named else weights.best_shipped(kind.algorithm, scenario.name)
+    if path is None:
+        raise UserError(
+            f"no checkpoint of {name} is shipped for {scenario.name}; train one: "
+            f"./lab train {scenario.name} --algo {name}, then --param checkpoint=FILE"
+        )
+    found = weights.load(str(path.resolve()))
+    found.require_fit(scenario.decision.rates_mbps, scenario.slot_s)
+    return {**params, "checkpoint": found.path}
+
+
+def default_policy(scenario: Scenario) -> str:
+    """``m2ppo`` where a checkpoint of it is shipped for the scenario, else the best rule."""
+    return "m2ppo" if weights.shipped("m2ppo", scenario.name) else "self-biased"
 
 
 def policy_class(name_or_path: str) -> type[Policy]:

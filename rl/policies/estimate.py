@@ -70,9 +70,7 @@ class DelayEstimator:
         faded: FloatArray = self._unknown_wait_s + weight * (wait - self._unknown_wait_s)
         return faded
 
-    def processing_s(
-        self, observation: Observation, work_ghz_s: float | FloatArray
-    ) -> FloatArray:
+    def processing_s(self, observation: Observation, work_ghz_s: float | FloatArray) -> FloatArray:
         """P̂_u: estimated waiting + service of a task of this work, s, shape (..., targets)."""
         if observation.status_queue_ghz_s is not None and observation.status_ghz is not None:
             known: FloatArray = (

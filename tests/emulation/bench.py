@@ -124,6 +124,7 @@ class Nodes:
         return NodeConfig(
             name=node.name,
             policy=self._policy if node.kind == "device" else "",
+            checkpoint="",
             netns=f"/run/netns/{self._bench.namespaces[node.name]}",
             uid=uid,
             gid=uid,

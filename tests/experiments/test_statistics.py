@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.statistics import estimate, interquartile_mean, mean, paired_difference
+from experiments.statistics import (
+    estimate,
+    estimate_crossed,
+    interquartile_mean,
+    mean,
+    paired_difference,
+)
 
 
 def test_interquartile_mean_of_known_values() -> None:
@@ -70,5 +76,18 @@ def test_pairs_tell_what_two_means_cannot() -> None:
     assert difference.certain
     assert difference.high - difference.low < 0.1
     assert estimate(other).low < estimate(episode).high
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="2 episodes against 1"):
         paired_difference([1.0, 2.0], [1.0])
+
+
+def test_few_training_seeds_make_a_wide_interval() -> None:
+    rng = np.random.default_rng(6)
+    episodes = rng.normal(0.0, 0.1, (1, 16))
+    alike = episodes + rng.normal(0.0, 0.01, (5, 1))
+    apart = episodes + rng.normal(0.0, 1.0, (5, 1))
+    narrow, wide = estimate_crossed(alike), estimate_crossed(apart)
+    assert wide.high - wide.low > 5 * (narrow.high - narrow.low)
+    assert wide.low < float(apart.mean()) < wide.high
+    assert estimate_crossed(episodes) == estimate(episodes[0]), "one seed: episodes alone"
+    with pytest.raises(ValueError, match="finite"):
+        estimate_crossed(np.full((2, 3), np.nan))

@@ -1,0 +1,156 @@
+"""Train a policy for a scenario in the simulator: m2ppo, mappo, maa3c or madqn."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from emulation.options import parse_assignments
+from experiments.pool import in_parallel
+from model.errors import UserError
+from model.load import load_scenario
+from model.scenario import Scenario
+from records.ownership import give_tree_to_user
+from rl.learning.config import TrainingConfig, algorithms, load_config
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One training run."""
+
+    config: TrainingConfig
+    scenario: Scenario
+    seed: int
+    folder: Path
+    command: str
+    fresh: bool
+
+
+@click.command()
+@click.argument("scenario")
+@click.option("--algo", "algorithm", type=click.Choice(algorithms()), default="m2ppo",
+              show_default=True, help="The algorithm.")  # fmt: skip
+@click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(1,),
+              show_default=True, help="Of networks and episodes; repeatable.")  # fmt: skip
+@click.option("--slots", type=click.IntRange(1), help="Environment slots to train for (1 s each). "
+              "Default: the algorithm's.")  # fmt: skip
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+              help="Override a hyper-parameter, e.g. credit=own or options.clip=0.2.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True,
+              help="Processes, of one thread each, for several seeds.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results/training"),
+              show_default=True, help="Runs lie in OUT/SCENARIO/ALGO/seed<k>.")  # fmt: skip
+@click.option("--fresh", is_flag=True, help="Start anew where a run has begun; else it goes on.")
+def train(  # noqa: PLR0913 - the options, by name
+    scenario: str,
+    algorithm: str,
+    seeds: tuple[int, ...],
+    slots: int | None,
+    settings: tuple[str, ...],
+    jobs: int,
+    out: Path,
+    *,
+    fresh: bool,
+) -> int:
+    """Train a policy for SCENARIO.
+
+    The run's folder gets the policy that was best on held-out episodes (best.npz), the log as JSON
+    lines and for TensorBoard, and a state from which the same command goes on, bit for bit. Ctrl-C
+    saves and ends. Try the policy: ./lab run SCENARIO --policy ALGO --param checkpoint=FILE.
+    """
+    overrides: dict[str, Any] = parse_assignments(settings, "--set")
+    if slots is not None:
+        overrides["slots"] = slots
+    config, resolved = load_config(algorithm, overrides), load_scenario(scenario)
+    work = [
+        Job(config, resolved, seed, out / resolved.name / algorithm / f"seed{seed}",
+            " ".join(["./lab", *sys.argv[1:]]), fresh)
+        for seed in dict.fromkeys(seeds)
+    ]  # fmt: skip
+    console = Console(highlight=False)
+    finished = _one(work[0]) if len(work) == 1 else _several(work, jobs)
+    give_tree_to_user(out)
+    for job in work:
+        console.print(f"{job.folder}/best.npz")
+    return 0 if finished else INTERRUPTED
+
+
+def _several(work: list[Job], jobs: int) -> bool:
+    done = []
+    for k, (finished, line) in in_parallel(_quietly, work, jobs):
+        click.echo(f"seed {work[k].seed}: {line}")
+        done.append(finished)
+    return all(done)
+
+
+def _quietly(job: Job) -> tuple[bool, str]:
+    """A run in a process of its own: no display, and the parent decides about Ctrl-C."""
+    training = _prepare(job)
+    finished = training.run(lambda *_: None)
+    best = training.best
+    return finished, f"{best['unit_delay']:.4f} s/MB held out, by {best['choice']}"
+
+
+def _prepare(job: Job) -> Any:
+    # torch takes seconds to load, which a wrong option need not wait for.
+    import torch
+
+    from rl.learning.training import Training
+
+    torch.set_num_threads(1)
+    if job.fresh:
+        shutil.rmtree(job.folder, ignore_errors=True)
+    training = Training(job.config, job.scenario, job.seed, job.folder, job.command)
+    if training.resume():
+        if training.slots >= job.config.slots:
+            click.echo(f"{job.folder}: trained for {training.slots} slots already", err=True)
+    elif job.folder.is_dir() and any(job.folder.iterdir()):
+        raise UserError(f"{job.folder}: there, but no state to go on from; --fresh starts anew")
+    return training
+
+
+def _one(job: Job) -> bool:
+    training = _prepare(job)
+    asked = False
+
+    def stop(_: int, __: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        click.echo("saving; Ctrl-C again ends at once, without", err=True)
+
+    before = signal.signal(signal.SIGINT, stop)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    try:
+        with Progress(*columns, console=Console(stderr=True)) as bars:
+            bar = bars.add_task("slots", total=job.config.slots, completed=training.slots)
+
+            def show(slots: int, row: dict[str, float]) -> None:
+                best = training.best["unit_delay"]
+                text = f"s/MB now {row['unit_delay']:.3f}, best {best:.3f}; slots"
+                bars.update(bar, completed=slots, description=text)
+
+            finished: bool = training.run(show, should_stop=lambda: asked)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return finished

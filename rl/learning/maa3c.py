@@ -1,0 +1,138 @@
+"""MAA3C: asynchronous advantage actor-critic (Mnih et al. 2016) for several agents.
+
+Workers play environments of their own with a copy of the networks, and apply the gradients of what
+they played to the shared ones. They take turns in one process: each worker's copy is as old as the
+others' updates since its last turn, which is the asynchrony of the algorithm, in a fixed order, so
+that a run can be repeated and resumed bit for bit.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from rl.learning.collector import Chunk, log_prob
+from rl.learning.networks import Actor, Critics, State
+from rl.learning.returns import RunningScale, generalised_advantages
+from rl.learning.unroll import unroll
+
+
+@dataclass(frozen=True, slots=True)
+class A3cOptions:
+    """Hyper-parameters of MAA3C.
+
+    Attributes:
+        workers: how many take turns.
+        discount, trace: γ and λ; λ = 1 are the n-step returns of the original.
+        entropy, value: weights of the entropy bonus and of the critic's loss.
+        learning_rate: of the shared optimiser.
+        gradient_norm: what gradients are clipped to.
+    """
+
+    workers: int = 4
+    discount: float = 0.99
+    trace: float = 1.0
+    entropy: float = 0.01
+    value: float = 0.5
+    learning_rate: float = 7e-4
+    gradient_norm: float = 10.0
+
+
+class Worker:
+    """A copy of the networks, and the critic's state in the worker's environments."""
+
+    def __init__(self, actor: Actor, critics: Critics):
+        self.actor, self.critics = copy.deepcopy(actor), copy.deepcopy(critics)
+        self.memory: list[State] | None = None
+
+
+class A3c:
+    """Shared networks and the workers that improve them."""
+
+    def __init__(self, actor: Actor, critics: Critics, options: A3cOptions):
+        self.actor, self.critics, self.options = actor, critics, options
+        self.workers = [Worker(actor, critics) for _ in range(options.workers)]
+        self.values, self.charges = RunningScale(), RunningScale()
+        self.optimiser = torch.optim.RMSprop(
+            [*actor.parameters(), *critics.parameters()],
+            lr=options.learning_rate,
+            alpha=0.99,
+            eps=1e-5,
+        )
+
+    def player(self, turn: int) -> Actor:
+        """Whose policy plays the next chunk."""
+        return self.workers[turn].actor
+
+    def update(self, chunk: Chunk, turn: int) -> dict[str, float]:
+        """A worker's gradients on its copy, applied to the shared networks; then a new copy."""
+        worker, options = self.workers[turn], self.options
+        slots, envs = chunk.states.shape[0] - 1, chunk.states.shape[1]
+        if chunk.fresh or worker.memory is None:
+            worker.memory = worker.critics.start(envs)
+        self.charges.update(chunk.charge)
+        charge = chunk.charge / self.charges.moments[1]
+        place = chunk.slot * envs + chunk.env
+        counts = torch.bincount(place, minlength=slots * envs)
+        sums = torch.zeros(slots * envs).index_add_(0, place, -charge)
+        reward = (sums / counts.clamp(min=1)).view(slots, envs)
+        values, _ = worker.critics(chunk.states, worker.memory)
+        combined = worker.critics.combine(values)
+        with torch.no_grad():
+            old = self.values.restored(combined)
+            team = generalised_advantages(reward, old, options.discount, options.trace)
+            returns = team + old[:-1]
+            advantage = (team - reward).flatten()[place].float() - charge
+            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-6)
+        self.values.update(returns.flatten()[counts > 0])
+        scores, chosen = unroll(worker.actor, chunk, torch.arange(envs))
+        logs, entropy = log_prob(scores, chunk.target[chosen], chunk.rate[chosen])
+        gain = (logs * advantage[chosen]).mean()
+        wanted = self.values.normalised(returns).float()
+        weight = (counts.view(slots, envs) > 0).float()
+        error = ((combined[:-1] - wanted).square() * weight).sum() / weight.sum().clamp(min=1.0)
+        loss = -gain - options.entropy * entropy.mean() + options.value * error
+        self._apply(loss, worker)
+        with torch.no_grad():
+            _, worker.memory = worker.critics(chunk.states[:-1], worker.memory)
+        return {
+            "policy_gain": float(gain), "entropy": float(entropy.mean()),
+            "critic_loss": float(error),
+        }  # fmt: skip
+
+    def _apply(self, loss: torch.Tensor, worker: Worker) -> None:
+        theirs = [*worker.actor.parameters(), *worker.critics.parameters()]
+        ours = [*self.actor.parameters(), *self.critics.parameters()]
+        gradients = torch.autograd.grad(loss, theirs, allow_unused=True)
+        for parameter, gradient in zip(ours, gradients, strict=True):
+            parameter.grad = gradient
+        nn.utils.clip_grad_norm_(ours, self.options.gradient_norm)
+        self.optimiser.step()
+        worker.actor.load_state_dict(self.actor.state_dict())
+        worker.critics.load_state_dict(self.critics.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next update depends on."""
+        return {
+            "actor": self.actor.state_dict(),
+            "critics": self.critics.state_dict(),
+            "values": self.values.state_dict(),
+            "charges": self.charges.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "workers": [
+                (w.actor.state_dict(), w.critics.state_dict(), w.memory) for w in self.workers
+            ],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of ``state_dict``."""
+        for name in ("actor", "critics", "values", "charges", "optimiser"):
+            getattr(self, name).load_state_dict(state[name])
+        for worker, (actor, critics, memory) in zip(self.workers, state["workers"], strict=True):
+            worker.actor.load_state_dict(actor)
+            worker.critics.load_state_dict(critics)
+            worker.memory = memory

@@ -1,0 +1,149 @@
+"""MADQN: deep Q-learning with a recurrent network and replay, every agent for itself.
+
+The local Q of the actor's head is the Q-network: what a decision costs from here on, so the least
+is best. The next decision of the same agent, d slots later, is bootstrapped with γ^d by a target
+network (the whole of it, recurrent layer included). Exploration is ε-greedy.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rl.learning.collector import Chunk
+from rl.learning.networks import Actor, Question, Scores
+from rl.learning.returns import RunningScale
+from rl.learning.unroll import unroll
+from rl.policies.features import Candidates
+
+
+@dataclass(frozen=True, slots=True)
+class DqnOptions:
+    """Hyper-parameters of MADQN.
+
+    Attributes:
+        memory: chunks that are kept for replay.
+        updates: steps per chunk that was played.
+        discount: γ per slot.
+        learning_rate: of Adam.
+        target_every: steps after which the target network is renewed.
+        epsilon_start, epsilon_end, epsilon_slots: exploration, linear over environment slots.
+        gradient_norm: what gradients are clipped to.
+    """
+
+    memory: int = 20
+    updates: int = 8
+    discount: float = 0.9
+    learning_rate: float = 5e-4
+    target_every: int = 100
+    epsilon_start: float = 1.0
+    epsilon_end: float = 0.05
+    epsilon_slots: int = 20_000
+    gradient_norm: float = 10.0
+
+
+class Dqn:
+    """A Q-network, its target network, and the replay memory."""
+
+    def __init__(self, actor: Actor, options: DqnOptions, seed: int):
+        self.actor, self.options = actor, options
+        self.target = copy.deepcopy(actor)
+        self.charges = RunningScale()
+        self.optimiser = torch.optim.Adam(actor.parameters(), lr=options.learning_rate, eps=1e-5)
+        self._memory: deque[Chunk] = deque(maxlen=options.memory)
+        self._random = np.random.default_rng(seed)
+        self._steps = self._slots = 0
+
+    @property
+    def epsilon(self) -> float:
+        """Share of decisions that are drawn at random."""
+        o = self.options
+        left = max(0.0, 1.0 - self._slots / o.epsilon_slots)
+        return o.epsilon_end + (o.epsilon_start - o.epsilon_end) * left
+
+    def choose(
+        self, scores: Scores, question: Question, _: Candidates
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """ε-greedy over the targets; always at full rate."""
+        best = scores.values.masked_fill(~question.exists, torch.inf).argmin(dim=-1)
+        noise = torch.rand(question.exists.shape).masked_fill(~question.exists, -1.0)
+        explore = torch.rand(len(best)) < self.epsilon
+        target = torch.where(explore, noise.argmax(dim=-1), best)
+        rate = torch.full_like(target, scores.rate_logits.shape[-1] - 1)
+        return target, rate, torch.zeros(len(target))
+
+    def player(self, _: int) -> Actor:
+        """Whose policy plays the next chunk."""
+        return self.actor
+
+    def update(self, chunk: Chunk, _: int) -> dict[str, float]:
+        """Remember a chunk, and learn from remembered ones."""
+        self.charges.update(chunk.charge)
+        self._slots += chunk.env_slots
+        self._memory.append(chunk)
+        losses = [
+            self._step(self._memory[int(self._random.integers(len(self._memory)))])
+            for _ in range(self.options.updates)
+        ]
+        return {"q_loss": float(np.mean(losses)), "epsilon": self.epsilon}
+
+    def _step(self, chunk: Chunk) -> float:
+        part = torch.arange(chunk.states.shape[1])
+        with torch.no_grad():
+            later = unroll(self.target, chunk, part)[0].values
+            later = later.masked_fill(~chunk.question.exists, torch.inf).amin(dim=-1)
+        scores, _ = unroll(self.actor, chunk, part)
+        rows = torch.arange(len(chunk.target))
+        successor = next_decisions(chunk)
+        known = successor >= 0
+        gap = chunk.slot[successor] - chunk.slot
+        charge = chunk.charge / self.charges.moments[1]
+        wanted = charge + self.options.discount ** gap.clamp(min=1) * later[successor]
+        values = scores.values[rows, chunk.target]
+        loss = nn.functional.huber_loss(values[known], wanted[known])
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.actor.parameters(), self.options.gradient_norm)
+        self.optimiser.step()
+        self._steps += 1
+        if self._steps % self.options.target_every == 0:
+            self.target.load_state_dict(self.actor.state_dict())
+        return float(loss.detach())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next update depends on, the replay memory included."""
+        return {
+            "actor": self.actor.state_dict(),
+            "target": self.target.state_dict(),
+            "charges": self.charges.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "memory": list(self._memory),
+            "random": self._random.bit_generator.state,
+            "counts": (self._steps, self._slots),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of ``state_dict``."""
+        for name in ("actor", "target", "charges", "optimiser"):
+            getattr(self, name).load_state_dict(state[name])
+        self._memory = deque(state["memory"], maxlen=self.options.memory)
+        self._random.bit_generator.state = state["random"]
+        self._steps, self._slots = state["counts"]
+
+
+def next_decisions(chunk: Chunk) -> Tensor:
+    """Index of the same agent's next decision in the chunk, (K,); -1 where there is none.
+
+    The decisions of a chunk are in order of slots, and those of a slot in order of birth.
+    """
+    order = torch.argsort(chunk.agent, stable=True)
+    result = torch.full_like(order, -1)
+    same = chunk.agent[order[1:]] == chunk.agent[order[:-1]]
+    result[order[:-1][same]] = order[1:][same]
+    return result

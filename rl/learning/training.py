@@ -1,0 +1,278 @@
+"""A training run: chunk by chunk, evaluated on held-out episodes, resumed exactly.
+
+Folder of a run: ``config.yaml``, ``log.jsonl``, TensorBoard events, ``best.npz`` (the policy that
+was best on held-out episodes), ``last.npz``, ``card.json`` (how it came about) and ``state.pt``,
+from which training goes on bit for bit.
+
+Seeds: episodes of training are drawn from ``10**7 + seed * 10**6`` on, held-out ones are 5000 …;
+those of contests and of tuning lie elsewhere, below 2000.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch.utils.tensorboard import SummaryWriter
+
+from model.errors import UserError
+from model.scenario import Scenario
+from rl.learning.choosing import chooser
+from rl.learning.collector import Choose, Collector, sample
+from rl.learning.config import TrainingConfig
+from rl.learning.maa3c import A3c, A3cOptions
+from rl.learning.madqn import Dqn, DqnOptions
+from rl.learning.networks import Actor, ActorShape, Critics
+from rl.learning.ppo import Ppo, PpoOptions
+from rl.learning.state import STATE_COLUMNS
+from rl.policies import weights
+from rl.policies.weights import Choice, Meta
+
+HELD_OUT = 5000
+Learner = Ppo | A3c | Dqn
+Progress = Callable[[int, dict[str, float]], None]
+
+
+def training_seeds(seed: int, skip: int) -> Iterator[int]:
+    """Episodes of a training seed, without the first ``skip``."""
+    return itertools.count(10**7 + seed * 10**6 + skip)
+
+
+def _options(kind: type[Any], given: Mapping[str, Any]) -> Any:
+    known = {f.name: f for f in fields(kind)}
+    for name in given:
+        if name not in known:
+            raise UserError(f"options.{name}: there are {', '.join(known)}")
+    return kind(**given)
+
+
+def make_learner(config: TrainingConfig, scenario: Scenario, seed: int) -> Learner:
+    """A learner with fresh networks; seeds torch's generator.
+
+    Raises ``UserError`` for an option that the family does not have.
+    """
+    torch.manual_seed(seed)
+    rates = scenario.decision.rates_mbps
+    shape = ActorShape(
+        config.trunk, config.cell, config.hidden, config.head, len(rates), config.augmented,
+        config.prior,
+    )  # fmt: skip
+    actor = Actor(shape, rates)
+    if config.family == "dqn":
+        return Dqn(actor, _options(DqnOptions, config.options), seed)
+    critics = Critics(
+        config.critics, config.critic_count, STATE_COLUMNS, config.trunk, config.cell, config.hidden
+    )
+    if config.family == "a3c":
+        return A3c(actor, critics, _options(A3cOptions, config.options))
+    return Ppo(actor, critics, _options(PpoOptions, config.options), seed)
+
+
+def evaluate(
+    actor: Actor, scenario: Scenario, episodes: int, choices: tuple[Choice, ...]
+) -> dict[Choice, float]:
+    """Mean unit delay on the held-out episodes for each way to decide, s per MB."""
+    result: dict[Choice, float] = {}
+    for choice in choices:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            collector = Collector(scenario, episodes, itertools.count(HELD_OUT), "own")
+            choose = chooser(choice, scenario.decision.rates_mbps)
+            collector.collect(actor, scenario.slots, choose)
+        result[choice] = float(np.mean(collector.batch.unit_delay(scenario.duration_s)))
+    return result
+
+
+class Training:
+    """One run of training in a folder.
+
+    Args:
+        config: what and how.
+        scenario: where; its ``slots`` are an episode's length.
+        seed: of networks, episodes and everything drawn.
+        folder: where things are written; with a ``state.pt`` in it, training goes on from there.
+        command: as typed, for the card.
+    """
+
+    def __init__(
+        self, config: TrainingConfig, scenario: Scenario, seed: int, folder: Path, command: str = ""
+    ):
+        self.config, self.scenario, self.seed = config, scenario, seed
+        self.folder, self.command = folder, command
+        self.learner = make_learner(config, scenario, seed)
+        players = config.options.get("workers", 1) if config.family == "a3c" else 1
+        self._used = [0] * int(players)
+        self._collectors = [self._collector(k) for k in range(int(players))]
+        self.slots = self._turn = 0
+        self.cpu_s = self.wall_s = 0.0
+        self.curve: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {}
+
+    def _collector(self, k: int) -> Collector:
+        """The collector of a player, on episodes of its own."""
+
+        def seeds() -> Iterator[int]:
+            for seed in training_seeds(self.seed, k * 10**5 + self._used[k]):
+                self._used[k] += 1
+                yield seed
+
+        config = self.config
+        return Collector(self.scenario, config.envs, seeds(), config.credit, piece=config.piece)
+
+    def run(self, progress: Progress, *, should_stop: Callable[[], bool] = lambda: False) -> bool:
+        """Train until the configured number of slots; returns whether that was reached.
+
+        ``progress`` is called after every chunk with the slots so far and what to show.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config_file = self.folder / "config.yaml"
+        config_file.write_text(yaml.safe_dump(self.config.model_dump(mode="json")))
+        with (
+            SummaryWriter(str(self.folder)) as board,
+            (self.folder / "log.jsonl").open("a", encoding="utf-8") as log,
+        ):
+            if not self.curve:
+                self._note(self._evaluation(), board, log)
+            while self.slots < self.config.slots and not should_stop():
+                row = self._chunk()
+                due = self.slots // self.config.evaluate_every
+                if self.slots >= self.config.slots or due > self.curve[-1]["due"]:
+                    row |= self._evaluation()
+                self._note(row, board, log)
+                progress(self.slots, row)
+        self.save()
+        return self.slots >= self.config.slots
+
+    def _chunk(self) -> dict[str, Any]:
+        cpu, wall = time.process_time(), time.perf_counter()
+        turn = self._turn % len(self._collectors)
+        learner = self.learner
+        choose: Choose = learner.choose if isinstance(learner, Dqn) else sample
+        chunk = self._collectors[turn].collect(
+            learner.player(turn), self.config.chunk_slots, choose
+        )
+        row: dict[str, Any] = dict(learner.update(chunk, turn))
+        self._turn += 1
+        self.slots += chunk.env_slots
+        self.cpu_s += time.process_time() - cpu
+        self.wall_s += time.perf_counter() - wall
+        data = float(chunk.question.data.sum())
+        row |= {
+            "slots": self.slots,
+            "cpu_s": round(self.cpu_s, 3),
+            "wall_s": round(self.wall_s, 3),
+            "unit_delay": float(chunk.delay_s.sum()) / max(data, 1e-9),
+            "offloaded": float((chunk.target > 0).float().mean()),
+        }
+        return row
+
+    def _evaluation(self) -> dict[str, Any]:
+        """Evaluate, keep the policy if it is the best so far."""
+        found = evaluate(
+            self.learner.actor, self.scenario, self.config.evaluation_episodes, self.config.choices
+        )
+        choice, value = min(found.items(), key=lambda item: item[1])
+        point = {
+            "slots": self.slots,
+            "cpu_s": round(self.cpu_s, 1),
+            "due": self.slots // self.config.evaluate_every,
+            "held_out": found,
+        }
+        self.curve.append(point)
+        if not self.best or value < self.best["unit_delay"]:
+            self.best = {"slots": self.slots, "choice": choice, "unit_delay": value}
+            self._export("best.npz", choice, value)
+        return {"slots": self.slots, **{f"held_out_{k}": v for k, v in found.items()}}
+
+    def _export(self, name: str, choice: Choice, held_out: float) -> None:
+        config = self.config
+        arrays = {k: v.detach().numpy() for k, v in self.learner.actor.state_dict().items()}
+        meta = Meta(
+            algorithm=config.algorithm,
+            choice=choice,
+            rates_mbps=self.scenario.decision.rates_mbps,
+            slot_s=self.scenario.slot_s,
+            cell=config.cell,
+            augmented=config.augmented,
+            prior=config.prior,
+            scenario=self.scenario.name,
+            seed=self.seed,
+            slots=self.slots,
+            held_out=held_out,
+            notes={"command": self.command},
+        )
+        weights.save(self.folder / name, meta, arrays)
+
+    def _note(self, row: dict[str, Any], board: SummaryWriter, log: Any) -> None:
+        log.write(json.dumps(row) + "\n")
+        log.flush()
+        for name, value in row.items():
+            if name != "slots":
+                board.add_scalar(name, value, row["slots"])
+
+    def card(self) -> dict[str, Any]:
+        """How the policy came about, for whoever finds the checkpoint."""
+        return {
+            "scenario": self.scenario.name,
+            "algorithm": self.config.algorithm,
+            "seed": self.seed,
+            "command": self.command,
+            "slots": self.slots,
+            "cpu_s": round(self.cpu_s, 1),
+            "wall_s": round(self.wall_s, 1),
+            "best": self.best,
+            "curve": self.curve,
+            "config": self.config.model_dump(mode="json"),
+        }
+
+    def save(self) -> None:
+        """Write ``last.npz``, ``card.json`` and, in one piece, ``state.pt``."""
+        latest = self.curve[-1]["held_out"]
+        choice: Choice = min(self.config.choices, key=latest.__getitem__)
+        self._export("last.npz", choice, latest[choice])
+        (self.folder / "card.json").write_text(json.dumps(self.card(), indent=1) + "\n")
+        state = {
+            "learner": self.learner.state_dict(),
+            "collectors": [c.state_dict() for c in self._collectors],
+            "used": self._used,
+            "torch": torch.get_rng_state(),
+            "own": {
+                k: getattr(self, k) for k in ("slots", "_turn", "cpu_s", "wall_s", "curve", "best")
+            },
+            "seed": self.seed,
+            "scenario": self.scenario.model_dump_json(),
+        }
+        torch.save(state, self.folder / "state.pt.new")
+        (self.folder / "state.pt.new").replace(self.folder / "state.pt")
+
+    def resume(self) -> bool:
+        """Go on from ``state.pt``, if there is one; returns whether there was.
+
+        Raises ``UserError`` if it is of another seed or scenario, or cannot be read.
+        """
+        path = self.folder / "state.pt"
+        if not path.is_file():
+            return False
+        try:
+            state = torch.load(path, weights_only=False)
+        except (OSError, RuntimeError, EOFError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read: {error}") from error
+        if (state["seed"], state["scenario"]) != (self.seed, self.scenario.model_dump_json()):
+            raise UserError(f"{path}: of another seed or scenario; take another --out")
+        for name, value in state["own"].items():
+            setattr(self, name, value)
+        self._used[:] = state["used"]
+        self._collectors = [self._collector(k) for k in range(len(self._used))]
+        for collector, saved in zip(self._collectors, state["collectors"], strict=True):
+            collector.load_state_dict(saved)
+        self.learner.load_state_dict(state["learner"])
+        torch.set_rng_state(state["torch"])
+        return True
