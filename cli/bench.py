@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cli import bench_simulator
+from cli import bench_simulator, bench_training
 from cli.bench_sampling import measure
 from emulation.bringup import Bringup, compare
 from emulation.options import RunOptions
@@ -21,7 +21,12 @@ def bench() -> None:
     """Measure how fast things are on this machine; ratios are of one run."""
 
 
-for _command in (bench_simulator.simulator, bench_simulator.accuracy, bench_simulator.environment):
+for _command in (
+    bench_simulator.simulator,
+    bench_simulator.accuracy,
+    bench_simulator.environment,
+    bench_training.training,
+):
     bench.add_command(_command)
 
 

@@ -219,6 +219,7 @@ class Collector:
             torch.from_numpy(self.features.exists[turn.device]),
             torch.from_numpy(candidates.cost.astype(np.float32)),
             torch.from_numpy(candidates.delay_s.astype(np.float32)),
+            torch.from_numpy(candidates.toll_s.astype(np.float32)),
             torch.from_numpy(turn.data_mb.astype(np.float32)),
         )
         return candidates, question

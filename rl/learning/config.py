@@ -16,7 +16,7 @@ from rl.learning.networks import Cell, Combination
 from rl.policies.weights import Choice
 
 FOLDER = Path(__file__).resolve().parent
-Family = Literal["ppo", "a3c", "dqn"]
+Family = Literal["ppo", "a3c", "dqn", "distill"]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 
 
@@ -50,7 +50,8 @@ class TrainingConfig(BaseModel):
     evaluate_every: Count = Field(10_000, description="environment slots between evaluations")
     evaluation_episodes: Count = Field(12, description="held-out episodes of each evaluation")
     options: dict[str, float | int | bool | str] = Field(
-        default_factory=dict, description="of the family: PpoOptions, A3cOptions or DqnOptions"
+        default_factory=dict,
+        description="of the family, see its class of options",
     )
 
     @property

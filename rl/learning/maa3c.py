@@ -88,20 +88,19 @@ class A3c:
             returns = team + old[:-1]
             advantage = (team - reward).flatten()[place].float() - charge
             advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-6)
-        self.values.update(returns.flatten()[counts > 0])
+        self.values.update(returns.flatten())
         scores, chosen = unroll(worker.actor, chunk, torch.arange(envs))
         logs, entropy = log_prob(scores, chunk.target[chosen], chunk.rate[chosen])
         gain = (logs * advantage[chosen]).mean()
         wanted = self.values.normalised(returns).float()
-        weight = (counts.view(slots, envs) > 0).float()
-        error = ((combined[:-1] - wanted).square() * weight).sum() / weight.sum().clamp(min=1.0)
+        error = (combined[:-1] - wanted).square().mean()
         loss = -gain - options.entropy * entropy.mean() + options.value * error
         self._apply(loss, worker)
         with torch.no_grad():
             _, worker.memory = worker.critics(chunk.states[:-1], worker.memory)
         return {
-            "policy_gain": float(gain), "entropy": float(entropy.mean()),
-            "critic_loss": float(error),
+            "policy_gain": float(gain.detach()), "entropy": float(entropy.detach().mean()),
+            "critic_loss": float(error.detach()),
         }  # fmt: skip
 
     def _apply(self, loss: torch.Tensor, worker: Worker) -> None:

@@ -49,10 +49,16 @@ def orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
 
 
 def recurrent(cell: Cell, inputs: int, hidden: int) -> nn.GRU | nn.LSTM:
-    """A recurrent layer with orthogonal weights and no bias."""
+    """A recurrent layer with orthogonal weights and no bias, but for an LSTM's gate of forgetting.
+
+    It begins open (bias 1, Jozefowicz et al. 2015): half closed, it halves a memory every slot.
+    """
     layer = (nn.GRU if cell == "gru" else nn.LSTM)(inputs, hidden)
     for name, parameter in layer.named_parameters():
         (nn.init.orthogonal_ if "weight" in name else nn.init.zeros_)(parameter)
+    if cell == "lstm":
+        with torch.no_grad():
+            layer.bias_ih_l0[hidden : 2 * hidden] = 1.0
     return layer
 
 
@@ -107,6 +113,7 @@ class Question(NamedTuple):
         exists: which targets there are, (K, targets).
         cost: f'_u at x̂_u, s, (K, targets).
         delay: D̂_u, s, (K, targets).
+        toll: D̂_u x̂_u, the part of f'_u that is the links' price, s, (K, targets).
         data: o, MB, (K,).
     """
 
@@ -114,6 +121,7 @@ class Question(NamedTuple):
     exists: Tensor
     cost: Tensor
     delay: Tensor
+    toll: Tensor
     data: Tensor
 
 
@@ -137,10 +145,11 @@ class Actor(nn.Module):
             with torch.no_grad():
                 self.out.bias[-1] = 3.0
         # The prior: a soft minimum of the closed form's cost, with a price of its own for each kind
-        # of target. It begins as the untuned rule `self-biased` and is trained with the rest.
-        self.log_temperature = nn.Parameter(torch.tensor(0.15).log())
-        self.log_scale = nn.Parameter(torch.tensor(0.0))
-        self.bias = nn.Parameter(torch.tensor([0.0, 1.5, 0.3, 0.3, 0.3]))
+        # of target. It begins near the untuned rule `self-biased` and is trained with the rest.
+        self.log_temperature = nn.Parameter(torch.tensor(0.1).log())
+        self.log_scale = nn.Parameter(torch.tensor(1.25).log())
+        self.price = nn.Parameter(torch.tensor(0.5))
+        self.bias = nn.Parameter(torch.tensor([0.0, 2.0, 0.25, 0.25, 0.25]))
         self.register_buffer("cost_scale", torch.tensor(1.0))
         self.register_buffer("rates_mb_s", torch.tensor(rates_mbps) / 8.0)
 
@@ -164,11 +173,12 @@ class Actor(nn.Module):
         )
 
     def prior_cost(self, question: Question) -> Tensor:
-        """f'_u, scaled and with the kind's price where the task would leave the device, s."""
+        """f'_u with the links' price weighted, scaled and with the kind's price if remote, s."""
         kinds = question.features[..., : len(GROUPS)]
         remote = 1.0 - kinds[..., 0]
         scale = torch.where(remote > 0.0, self.log_scale.exp(), torch.ones(()))
-        return question.cost.clamp(max=1e3) * scale + kinds @ self.bias
+        cost = (question.cost - (1.0 - self.price) * question.toll).clamp(max=1e3)
+        return cost * scale + kinds @ self.bias
 
     def _rate_cost(self, question: Question) -> Tensor:
         """α o/x + D̂ x of eq. (22) for every rate, s, (K, targets, rates)."""

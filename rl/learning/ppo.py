@@ -72,17 +72,15 @@ class Targets:
         advantage: of each decision, normalised.
         charge: in units of the scale.
         value: return of each slot; ``old_values`` (critics, slots, E) what the critics said.
-        counts: decisions in each slot; 0 where there is nothing to learn from.
     """
 
     advantage: Tensor
     charge: Tensor
     value: Tensor
     old_values: Tensor
-    counts: Tensor
 
 
-PRIOR = ("log_temperature", "log_scale", "bias")
+PRIOR = ("log_temperature", "log_scale", "price", "bias")
 
 
 class Ppo:
@@ -166,13 +164,12 @@ class Ppo:
         common = (team - reward).flatten() - slot_mean(baseline)
         advantage = baseline - charge + common[place].float()
         returns = team + values[:-1]
-        self.values.update(returns.flatten()[counts > 0])
+        self.values.update(returns.flatten())
         return Targets(
             advantage=(advantage - advantage.mean()) / (advantage.std() + 1e-6),
             charge=charge,
             value=returns,
             old_values=old[:, :-1],
-            counts=counts.view(slots, envs),
         )
 
     def _baseline(self, chunk: Chunk) -> Tensor:
@@ -237,13 +234,12 @@ class Ppo:
             huber(values, wanted, delta=options.huber, reduction="none"),
             huber(near, wanted, delta=options.huber, reduction="none"),
         )
-        weight = (targets.counts[:, part] > 0).float()
         # A sum over critics: the gradient of each is that of its own loss.
-        loss = ((losses * weight).sum(dim=(1, 2)) / weight.sum().clamp(min=1.0)).sum()
+        loss = losses.mean(dim=(1, 2)).sum()
         _step(loss, self.critic_optimiser, self.critics, options.gradient_norm)
         with torch.no_grad():
             combined = self.critics.combine(values)
-            error = ((combined - wanted[0]).square() * weight).sum() / weight.sum().clamp(min=1.0)
+            error = (combined - wanted[0]).square().mean()
         return {"critic_loss": float(error)}
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,8 +14,9 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,11 @@ from torch.utils.tensorboard import SummaryWriter
 
 from model.errors import UserError
 from model.scenario import Scenario
+from rl import policies
 from rl.learning.choosing import chooser
 from rl.learning.collector import Choose, Collector, sample
 from rl.learning.config import TrainingConfig
+from rl.learning.distilling import Distiller, DistillOptions
 from rl.learning.maa3c import A3c, A3cOptions
 from rl.learning.madqn import Dqn, DqnOptions
 from rl.learning.networks import Actor, ActorShape, Critics
@@ -37,7 +40,7 @@ from rl.policies import weights
 from rl.policies.weights import Choice, Meta
 
 HELD_OUT = 5000
-Learner = Ppo | A3c | Dqn
+Learner = Ppo | A3c | Dqn | Distiller
 Progress = Callable[[int, dict[str, float]], None]
 
 
@@ -68,12 +71,21 @@ def make_learner(config: TrainingConfig, scenario: Scenario, seed: int) -> Learn
     actor = Actor(shape, rates)
     if config.family == "dqn":
         return Dqn(actor, _options(DqnOptions, config.options), seed)
+    if config.family == "distill":
+        return _student(actor, config, scenario)
     critics = Critics(
         config.critics, config.critic_count, STATE_COLUMNS, config.trunk, config.cell, config.hidden
     )
     if config.family == "a3c":
         return A3c(actor, critics, _options(A3cOptions, config.options))
     return Ppo(actor, critics, _options(PpoOptions, config.options), seed)
+
+
+def _student(actor: Actor, config: TrainingConfig, scenario: Scenario) -> Distiller:
+    options: DistillOptions = _options(DistillOptions, config.options)
+    params = {"checkpoint": options.teacher} if options.teacher else {}
+    teacher = policies.completed("m2ppo", params, scenario)["checkpoint"]
+    return Distiller(actor, replace(options, teacher=str(teacher)))
 
 
 def evaluate(
@@ -103,14 +115,19 @@ class Training:
     """
 
     def __init__(
-        self, config: TrainingConfig, scenario: Scenario, seed: int, folder: Path, command: str = ""
+        self,
+        config: TrainingConfig,
+        scenario: Scenario,
+        seed: int,
+        folder: Path,
+        command: str = "",
     ):
         self.config, self.scenario, self.seed = config, scenario, seed
         self.folder, self.command = folder, command
         self.learner = make_learner(config, scenario, seed)
         players = config.options.get("workers", 1) if config.family == "a3c" else 1
         self._used = [0] * int(players)
-        self._collectors = [self._collector(k) for k in range(int(players))]
+        self.collectors = [self._collector(k) for k in range(int(players))]
         self.slots = self._turn = 0
         self.cpu_s = self.wall_s = 0.0
         self.curve: list[dict[str, Any]] = []
@@ -153,12 +170,10 @@ class Training:
 
     def _chunk(self) -> dict[str, Any]:
         cpu, wall = time.process_time(), time.perf_counter()
-        turn = self._turn % len(self._collectors)
+        turn = self._turn % len(self.collectors)
         learner = self.learner
         choose: Choose = learner.choose if isinstance(learner, Dqn) else sample
-        chunk = self._collectors[turn].collect(
-            learner.player(turn), self.config.chunk_slots, choose
-        )
+        chunk = self.collectors[turn].collect(learner.player(turn), self.config.chunk_slots, choose)
         row: dict[str, Any] = dict(learner.update(chunk, turn))
         self._turn += 1
         self.slots += chunk.env_slots
@@ -241,7 +256,7 @@ class Training:
         (self.folder / "card.json").write_text(json.dumps(self.card(), indent=1) + "\n")
         state = {
             "learner": self.learner.state_dict(),
-            "collectors": [c.state_dict() for c in self._collectors],
+            "collectors": [c.state_dict() for c in self.collectors],
             "used": self._used,
             "torch": torch.get_rng_state(),
             "own": {
@@ -263,15 +278,15 @@ class Training:
             return False
         try:
             state = torch.load(path, weights_only=False)
-        except (OSError, RuntimeError, EOFError, ValueError) as error:
+        except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
             raise UserError(f"{path}: cannot be read: {error}") from error
         if (state["seed"], state["scenario"]) != (self.seed, self.scenario.model_dump_json()):
             raise UserError(f"{path}: of another seed or scenario; take another --out")
         for name, value in state["own"].items():
             setattr(self, name, value)
         self._used[:] = state["used"]
-        self._collectors = [self._collector(k) for k in range(len(self._used))]
-        for collector, saved in zip(self._collectors, state["collectors"], strict=True):
+        self.collectors = [self._collector(k) for k in range(len(self._used))]
+        for collector, saved in zip(self.collectors, state["collectors"], strict=True):
             collector.load_state_dict(saved)
         self.learner.load_state_dict(state["learner"])
         torch.set_rng_state(state["torch"])

@@ -35,6 +35,7 @@ _REGISTRY = {
     "random": "rl.policies.random:Random",
     "self-biased": "rl.policies.self_biased:SelfBiased",
     "static-split": "rl.policies.static_split:StaticSplit",
+    "student": "rl.policies.learned:Student",
     "threshold": "rl.policies.threshold:Threshold",
 }
 

@@ -67,6 +67,11 @@ class Candidates:
     delay_s: FloatArray
     rate_mbps: FloatArray
 
+    @property
+    def toll_s(self) -> FloatArray:
+        """D̂_u x̂_u: the part of f'_u that is the links' price, s."""
+        return self.delay_s * self.rate_mbps / BITS_PER_BYTE
+
 
 class FeatureMaker:
     """Makes the features of one device, or of many whose targets are padded to the same number.

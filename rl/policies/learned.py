@@ -39,6 +39,7 @@ class Network:
         self._again = _t(a["trunk.memory.weight_hh_l0"]), a["trunk.memory.bias_hh_l0"]
         self._temperature = float(np.exp(a["log_temperature"]))
         self._scale = float(np.exp(a["log_scale"]))
+        self._price = float(a["price"])
         self._cost_scale = float(a["cost_scale"])
 
     def start(self) -> tuple[Floats, Floats]:
@@ -80,8 +81,12 @@ class Network:
         logits, values, rates = out[:, 0], out[:, 1], out[:, 2:]
         if self.meta.prior:
             cost = np.minimum(candidates.cost, MOST_COST_S)
+            tolled = candidates.cost - (1.0 - self._price) * candidates.toll_s
             remote = np.where(candidates.features[:, 0] > 0.0, 1.0, self._scale)
-            prior = cost * remote + candidates.features[:, : len(GROUPS)] @ self._a["bias"]
+            prior = (
+                np.minimum(tolled, MOST_COST_S) * remote
+                + candidates.features[:, : len(GROUPS)] @ self._a["bias"]
+            )
             return (
                 -(prior + logits) / self._temperature,
                 rates - self._rate_cost(candidates, data_mb) / self._temperature,
@@ -190,6 +195,12 @@ class M2ppo(Learned):
     """Mixed multi-agent PPO, the paper's algorithm."""
 
     algorithm = "m2ppo"
+
+
+class Student(Learned):
+    """A small actor, taught by m2ppo."""
+
+    algorithm = "student"
 
 
 class Mappo(Learned):

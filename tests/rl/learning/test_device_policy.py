@@ -73,7 +73,8 @@ def test_numpy_equals_torch(shape: dict[str, Any], tmp_path: Path) -> None:
         exists = q.exists[k].numpy()
         one = Candidates(
             q.features[k].numpy()[exists], q.cost[k].numpy()[exists],
-            q.delay[k].numpy()[exists], np.zeros(exists.sum()),
+            q.delay[k].numpy()[exists],
+            8.0 * (q.toll[k] / q.delay[k].clamp(min=1e-9)).numpy()[exists],
         )  # fmt: skip
         logits, rates, values = network.score(lifted, one, float(q.data[k]))
         np.testing.assert_allclose(logits, scores.logits[k].numpy()[exists], rtol=1e-5, atol=1e-5)

@@ -106,7 +106,10 @@ def test_permuted_candidates_permute_the_scores() -> None:
     question = played.question
     order = torch.randperm(question.exists.shape[1])
     moved = question._replace(
-        **{n: getattr(question, n)[:, order] for n in ("features", "exists", "cost", "delay")}
+        **{
+            n: getattr(question, n)[:, order]
+            for n in ("features", "exists", "cost", "delay", "toll")
+        }
     )
     state = torch.randn(len(played.slot), player.shape.hidden)
     with torch.no_grad():

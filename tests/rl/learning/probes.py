@@ -1,0 +1,76 @@
+"""Tiny worlds whose best return is known: each asks for one thing that a learner must do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from rl.learning.collector import Choose, Chunk, sample
+from rl.learning.networks import TRUTH_FEATURES, Actor, Question, Truth
+from rl.learning.state import STATE_COLUMNS
+from rl.policies.features import AGENT_COLUMNS, CANDIDATE_COLUMNS, Candidates
+
+ENVS, AGENTS, SLOTS = 32, 2, 5
+
+Charge = Callable[[Tensor, Tensor], Tensor]
+"""Charges (ENVS, AGENTS) of the decisions from cues and targets of that shape."""
+
+
+def selfish(_: Tensor, target: Tensor) -> Tensor:
+    """The second target is free, the first costs 1: soon learnt, or a sign is wrong."""
+    return 1.0 - target.float()
+
+
+def memory(cue: Tensor, target: Tensor) -> Tensor:
+    """Free is the target that the cue named, which was shown in the first slot only."""
+    return (cue != target).float()
+
+
+def coordination(_: Tensor, target: Tensor) -> Tensor:
+    """Free where the two agents go to different targets: no agent can be right by itself."""
+    return (target[:, :1] == target[:, 1:]).float().expand(ENVS, AGENTS)
+
+
+def play(actor: Actor, charge: Charge, choose: Choose = sample) -> Chunk:
+    """One episode of every environment: a cue in the first slot, a decision in the last but one.
+
+    A last decision costs nothing: Q-learning leaves decisions without a successor out.
+    """
+    cue = torch.randint(2, (ENVS, AGENTS))
+    rows = torch.zeros(SLOTS, ENVS, AGENTS, len(AGENT_COLUMNS))
+    rows[0, ..., 0] = 2.0 * cue - 1.0
+    rows[..., 1] = torch.arange(AGENTS) - 0.5
+    rows = rows.flatten(1, 2)
+    begin = actor.trunk.start(ENVS * AGENTS)
+    count = ENVS * AGENTS
+    agent = torch.arange(count).repeat(2)
+    slot = torch.tensor([SLOTS - 2, SLOTS - 1]).repeat_interleave(count)
+    features = torch.zeros(2 * count, 2, len(CANDIDATE_COLUMNS))
+    features[:, 0, 1] = features[:, 1, 2] = 1.0
+    nothing = torch.zeros(2 * count, 2)
+    question = Question(features, nothing == 0.0, nothing, nothing, nothing, torch.zeros(2 * count))
+    with torch.no_grad():
+        out, _ = actor.trunk(rows, begin)
+        scores = actor.score(out[slot, agent], question)
+        target, rate, logs = choose(scores, question, Candidates(None, None, None, None))  # type: ignore[arg-type]
+    charged = torch.zeros(2 * count)
+    charged[:count] = charge(cue, target[:count].view(ENVS, AGENTS)).flatten()
+    return Chunk(
+        agents=rows,
+        begins=[begin],
+        piece=SLOTS,
+        states=torch.zeros(SLOTS + 1, ENVS, STATE_COLUMNS),
+        fresh=True,
+        slot=slot,
+        env=agent // AGENTS,
+        agent=agent,
+        question=question,
+        target=target,
+        rate=rate,
+        log_prob=logs,
+        truth=Truth(torch.zeros(2 * count, 2, TRUTH_FEATURES), nothing),
+        delay_s=charged,
+        charge=charged,
+    )

@@ -1,0 +1,179 @@
+"""Learners on worlds whose best return is known, and training that goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model.errors import UserError
+from rl.learning.choosing import chooser
+from rl.learning.config import algorithms, load_config
+from rl.learning.training import Learner, Training, make_learner
+from rl.policies import weights
+from tests.rl.learning import probes
+from tests.rl.learning.players import mini
+
+RATES = (2.5, 5.0, 7.5, 10.0)
+PPO = {
+    "options.learning_rate": 3e-3,
+    "options.minibatches": 1,
+    "options.entropy": 0.0,
+    "options.discount": 0.0,
+}
+
+
+def cost(learner: Learner, charge: probes.Charge, choice: Any) -> float:
+    played = probes.play(learner.actor, charge, chooser(choice, RATES))
+    return 2.0 * float(played.charge.mean())  # half of the decisions are free
+
+
+def learn(learner: Learner, charge: probes.Charge, steps: int) -> None:
+    torch.manual_seed(0)
+    choose = getattr(learner, "choose", chooser("sample", RATES))
+    workers = len(getattr(learner, "workers", [None]))
+    for step in range(steps):
+        turn = step % workers
+        learner.update(probes.play(learner.player(turn), charge, choose), turn)
+
+
+def made(algorithm: str, **settings: Any) -> Learner:
+    return make_learner(load_config(algorithm, settings), mini(), 0)
+
+
+@pytest.mark.parametrize("charge", [probes.selfish, probes.memory], ids=lambda c: c.__name__)
+@pytest.mark.parametrize(
+    ("algorithm", "settings", "choice"),
+    [
+        ("m2ppo", PPO, "argmax"),
+        ("m2ppo", {**PPO, "options.baseline": "local"}, "qmin"),
+        ("mappo", PPO, "argmax"),
+        ("maa3c", {"options.learning_rate": 3e-3, "options.entropy": 0.0}, "argmax"),
+        (
+            "madqn",
+            {
+                "options.learning_rate": 3e-3,
+                "options.discount": 0.5,
+                "options.epsilon_slots": 5000,
+                "options.target_every": 20,
+            },
+            "qmin",
+        ),
+    ],
+    ids=str,
+)
+def test_learns_what_an_agent_can_learn_alone(
+    charge: probes.Charge, algorithm: str, settings: dict[str, Any], choice: str
+) -> None:
+    learner = made(algorithm, **settings)
+    learn(learner, charge, 800 if algorithm == "maa3c" else 150)  # one step a chunk, not many
+    assert cost(learner, charge, choice) < 0.05
+
+
+@pytest.mark.parametrize("credit", ["team"])
+@pytest.mark.parametrize("algorithm", ["m2ppo", "mappo"])
+def test_learns_to_part(algorithm: str, credit: str) -> None:
+    learner = made(algorithm, credit=credit, **PPO)
+    learn(learner, probes.coordination, 150)
+    assert cost(learner, probes.coordination, "argmax") < 0.05
+
+
+def test_a_wrong_sign_would_be_noticed() -> None:
+    learner = made("mappo", **PPO)
+    learn(learner, lambda cue, target: -probes.selfish(cue, target), 60)
+    assert cost(learner, probes.selfish, "argmax") > 0.95
+
+
+def small(algorithm: str, slots: int = 240) -> Any:
+    settings: dict[str, Any] = {"envs": 3, "chunk_slots": 15, "slots": slots}
+    settings |= {"evaluate_every": 120, "evaluation_episodes": 2}
+    return load_config(algorithm, settings)
+
+
+@pytest.mark.parametrize("algorithm", [a for a in algorithms() if a != "student"])
+def test_training_goes_on_bit_for_bit(algorithm: str, tmp_path: Path) -> None:
+    """Stopped in the middle of an episode, saved, and resumed by another object."""
+    whole = Training(small(algorithm), mini(), 3, tmp_path / "whole")
+    whole.run(lambda *_: None)
+    chunks = 0
+
+    def stop() -> bool:
+        nonlocal chunks
+        chunks += 1
+        return chunks > 2
+
+    part = Training(small(algorithm), mini(), 3, tmp_path / "part")
+    assert not part.run(lambda *_: None, should_stop=stop)
+    torch.manual_seed(99)
+    again = Training(small(algorithm), mini(), 3, tmp_path / "part")
+    assert again.resume()
+    assert 0 < again.slots < 240
+    assert again.run(lambda *_: None)
+    for name, value in whole.learner.actor.state_dict().items():
+        assert torch.equal(value, again.learner.actor.state_dict()[name]), name
+    assert [p["held_out"] for p in again.curve] == [p["held_out"] for p in whole.curve]
+
+
+def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
+    training = Training(small("m2ppo"), mini(), 1, tmp_path, "./lab train mini")
+    training.run(lambda *_: None)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"config.yaml", "log.jsonl", "best.npz", "last.npz", "card.json", "state.pt"} <= names
+    assert any(name.startswith("events") for name in names)
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert card["command"] == "./lab train mini"
+    assert card["best"]["unit_delay"] == min(min(p["held_out"].values()) for p in card["curve"])
+    assert weights.load(str(tmp_path / "best.npz")).meta.held_out == card["best"]["unit_delay"]
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [r["slots"] for r in rows] == sorted(r["slots"] for r in rows)
+
+
+def test_seeds_of_training_meet_no_others() -> None:
+    training = Training(small("m2ppo"), mini(), 2, Path("unused"))
+    training._chunk()
+    seeds = training.collectors[0].batch.seeds
+    assert seeds == (12_000_000, 12_000_001, 12_000_002)
+
+
+def test_resuming_another_run_is_refused(tmp_path: Path) -> None:
+    Training(small("m2ppo", 60), mini(), 1, tmp_path).run(lambda *_: None)
+    with pytest.raises(UserError, match="another seed"):
+        Training(small("m2ppo"), mini(), 2, tmp_path).resume()
+    (tmp_path / "state.pt").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="cannot be read"):
+        Training(small("m2ppo"), mini(), 1, tmp_path).resume()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("envs", -3, "envs"),
+        ("credits", "own", "did you mean 'credit'"),
+        ("options.clop", 0.1, "options.clop"),
+        ("credit", "free", "credit"),
+    ],
+)
+def test_wrong_settings_are_named(key: str, value: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_learner(load_config("m2ppo", {key: value}), mini(), 0)
+
+
+def test_a_student_becomes_like_its_teacher(tmp_path: Path) -> None:
+    teacher = Training(small("m2ppo", 45), mini(), 1, tmp_path / "teacher")
+    with torch.no_grad():  # a teacher with an opinion: go to the own edge
+        teacher.learner.actor.bias[2] -= 3.0
+    teacher.run(lambda *_: None)
+    settings = {"options.teacher": str(tmp_path / "teacher" / "last.npz"), "envs": 4, "slots": 900}
+    student = Training(
+        load_config("student", {**settings, "chunk_slots": 15, "evaluation_episodes": 2}),
+        mini(), 1, tmp_path / "student",
+    )  # fmt: skip
+    student.run(lambda *_: None)
+    rows = (tmp_path / "student" / "log.jsonl").read_text().splitlines()
+    losses = [json.loads(r)["distillation_loss"] for r in rows if "distillation_loss" in r]
+    assert losses[-1] < 0.5 * losses[0]
+    sizes = [sum(p.numel() for p in t.learner.actor.parameters()) for t in (student, teacher)]
+    assert sizes[0] <= 0.1 * sizes[1]
