@@ -160,7 +160,9 @@ class Machinery:
         code = (PROJECT, Path.cwd(), Path(sys.prefix))
         if any(path.is_relative_to(out) for path in code):
             out /= self.options.scenario.name
-        return (str(PROJECT / "scenarios"), str(PROJECT / "results"), str(out))
+        folders = {PROJECT / "scenarios", PROJECT / "results", out}
+        # What lies in a hidden folder is hidden with it, and is not there any more to be hidden.
+        return tuple(str(f) for f in sorted(folders) if not folders & set(f.parents))
 
     @property
     def missing_walls(self) -> dict[str, str]:
