@@ -131,9 +131,12 @@ class Machinery:
         first = first_uid(self.ledger.run_id)
         trace = generate_trace(options.scenario, options.seed, network)
         briefer = Briefer(options.scenario, network, trace, options.seed, options.speedup)
-        policy, params = options.policy, options.policy_params
+        policy, params, stepped = options.policy, options.policy_params, options.stepped
         nodes = [
-            (self._config(n, first + k), briefer.brief(n.name, policy, params))
+            (
+                self._config(n, first + k),
+                briefer.brief(n.name, policy, params, stepped=stepped),
+            )
             for k, n in enumerate(network.units)
         ]
         try:
@@ -147,12 +150,15 @@ class Machinery:
     def _config(self, node: Node, uid: int) -> NodeConfig:
         return NodeConfig(
             name=node.name,
-            policy=self.options.policy if node.kind == "device" else "",
+            policy=self.options.policy if self._has_policy(node) else "",
             netns=namespace_path(self.fabric.namespaces[node.name]),
             uid=uid,
             gid=uid,
             hidden=self._hidden(),
         )
+
+    def _has_policy(self, node: Node) -> bool:
+        return node.kind == "device" and not self.options.stepped
 
     def _hidden(self) -> tuple[str, ...]:
         """What tells of networks and runs; but never a folder that code is imported from."""
