@@ -161,7 +161,7 @@ class EmulationEnv(DeviceAgents):
                 f"the step of slot {told['boundary'] - 1} came more than {DUE:g} slots after the "
                 "slot's start: its tasks stay where they were born",
                 LateStep,
-                stacklevel=5,
+                stacklevel=4,
             )
         self._late = told["late"]
         for d, name in enumerate(self.possible_agents):

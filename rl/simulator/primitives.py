@@ -1,7 +1,7 @@
 """Compiled primitives of the simulator: a heap of events, and work at piecewise constant speed."""
 
 # Compiled by numba, which takes types from the arrays; annotations would be ignored.
-# ruff: noqa: ANN001, ANN201
+# ruff: noqa: ANN001, ANN201, ANN202
 # mypy: allow-untyped-defs, allow-untyped-decorators
 
 from __future__ import annotations

@@ -177,8 +177,10 @@ def test_the_state_is_what_the_operator_recorded(episode: Episode) -> None:
 
 
 def test_a_late_step_is_noticed_and_its_tasks_stay_at_home(tmp_path: Path) -> None:
-    with make(tmp_path) as env, pytest.warns(LateStep, match="came more than 0.25 slots after"):
+    words = "came more than 0.25 slots after"
+    with make(tmp_path) as env, pytest.warns(LateStep, match=words) as warned:
         episode = play(env, late_by_real_s=2.5 / SPEEDUP)
+    assert {w.filename for w in warned} == {__file__}, "the warning names the caller's line"
     late = [slot for slot, infos in enumerate(episode.infos[1:]) if infos["c1d1"]["late"]]
     assert len(late) == 3, "late for one slot, and for the two that passed meanwhile"
     assert late == list(range(late[0], late[0] + 3))
