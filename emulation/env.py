@@ -84,9 +84,7 @@ class EmulationEnv(DeviceAgents):
         )
         self._options = require_machine(options)
         super().__init__(self._options.scenario, max_tasks=max_tasks, reward=reward)
-        self._target_index = [
-            {name: k for k, name in enumerate(p.targets)} for p in self._layout.profiles
-        ]
+        self._target_index = [{name: k for k, name in enumerate(p.targets)} for p in self.profiles]
         self._run: SteppedRun | None = None
         self.folder: Path | None = None
         self.late_steps = 0

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv  # type: ignore[import-untyped]
 
 from model.network import build_network
+from model.observation import DeviceProfile
 from model.scenario import Scenario
 from model.workload import TaskTrace
 from rl.account import Account, FloatArray, IntArray
@@ -68,7 +69,7 @@ class DeviceAgents(ParallelEnv[str, Obs, NDArray[np.int64]]):  # type: ignore[mi
         self.render_mode = None
         self.scenario, self.max_tasks, self.reward = scenario, max_tasks, reward
         self._layout = Layout(scenario, build_network(scenario))
-        self.possible_agents = [p.name for p in self._layout.profiles]
+        self.possible_agents = [p.name for p in self.profiles]
         self.agents: list[str] = []
         self.slot = 0
         self._rates = np.asarray(scenario.decision.rates_mbps)
@@ -92,7 +93,12 @@ class DeviceAgents(ParallelEnv[str, Obs, NDArray[np.int64]]):  # type: ignore[mi
         self.state_space = spaces.Box(
             shape=(2 * (len(network.shaped_links) + len(network.units)),), **unbounded
         )
-        self._masks = [self._masks_of(len(p.targets)) for p in self._layout.profiles]
+        self._masks = [self._masks_of(len(p.targets)) for p in self.profiles]
+
+    @property
+    def profiles(self) -> tuple[DeviceProfile, ...]:
+        """What each agent's device knows of itself and its targets, in the agents' order."""
+        return self._layout.profiles
 
     @abstractmethod
     def _begin(self, seed: int) -> TaskTrace:
@@ -129,7 +135,7 @@ class DeviceAgents(ParallelEnv[str, Obs, NDArray[np.int64]]):  # type: ignore[mi
         if seed is not None:
             self._random = np.random.default_rng(seed)
         self._trace = self._begin(int(self._random.integers(2**31)) if seed is None else seed)
-        self._account = Account(self._trace, self._layout.profiles)
+        self._account = Account(self._trace, self.profiles)
         self.agents, self.slot = list(self.possible_agents), 0
         return self._observations(), self._infos()
 
@@ -166,7 +172,7 @@ class DeviceAgents(ParallelEnv[str, Obs, NDArray[np.int64]]):  # type: ignore[mi
     def _decide(self, actions: Actions) -> Decided:
         """The decisions that actions stand for."""
         decided: list[tuple[int, int, float]] = []
-        for profile, tasks in zip(self._layout.profiles, self._tasks, strict=True):
+        for profile, tasks in zip(self.profiles, self._tasks, strict=True):
             if not tasks:
                 continue
             if profile.name not in actions:

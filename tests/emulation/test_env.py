@@ -105,7 +105,7 @@ def test_spaces_and_layout_are_those_of_the_simulator(episode: Episode) -> None:
 
 def test_rewards_sum_to_the_costs_in_the_result_folder(episode: Episode) -> None:
     scenario = episode.env.scenario
-    profiles = {p.name: p for p in episode.env._layout.profiles}
+    profiles = {p.name: p for p in episode.env.profiles}
     delays = delays_s(episode.result.table("tasks").sort_by("task"), scenario.duration_s)
     costs = dict.fromkeys(profiles, 0.0)
     for task, delay_s in zip(episode.tasks, delays, strict=True):
@@ -119,7 +119,7 @@ def test_rewards_sum_to_the_costs_in_the_result_folder(episode: Episode) -> None
 
 def test_decisions_are_carried_out(episode: Episode) -> None:
     env = episode.env
-    profiles = {p.name: p for p in env._layout.profiles}
+    profiles = {p.name: p for p in env.profiles}
     places: dict[tuple[int, str], int] = {}
     elsewhere = 0
     for task in episode.tasks:
@@ -143,7 +143,7 @@ def test_observations_are_the_devices_own(episode: Episode) -> None:
     idle, rtt, delivery = (COLUMNS.index(c) for c in ("idle_rtt_s", "rtt_s", "delivery_s"))
     probes = episode.result.table("probes").to_pylist()
     heard = 0
-    for profile in episode.env._layout.profiles:
+    for profile in episode.env.profiles:
         rows = last[profile.name]["targets"][: len(profile.targets)]
         assert (rows[1:, idle] > 0.0).all()
         for name, row in zip(profile.targets[1:], rows[1:], strict=True):
