@@ -83,6 +83,7 @@ class Briefing:
         owners: task → index of its device; for edges and the cloud, which run nothing of a user's.
         frequency: F_u(t) of its own.
         transfer: how tasks travel.
+        stepped: whether somebody outside waits for the end of each slot, and decides for devices.
         overflow, agent: what only some edges, and only devices, have.
     """
 
@@ -96,6 +97,7 @@ class Briefing:
     owners: tuple[int, ...] | None
     frequency: FrequencyTrace
     transfer: TransferSpec
+    stepped: bool = False
     overflow: Overflow | None = None
     agent: Agent | None = None
 
@@ -165,7 +167,9 @@ class Briefer:
         }
         self._owners = tuple(int(k) for k in trace.device)
 
-    def brief(self, name: str, policy: str, params: dict[str, Value]) -> Briefing:
+    def brief(
+        self, name: str, policy: str, params: dict[str, Value], *, stepped: bool = False
+    ) -> Briefing:
         """What a node is told; policy and parameters are for devices."""
         scenario, node = self._scenario, self._network.nodes[name]
         overflow = self._overflow(node)
@@ -182,6 +186,7 @@ class Briefer:
             owners=None if is_device else self._owners,
             frequency=frequency_trace(scenario, self._seed, node),
             transfer=scenario.transfer,
+            stepped=stepped,
             overflow=overflow,
             agent=self._agent(name, policy, params) if is_device else None,
         )

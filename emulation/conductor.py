@@ -22,11 +22,13 @@ from emulation.messages import (
     Log,
     Ping,
     Ready,
+    Seen,
     Service,
     Slot,
     from_list,
 )
 from emulation.recorder import Recorder
+from emulation.stepping import Onlooker
 from emulation.witness import Witness
 from model.errors import UserError
 from model.events import CapacityEvent, timeline
@@ -50,8 +52,11 @@ class Conductor:
         farewells: what each node process said of itself at the end.
     """
 
-    def __init__(self, machinery: Machinery, recorder: Recorder, view: View):
+    def __init__(
+        self, machinery: Machinery, recorder: Recorder, view: View, onlooker: Onlooker | None = None
+    ):
         self._machinery, self._recorder, self._view = machinery, recorder, view
+        self._onlooker = onlooker or Onlooker()
         self._options = machinery.options
         self._slot_real_s = self._options.scenario.slot_s / self._options.speedup
         self._stop_asked = asyncio.Event()
@@ -79,11 +84,14 @@ class Conductor:
         Raises ``UserError`` or ``CommandError`` if a part of the run did not come up or broke.
         """
         self._listen()
+        watching = asyncio.create_task(self._onlooker.watch(self.ask_to_stop))
         try:
             await self._check_paths()
             await self._slots()
             await self._stop()
+            self._onlooker.ended()
         finally:
+            watching.cancel()
             for task in self._listeners.values():
                 task.cancel()
 
@@ -107,6 +115,7 @@ class Conductor:
     def _from_controller(self, _: str, event: dict[str, Any]) -> None:
         match event["event"]:
             case "links":
+                self._onlooker.links(event["slot"], event["links"], self._recorder.rates)
                 self._recorder.links(
                     event["slot"] - 1, event["links"], event["virtual_backlog_bytes"]
                 )
@@ -140,17 +149,26 @@ class Conductor:
             case Born() | Dispatched() | Arrived() | Service() | Known() | Failed() as record:
                 for credible in self._witness.hear(name, record):
                     recorder.book.receive(credible)
+                    self._onlooker.heard(credible)
+            case Seen() as seen:
+                self._onlooker.seen(name, seen)
             case Baseline(rtt_s, unreachable):
                 recorder.log("baseline", {"node": name, "idle_rtt_s": rtt_s})
                 self._baseline[name] = unreachable
-            case Ready(pid, policy):
-                recorder.log("node ready", {"node": name, "pid": pid, "policy": policy})
-            case Log(level, at_s, text):
-                recorder.log("node", {"level": level, "node": name, "at_s": at_s, "text": text})
+            case Ready() | Log() as said:
+                self._said(name, said)
             case Bye(counters):
                 self.farewells[name] = counters
             case Fatal(text, user):
                 self._fail(name, text, user)
+
+    def _said(self, name: str, said: Ready | Log) -> None:
+        match said:
+            case Ready(pid, policy):
+                self._recorder.log("node ready", {"node": name, "pid": pid, "policy": policy})
+            case Log(level, at_s, text):
+                fields = {"level": level, "node": name, "at_s": at_s, "text": text}
+                self._recorder.log("node", fields)
 
     def _ping(self, name: str, ping: Ping) -> None:
         if ping.target not in self._machinery.nodes:
@@ -166,6 +184,7 @@ class Conductor:
             raise ValueError("reports a slot after the last one")
         self._boundaries[name] = boundary
         self._recorder.late(max(0, boundary - 1), name, lateness_s)
+        self._onlooker.unit(name, boundary, queue_ghz_s, ghz)
         if busy_share is not None:
             self._recorder.unit(boundary - 1, name, queue_ghz_s, ghz, busy_share)
             row = (name, queue_ghz_s, ghz, busy_share)
@@ -209,6 +228,7 @@ class Conductor:
         wall = time.time() + _LEAD_S
         for channel in self._machinery.nodes.values():
             channel.send({"cmd": "start", "t0": begin})
+        self._onlooker.begin(begin)
         looks = max(1, round(self._slot_real_s / _LOOK_S))
         slot_s = self._slot_real_s
         self._machinery.controller.send(

@@ -15,6 +15,7 @@ from emulation.loop import Clock, Loop
 from emulation.memory import Memory
 from emulation.messages import Born, Dispatched, Failed, Known, Log, Ping, Record
 from emulation.ping import Pinger
+from emulation.remote import Remote
 from emulation.transfer import Order, Transfers
 from emulation.unit import Unit
 from model.errors import UserError
@@ -64,7 +65,7 @@ def checked(decision: object, profile: DeviceProfile) -> Decision:
 
 
 class Device:
-    """The agent of a device.
+    """The agent of a device; without a policy, decisions come from the orchestrator.
 
     Attributes:
         decision_ns: how long each decision took, ns.
@@ -76,13 +77,13 @@ class Device:
         loop: Loop,
         clock: Clock,
         agent: Agent,
-        policy: Policy,
+        policy: Policy | None,
         unit: Unit,
         report: Report,
     ):
         self._loop, self._clock, self._agent = loop, clock, agent
-        self._profile, self._policy, self._unit = agent.profile, policy, unit
-        self._report = report
+        self._profile, self._unit, self._report = agent.profile, unit, report
+        self._mind = policy or Remote(loop, clock, agent.profile, report)
         self.memory = Memory(agent.profile.targets, status=agent.status)
         self._tasks: dict[int, _Task] = {}
         self._complaints = 0
@@ -97,8 +98,10 @@ class Device:
         """
         self._next = 0
         self._transfers, self._pinger = transfers, pinger
+        if isinstance(self._mind, Remote):
+            return
         try:
-            self._policy.reset(self._profile, generator(self._agent.policy_key))
+            self._mind.reset(self._profile, generator(self._agent.policy_key))
         except Exception as error:
             raise UserError(f"policy: reset: {type(error).__name__}: {error}") from error
 
@@ -110,18 +113,38 @@ class Device:
         """No more births, pings or results."""
         self._ended = True
 
+    def show(self, boundary: int) -> None:
+        """At a slot boundary: tell who decides what this device sees, if that is not a policy."""
+        if isinstance(self._mind, Remote):
+            self._mind.show(boundary, self._observe(self._clock.now()))
+
+    def decided(self, slot: int, tasks: dict[str, list[float]]) -> None:
+        """Decisions of a slot have come: ``{task id: [target, rate in Mbps]}``."""
+        if isinstance(self._mind, Remote):
+            decisions = {
+                int(task): checked(Decision(int(target), rate), self._profile)
+                for task, (target, rate) in tasks.items()
+            }
+            self._mind.decided(slot, decisions)
+
     def begin_slot(self, slot: int) -> None:
         """Start of a slot: the policy's turn, then this slot's pings, spread over the slot."""
-        try:
-            self._policy.begin_slot(self._observe(self._clock.now()))
-        except Exception as error:  # noqa: BLE001 - a policy may raise anything and is not ours
-            self._complain(f"policy: begin_slot: {type(error).__name__}: {error}")
+        if isinstance(self._mind, Remote):
+            self._mind.begin_slot(slot)
+        else:
+            self._begin_policy_slot(self._mind)
         due = pinged(self._profile, self._agent.probes, slot)
         slot_s = self._profile.slot_s
         for k, target in enumerate(due):
             # Each device has a phase of its own, so that their pings do not meet in the queues.
             at = (slot + (self._agent.ping_phase + k / len(due)) % 1.0) * slot_s
             self._loop.at(self._clock.real(at), self._ping, target)
+
+    def _begin_policy_slot(self, policy: Policy) -> None:
+        try:
+            policy.begin_slot(self._observe(self._clock.now()))
+        except Exception as error:  # noqa: BLE001 - a policy may raise anything and is not ours
+            self._complain(f"policy: begin_slot: {type(error).__name__}: {error}")
 
     def baseline(self, done: Callable[[dict[str, float], list[str]], None]) -> None:
         """Ping every target a few times and open a connection to it; before the start.
@@ -180,14 +203,23 @@ class Device:
             return
         self._wait_for_task()
         tasks = self._agent.tasks
-        task_id, work = tasks.ids[position], tasks.work_ghz_s[position]
-        data = tasks.data_mb[position]
-        now = self._clock.now()
+        task_id = tasks.ids[position]
+        if isinstance(self._mind, Remote):
+            self._mind.ask(task_id, lambda decision: self._place(position, decision))
+            return
+        now, task = self._clock.now(), TaskView(tasks.work_ghz_s[position], tasks.data_mb[position])
         try:
-            decision = self._decide(now, TaskView(work, data))
+            decision = self._decide(self._mind, now, task)
         except PolicyError as error:
             self._report(Failed(task_id, now, f"policy: {error}"))
             return
+        self._place(position, decision)
+
+    def _place(self, position: int, decision: Decision) -> None:
+        """Carry a decision out."""
+        tasks, now = self._agent.tasks, self._clock.now()
+        task_id, work = tasks.ids[position], tasks.work_ghz_s[position]
+        data = tasks.data_mb[position]
         name = self._profile.targets[decision.target]
         self._report(Born(task_id, name, decision.rate_mbps, now))
         self._tasks[task_id] = _Task(decision.target, work, data)
@@ -200,11 +232,11 @@ class Device:
         index, rate = self._agent.index, decision.rate_mbps
         self._transfers.send(Order(name, index, task_id, size, work, rate))
 
-    def _decide(self, now: float, task: TaskView) -> Decision:
+    def _decide(self, policy: Policy, now: float, task: TaskView) -> Decision:
         observation = self._observe(now)
         begin = time.perf_counter_ns()
         try:
-            decision = self._policy.decide(observation, task)
+            decision = policy.decide(observation, task)
         except Exception as error:
             raise PolicyError(f"decide: {type(error).__name__}: {error}") from error
         self.decision_ns.append(time.perf_counter_ns() - begin)
@@ -245,6 +277,11 @@ class Device:
         self._complaints += 1
         if self._complaints <= _MAX_COMPLAINTS:
             self._report(Log("error", self._clock.now(), text))
+
+    @property
+    def undecided(self) -> int:
+        """Tasks that nobody decided in time, in a stepped run."""
+        return self._mind.undecided if isinstance(self._mind, Remote) else 0
 
     def decision_latency_s(self, percent: float) -> float | None:
         """Percentile of the time a decision took, real s; None if there was none."""

@@ -131,9 +131,12 @@ class Machinery:
         first = first_uid(self.ledger.run_id)
         trace = generate_trace(options.scenario, options.seed, network)
         briefer = Briefer(options.scenario, network, trace, options.seed, options.speedup)
-        policy, params = options.policy, options.policy_params
+        policy, params, stepped = options.policy, options.policy_params, options.stepped
         nodes = [
-            (self._config(n, first + k), briefer.brief(n.name, policy, params))
+            (
+                self._config(n, first + k),
+                briefer.brief(n.name, policy, params, stepped=stepped),
+            )
             for k, n in enumerate(network.units)
         ]
         try:
@@ -147,13 +150,16 @@ class Machinery:
     def _config(self, node: Node, uid: int) -> NodeConfig:
         return NodeConfig(
             name=node.name,
-            policy=self.options.policy if node.kind == "device" else "",
-            checkpoint=self._checkpoint if node.kind == "device" else "",
+            policy=self.options.policy if self._has_policy(node) else "",
+            checkpoint=self._checkpoint if self._has_policy(node) else "",
             netns=namespace_path(self.fabric.namespaces[node.name]),
             uid=uid,
             gid=uid,
             hidden=self._hidden(),
         )
+
+    def _has_policy(self, node: Node) -> bool:
+        return node.kind == "device" and not self.options.stepped
 
     @property
     def _checkpoint(self) -> str:
@@ -165,7 +171,9 @@ class Machinery:
         code = (PROJECT, Path.cwd(), Path(sys.prefix))
         if any(path.is_relative_to(out) for path in code):
             out /= self.options.scenario.name
-        return (str(PROJECT / "scenarios"), str(PROJECT / "results"), str(out))
+        folders = {PROJECT / "scenarios", PROJECT / "results", out}
+        # What lies in a hidden folder is hidden with it, and is not there any more to be hidden.
+        return tuple(str(f) for f in sorted(folders) if not folders & set(f.parents))
 
     @property
     def missing_walls(self) -> dict[str, str]:

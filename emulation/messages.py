@@ -10,6 +10,8 @@ Orders (orchestrator → node) are objects:
     {"cmd": "start", "t0": 12.5}   scenario time 0 is this time.monotonic()
     {"cmd": "status", "queue_ghz_s": {unit: Q}, "ghz": {unit: F}}
                                    only where ``decision.compute_status`` is "observed"
+    {"cmd": "decide", "slot": b, "tasks": {id: [target, rate]}}
+                                   only in a stepped run, to devices: see ``emulation.stepping``
     {"cmd": "stop"}                flush, Bye, exit status 0
 """
 
@@ -152,6 +154,18 @@ class Slot(NamedTuple):
     busy_share: float | None
 
 
+class Seen(NamedTuple):
+    """From a device of a stepped run: what it sees at boundary b = 0 … slots.
+
+    Its own Q and F, and ``rl.views.table`` of its targets, row by row.
+    """
+
+    boundary: int
+    queue_ghz_s: float
+    ghz: float
+    targets: list[float]
+
+
 class Log(NamedTuple):
     """Something a person should know; level is info, warning or error."""
 
@@ -184,6 +198,7 @@ Record = (
     | Failed
     | Ping
     | Slot
+    | Seen
     | Log
     | Bye
     | Fatal
@@ -199,6 +214,7 @@ _KINDS: dict[str, type[Record]] = {
     "failed": Failed,
     "ping": Ping,
     "slot": Slot,
+    "seen": Seen,
     "log": Log,
     "bye": Bye,
     "fatal": Fatal,
@@ -213,22 +229,35 @@ _FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
     "dict[str, float]": dict,
     "dict[str, float | None]": dict,
     "list[str]": list,
+    "list[float]": list,
 }
-_TYPES = {
-    record: [_FIELD_TYPES[a.__forward_arg__] for a in record.__annotations__.values()]
+_ITEM_TYPES: dict[str, type | tuple[type, ...]] = {
+    "dict[str, float]": (float, int, NoneType),
+    "dict[str, float | None]": (float, int, NoneType),
+    "list[str]": str,
+    "list[float]": (float, int),
+}
+_FIELDS = {
+    record: [a.__forward_arg__ for a in record.__annotations__.values()]
     for record in _KINDS.values()
 }
 """A node runs a user's code, so what it says is checked like any input from outside."""
 
 
+def _fits(value: object, kind: str) -> bool:
+    """Whether a field's value is of its type, and its items of theirs."""
+    if not isinstance(value, _FIELD_TYPES[kind]):
+        return False
+    if not isinstance(value, dict | list):
+        return _is_plain(value)
+    items = value.values() if isinstance(value, dict) else value
+    return len(value) <= _MAX_ITEMS and all(
+        isinstance(v, _ITEM_TYPES[kind]) and _is_plain(v) for v in items
+    )
+
+
 def _is_plain(value: object) -> bool:
-    """Numbers finite and not astronomic, texts of one screen, collections of such values."""
-    if isinstance(value, dict):
-        return len(value) <= _MAX_ITEMS and all(
-            isinstance(v, float | int | NoneType) and _is_plain(v) for v in value.values()
-        )
-    if isinstance(value, list):
-        return len(value) <= _MAX_ITEMS and all(isinstance(v, str) and _is_plain(v) for v in value)
+    """Numbers finite and not astronomic, texts of one screen."""
     if isinstance(value, str):
         return len(value) <= _MAX_TEXT
     return value is None or abs(value) <= _MAX_NUMBER  # type: ignore[arg-type]
@@ -252,6 +281,6 @@ def from_list(value: Any) -> Record:
         record = kind(*value[1:])
     except TypeError as error:
         raise ValueError(f"not a record: {str(value)[:200]}") from error
-    if not all(map(isinstance, record, _TYPES[kind])) or not all(map(_is_plain, record)):
+    if not all(map(_fits, record, _FIELDS[kind])):
         raise ValueError(f"not a record: {str(value)[:200]}")
     return record

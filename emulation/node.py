@@ -2,7 +2,8 @@
 
 Counters of the last record, ``Bye``: cpu_s (user and system), max_rss_mb, max_unsent_bytes (of
 records, in user space), worst_lateness_real_s; units: served, repeated, forwarded; senders:
-retries, connections; devices: decisions, decision_p50_s, decision_p99_s, lost_pings.
+retries, connections; devices: decisions, decision_p50_s, decision_p99_s, lost_pings, and in a
+stepped run undecided: tasks that nobody decided in time.
 """
 
 from __future__ import annotations
@@ -136,8 +137,10 @@ class Node:
         self.loop.run()
 
     def _make_device(self, agent: Agent) -> None:
-        policy = create(agent.policy, agent.params)
-        _require_observation_is_enough(agent.policy, policy)
+        policy = None
+        if not self._briefing.stepped:
+            policy = create(agent.policy, agent.params)
+            _require_observation_is_enough(agent.policy, policy)
         device = Device(self.loop, self.clock, agent, policy, self.unit, self.control.report)
         self._transfers = self._sender(device, agent.index, agent.profile.max_rate_mbps)
         timeout_s = max(
@@ -177,6 +180,9 @@ class Node:
             case {"cmd": "status", "queue_ghz_s": dict(queue), "ghz": dict(ghz)}:
                 if self._device is not None:
                     self._device.memory.told(queue, ghz)
+            case {"cmd": "decide", "slot": int(slot), "tasks": dict(tasks)}:
+                if self._device is not None:
+                    self._device.decided(slot, tasks)
             case {"cmd": "stop"}:
                 self._stop()
             case _:
@@ -199,6 +205,10 @@ class Node:
         busy = fifo.busy_s(begin_s, end_s) / slot_s if boundary else None
         queue, ghz = fifo.queue_ghz_s(now), fifo.frequency.at(now)
         self.control.report(Slot(boundary, lateness_s, queue, ghz, busy))
+        if self._device is not None:
+            self._device.show(boundary)
+        if self._briefing.stepped:
+            self.control.flush()
         if boundary < self._briefing.slots:
             self.loop.at(self.clock.real((boundary + 1) * slot_s), self._tick, boundary + 1)
             if self._device is not None:
@@ -230,6 +240,7 @@ class Node:
                 "decision_p50_s": device.decision_latency_s(50.0),
                 "decision_p99_s": device.decision_latency_s(99.0),
                 "lost_pings": device.lost_pings,
+                "undecided": device.undecided,
             }
         return counters
 

@@ -35,6 +35,8 @@ class RunOptions:
         pcap_size_mb: what a capture file may grow to before its oldest packets are overwritten.
         without_netem: leave out delay and loss where the kernel cannot emulate them.
         datapath: of Open vSwitch: ``system`` (kernel) or ``netdev`` (user space).
+        stepped: decisions come slot by slot from a caller (``emulation.env``), and ``policy`` is
+            but the name under which the result is filed.
         strict: whether a verdict ``invalid`` is an error.
         command_line: as typed, for the manifest.
     """
@@ -51,6 +53,7 @@ class RunOptions:
     pcap_size_mb: int = 200
     without_netem: bool = False
     datapath: Datapath = "netdev"
+    stepped: bool = False
     strict: bool = False
     command_line: tuple[str, ...] = ()
 

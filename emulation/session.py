@@ -12,6 +12,7 @@ from types import FrameType
 import click
 
 from emulation import capture
+from emulation.channel import Channel
 from emulation.commands import CommandError
 from emulation.conductor import Conductor
 from emulation.fabric import FABRIC
@@ -20,6 +21,7 @@ from emulation.live import View, choose_view
 from emulation.machinery import Machinery
 from emulation.options import RunOptions
 from emulation.recorder import Recorder
+from emulation.stepping import Stepper
 from emulation.taskbook import TaskBook
 from model.errors import UserError
 from model.network import build_network
@@ -83,14 +85,17 @@ def _end_of(error: BaseException) -> tuple[int, str]:
     return BROKEN, str(error)
 
 
-def _with_result(machinery: Machinery, view: View, writer: ResultWriter) -> None:
+def _with_result(
+    machinery: Machinery, view: View, writer: ResultWriter, caller: Channel | None
+) -> None:
     """Bring up and conduct; the result folder is there from the first moment."""
     options = machinery.options
     trace = generate_trace(options.scenario, options.seed, machinery.network)
     book = TaskBook(trace, machinery.network, options.scenario.duration_s)
     recorder = Recorder(options, machinery.network, book, writer)
     machinery.bring_up(view.phase)
-    conductor = Conductor(machinery, recorder, view)
+    stepper = Stepper(caller, machinery) if caller else None
+    conductor = Conductor(machinery, recorder, view, stepper)
     fabric = machinery.fabric.namespaces[FABRIC]
     try:
         with capture.captured(machinery.network, options, machinery.ledger, fabric, writer):
@@ -105,6 +110,7 @@ def _with_result(machinery: Machinery, view: View, writer: ResultWriter) -> None
             bring_up_s={p.name: round(p.seconds, 4) for p in machinery.phases},
             nodes=conductor.farewells,
             lost_processes=conductor.lost,
+            **({"late_steps": stepper.late_steps} if stepper else {}),
         )
     if not conductor.complete:
         raise KeyboardInterrupt
@@ -132,10 +138,10 @@ def _info(options: RunOptions, run_id: str) -> RunInfo:
 class _Run:
     """A run and its result folder, tidied up whatever happens."""
 
-    def __init__(self, options: RunOptions, ledger: Ledger, view: View):
+    def __init__(self, options: RunOptions, ledger: Ledger, view: View, caller: Channel | None):
         info = _info(options, ledger.run_id)
         self.writer = ResultWriter(result_folder(options.out, info), info)
-        self._options, self._ledger, self._view = options, ledger, view
+        self._options, self._ledger, self._view, self._caller = options, ledger, view, caller
         self._machinery: Machinery | None = None
 
     def run(self) -> tuple[int, str]:
@@ -144,7 +150,7 @@ class _Run:
         try:
             with self._view:
                 self._machinery = Machinery(self._options, self._ledger)
-                _with_result(self._machinery, self._view, self.writer)
+                _with_result(self._machinery, self._view, self.writer, self._caller)
         except (KeyboardInterrupt, UserError, CommandError) as error:
             status, why = _end_of(error)
         except BaseException as error:
@@ -168,10 +174,11 @@ class _Run:
             give_tree_to_user(self.writer.folder)
 
 
-def run_session(options: RunOptions) -> int:
+def run_session(options: RunOptions, caller: Channel | None = None) -> int:
     """Run one emulation; returns the exit status: 0 done, 1 broken, 130 interrupted.
 
-    Whatever ends it, nothing of it stays on the machine but the result folder.
+    Whatever ends it, nothing of it stays on the machine but the result folder. ``caller`` decides
+    in a stepped run, and is told of its result folder first; see ``emulation.stepping``.
     """
     capture.chosen_links(build_network(options.scenario), options.pcap)
     others = living_runs()
@@ -183,7 +190,9 @@ def run_session(options: RunOptions) -> int:
     signal.signal(signal.SIGTERM, _raise_interrupt)
     ledger = Ledger.open_new()
     try:
-        run = _Run(options, ledger, choose_view(title))
+        run = _Run(options, ledger, choose_view(title), caller)
+        if caller:
+            caller.send({"folder": str(run.writer.folder)})
     except BaseException:
         ledger.remove_all()
         raise

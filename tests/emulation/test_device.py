@@ -10,7 +10,7 @@ import pytest
 
 from emulation.device import PolicyError, checked
 from emulation.memory import Memory
-from emulation.messages import Ping, Slot, from_list, to_list
+from emulation.messages import Ping, Seen, Slot, from_list, to_list
 from model.network import build_network
 from model.observation import Decision, DeviceProfile
 from model.profile import device_profile
@@ -119,8 +119,13 @@ def test_nonsense_is_refused(profile: DeviceProfile, decision: object) -> None:
 
 
 def test_records_read_as_they_were_written() -> None:
-    for record in (Slot(0, 0.001, 2.0, 30.0, None), Ping("e1", 1.0, None)):
+    seen = Seen(3, 0.0, 4.0, [0.5, -1.0])
+    for record in (Slot(0, 0.001, 2.0, 30.0, None), Ping("e1", 1.0, None), seen):
         assert from_list(to_list(record)) == record
-    for nonsense in ([], ["what"], ["ping", 1], {"ping": 1}, [["ping"]]):
+    for nonsense in (
+        *([], ["what"], ["ping", 1], {"ping": 1}, [["ping"]]),
+        *(["seen", 0, 0.0, 1.0, ["e1"]], ["seen", 0, 0.0, 1.0, [math.nan]]),
+        *(["baseline", {}, [1.0]], ["baseline", {"e1": []}, []]),
+    ):
         with pytest.raises(ValueError, match="not a record"):
             from_list(nonsense)

@@ -6,7 +6,8 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from emulation import seccomp
 from emulation.briefing import Briefer, Briefing, generator
 from emulation.channel import Channel, FloodError
 from emulation.identities import FIRST, first_uid
+from emulation.machinery import PROJECT, Machinery
 from emulation.messages import Arrived, Born, Known, Service, from_list
+from emulation.options import RunOptions
 from emulation.witness import Witness
 from model.network import build_network
 from model.random_streams import stream
@@ -165,3 +168,10 @@ def test_the_filter_is_a_program_that_ends(machine: str) -> None:
         if code in (0x15, 0x35, 0x45):
             assert max(k + 1 + yes, k + 1 + no) < len(lines)
     assert lines[-1][0] == 0x06
+
+
+@pytest.mark.parametrize("inside", ["results", "results/a/b", "scenarios/mine"])
+def test_what_lies_in_a_hidden_folder_is_not_hidden_again(inside: str) -> None:
+    options = RunOptions(SCENARIO, out=PROJECT / inside)
+    hidden = Machinery._hidden(cast(Machinery, SimpleNamespace(options=options)))
+    assert set(hidden) == {str(PROJECT / "scenarios"), str(PROJECT / "results")}

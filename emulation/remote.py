@@ -1,0 +1,71 @@
+"""Decisions that come from outside a device, once per slot, instead of from a policy inside.
+
+What the device sees goes to the orchestrator at the start of a slot, as a report like any other,
+and back come the decisions on this device's tasks of the slot. Tasks that are born before they have
+come wait for them; that is part of their delay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from emulation.loop import Clock, Loop
+from emulation.messages import Record, Seen
+from model.observation import Decision, DeviceProfile, Observation
+from rl.views import table
+
+PATIENCE = 0.3
+"""Share of a slot after which a task no longer waits for a decision, but stays where it was born:
+the own device is always there, and sends nothing that others would have to wait for."""
+_DIGITS = 6
+
+
+class Remote:
+    """Asks for decisions and hands them on.
+
+    Attributes:
+        undecided: tasks that were not decided in time.
+    """
+
+    def __init__(
+        self, loop: Loop, clock: Clock, profile: DeviceProfile, report: Callable[[Record], None]
+    ):
+        self._loop, self._clock, self._report = loop, clock, report
+        self._slot_s = profile.slot_s
+        self._fallback = Decision(0, profile.max_rate_mbps)
+        self._slot = -1
+        self._settled = False
+        self._decisions: Mapping[int, Decision] = {}
+        self._waiting: list[tuple[int, Callable[[Decision], None]]] = []
+        self.undecided = 0
+
+    def show(self, boundary: int, seen: Observation) -> None:
+        """Tell what the device sees at a slot boundary."""
+        numbers = np.round(table(seen).astype(np.float64), _DIGITS).ravel().tolist()
+        self._report(Seen(boundary, seen.queue_ghz_s, seen.ghz, numbers))
+
+    def begin_slot(self, slot: int) -> None:
+        """Wait for the decisions of a slot."""
+        self._slot, self._settled, self._decisions = slot, False, {}
+        due = self._clock.real((slot + PATIENCE) * self._slot_s)
+        self._loop.at(due, self.decided, slot, {})
+
+    def ask(self, task: int, place: Callable[[Decision], None]) -> None:
+        """Have a task of this slot placed, now or when its decision has come."""
+        self._waiting.append((task, place))
+        if self._settled:
+            self._place_waiting()
+
+    def decided(self, slot: int, decisions: Mapping[int, Decision]) -> None:
+        """The decisions of a slot, or its deadline: what comes first counts."""
+        if slot == self._slot and not self._settled:
+            self._settled, self._decisions = True, decisions
+            self._place_waiting()
+
+    def _place_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for task, place in waiting:
+            self.undecided += task not in self._decisions
+            place(self._decisions.get(task, self._fallback))

@@ -1,0 +1,39 @@
+"""What is shown of an observation is the same from both worlds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from emulation.memory import Memory
+from rl.env import crowd_edge_v0
+from rl.simulator import senses
+from rl.views import COLUMNS, NEVER, OLDEST_S, table, unseen
+from tests.rl.worlds import small
+
+
+def test_columns_are_those_of_the_simulator() -> None:
+    assert len(COLUMNS) == senses.VIEW_ROWS
+    assert COLUMNS.index("rtt_age_s") == senses.RTT_AGE
+    assert COLUMNS.index("processing_s") == senses.PROCESSING
+    assert COLUMNS.index("results") == senses.RESULTS
+
+
+def test_a_device_that_knows_nothing_looks_like_a_simulated_one() -> None:
+    env = crowd_edge_v0(small())
+    seen, _ = env.reset(seed=1)
+    profile = env.batch.layout.profiles[0]
+    memory = Memory(profile.targets)
+    simulated = seen[profile.name]["targets"]
+    # Idle round trips are measured in one world and computed in the other.
+    for target, rtt_s in enumerate(simulated[:, senses.IDLE]):
+        memory.idle(target, float(rtt_s))
+    np.testing.assert_array_equal(table(memory.observe(0.0, 0.0, 1.0)), simulated)
+
+
+def test_the_unseen_has_numbers() -> None:
+    nothing = unseen(2)
+    assert nothing.shape == (2, len(COLUMNS))
+    assert np.isfinite(nothing).all()
+    assert nothing[0, COLUMNS.index("rtt_s")] == NEVER
+    assert nothing[1, COLUMNS.index("delivery_age_s")] == OLDEST_S
+    assert nothing[0, COLUMNS.index("results")] == 0.0
