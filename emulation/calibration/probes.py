@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 
 from emulation.calibration.card import Line
-from emulation.calibration.packets import Packets
 from emulation.calibration.rig import FloatArray, Rig, Samples
 from emulation.transfer import PAYLOAD_PER_WIRE_BYTE
 from model.wire_format import HEADER_BYTES
 from records.fidelity import IDLE_SHARE, LOSS_SHARE, PING_CORRELATION, PING_ERROR_S, RATE_SHARE
+from records.packets import Packets
 
 RATE_ERROR = 0.01
 """Bytes that left a backlogged queue, against rate · time."""

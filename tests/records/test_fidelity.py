@@ -11,12 +11,16 @@ import pyarrow as pa
 import pytest
 
 from model.load import load_scenario
-from records.fidelity import Verdict, judge
+from model.network import build_network
+from records.fidelity import Check, Verdict, judge
+from records.queues import Changes, Queues, ping_comparison
 from records.reader import Result
 from records.schema import TABLES
+from tests.analysis.captures import write
 
 SCENARIO = load_scenario("mini")
 SLOTS, LOOKS_S, RATE = 30, 0.1, 20e6 / 8
+BEGIN = 1_800_000_000.0
 Tables = dict[str, list[dict[str, Any]]]
 
 
@@ -55,7 +59,12 @@ def backlog(time_s: float) -> float:
     return 400_000 + 300_000 * float(np.sin(time_s))
 
 
-def verdict_on(tables: Tables, clocks: dict[str, float] | None = None) -> Verdict:
+def verdict_on(
+    tables: Tables,
+    clocks: dict[str, float] | None = None,
+    captures: list[dict[str, Any]] | None = None,
+    folder: Path = Path("memory"),
+) -> Verdict:
     class Memory(Result):
         def table(self, name: str, columns: Any = None) -> pa.Table:
             return pa.Table.from_pylist(tables[name], schema=TABLES[name])
@@ -63,9 +72,10 @@ def verdict_on(tables: Tables, clocks: dict[str, float] | None = None) -> Verdic
     manifest = {
         "scenario": SCENARIO.model_dump(mode="json"),
         "speedup": 1.0,
-        "clocks": clocks or {"monotonic_s": 30.0, "wall_s": 30.0001},
+        "clocks": clocks or {"begin_unix_s": BEGIN, "monotonic_s": 30.0, "wall_s": 30.0001},
+        "captures": captures or [],
     }
-    return judge(Memory(Path("memory"), manifest))
+    return judge(Memory(folder, manifest))
 
 
 def failed(verdict: Verdict) -> set[str]:
@@ -75,7 +85,8 @@ def failed(verdict: Verdict) -> set[str]:
 def test_a_good_run_is_valid_and_everything_was_measured() -> None:
     verdict = verdict_on(good_run())
     assert failed(verdict) == set(), verdict.text
-    assert all(c.ok for c in verdict.checks), [c.text for c in verdict.checks if not c.ok]
+    measured = [c for c in verdict.checks if c.name != "gaps between packets"]
+    assert all(c.ok for c in measured), [c.text for c in measured if not c.ok]
     assert verdict.text == "valid"
 
 
@@ -136,4 +147,85 @@ def test_a_run_without_queues_is_valid_and_says_what_it_could_not_measure() -> N
         "rate between looks",
         "mean rate",
         "ping correlation",
+        "gaps between packets",
     }
+
+
+def halved_in_mid_slot() -> Tables:
+    """The good run, but that the busy link carries half as much from 12.34 s to 20 s."""
+    tables = good_run()
+
+    def served(time_s: float) -> float:
+        slow_s = min(max(0.0, time_s - 12.34), 20.0 - 12.34)
+        return RATE * (time_s - slow_s / 2)
+
+    for row in tables["queues"]:
+        row["total_sent_bytes"] = served(row["time_s"])
+    for row in tables["probes"]:
+        now = row["time_s"]
+        if now >= 1.0:
+            waits = served(now) + backlog(now)
+            seconds = np.arange(now, now + 2.0, 1e-4)
+            row["rtt_s"] = (
+                0.0005 + float(np.interp(waits, [served(t) for t in seconds], seconds)) - now
+            )
+    tables["events"] = [
+        {"time_s": 12.34, "link": "bs1>e1", "rate_mbps": 10.0},
+        {"time_s": 20.0, "link": "bs1>e1", "rate_mbps": 20.0},
+    ]
+    return tables
+
+
+def test_capacities_that_change_within_a_slot_are_no_fault() -> None:
+    tables = halved_in_mid_slot()
+    assert verdict_on(tables).valid, verdict_on(tables).text
+    tables["events"] = []  # nobody has asked for it
+    assert {"rate between looks", "mean rate", "ping error"} <= failed(verdict_on(tables))
+
+
+def capture(folder: Path, every: float = 1.0) -> list[dict[str, Any]]:
+    """Full frames that leave the busy link from 1 s on, ``every`` times their ideal gap apart."""
+    gap_s = 1514 / RATE
+    frame = b"\x01" * 1514
+    times = [BEGIN + 1.0 + k * gap_s * every for k in range(int(20 / gap_s))]
+    write(folder / "bs1-e1.pcap", [(t, frame) for t in times])
+    return [
+        {"file": "bs1-e1.pcap", "link": "bs1>e1", "side": "leaving", "captured": len(times),
+         "dropped_by_kernel": 0}
+    ]  # fmt: skip
+
+
+def test_gaps_between_captured_packets_are_judged(tmp_path: Path) -> None:
+    def gaps(**how: Any) -> Check:
+        verdict = verdict_on(good_run(), folder=tmp_path, **how)
+        return next(c for c in verdict.checks if c.name == "gaps between packets")
+
+    assert gaps(captures=capture(tmp_path)).ok is True
+    late = gaps(captures=capture(tmp_path, every=1.2))
+    assert late.ok is False
+    assert late.value == 0.0
+    lossy = [{**c, "dropped_by_kernel": 7} for c in capture(tmp_path)]
+    assert gaps(captures=lossy).ok is None  # a gap may be one that tcpdump made
+
+
+def test_pings_go_round_a_cable_that_is_down() -> None:
+    """From one cell to the next by way of the third, whose link holds a queue."""
+    scenario = load_scenario("case3")
+    network = build_network(scenario)
+    events = [{"time_s": 10.0, "link": link, "up": False} for link in ("bs1>bs2", "bs2>bs1")]
+    looks = [
+        {"time_s": k * 0.1, "link": "bs1>bs3", "backlog_bytes": 3.75e5, "total_sent_bytes": 0.0}
+        for k in range(300)
+    ]
+    probes = [
+        {"time_s": t, "device": "c1d1", "target": "e2", "rtt_s": 0.0005 + 0.1 * (t > 10.0)}
+        for t in (2.0, 5.0, 12.0, 15.0)
+    ]
+
+    def table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
+        return pa.Table.from_pylist(rows, schema=TABLES[name])
+
+    queues = Queues(table("queues", looks), Changes(network, table("events", events)))
+    measured, expected = ping_comparison(table("probes", probes), queues, network)
+    assert measured == pytest.approx([0.0, 0.0, 0.1, 0.1])
+    assert expected == pytest.approx([0.0, 0.0, 0.1, 0.1])
