@@ -5,8 +5,6 @@ All times are scenario s and all bytes scenario bytes, so a rate in Mbps is the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import networkx as nx
 import numpy as np
 import pyarrow as pa
@@ -90,11 +88,10 @@ class Changes:
             if k.spec is not None
         }
 
-    def epochs(self) -> Iterator[tuple[float, float, frozenset[str]]]:
-        """Stretches of time (from, until, s) and the cables that are down in them."""
-        ends = [time_s for time_s, _ in self.outages[1:]] + [_NEVER_S]
-        for (begin, down), end in zip(self.outages, ends, strict=True):
-            yield begin, end, down
+    def epoch(self, time_s: FloatArray) -> NDArray[np.int64]:
+        """Index of the outage that holds at a time."""
+        begins = [begin for begin, _ in self.outages]
+        return np.asarray(np.searchsorted(begins, time_s, side="right") - 1)
 
 
 class Queues:
@@ -155,13 +152,18 @@ def queues_of(result: Result, network: Network) -> Queues:
 def ping_comparison(
     probes: pa.Table, queues: Queues, network: Network
 ) -> tuple[FloatArray, FloatArray]:
-    """(queueing measured by pings, ΣV_l/c_l on the way there and back), scenario s, eq. (14)."""
+    """(queueing measured by pings, ΣV_l/c_l on the way there and back), scenario s, eq. (14).
+
+    A ping during whose flight a cable fails or comes back has no one way, and is left out.
+    """
     measured, expected = [np.zeros(0)], [np.zeros(0)]
     devices = np.asarray(probes["device"].to_pylist(), dtype=object)
     targets = np.asarray(probes["target"].to_pylist(), dtype=object)
     time, rtt = column(probes, "time_s"), column(probes, "rtt_s")
+    epoch = queues.changes.epoch
+    one_way = np.isfinite(rtt) & (epoch(time) == epoch(time + np.nan_to_num(rtt)))
     for pair in dict.fromkeys(zip(devices, targets, strict=True)):
-        mine = np.flatnonzero((devices == pair[0]) & (targets == pair[1]) & np.isfinite(rtt))
+        mine = np.flatnonzero((devices == pair[0]) & (targets == pair[1]) & one_way)
         if mine.size < 2:
             continue
         measured.append(rtt[mine] - rtt[mine].min())
@@ -174,10 +176,9 @@ def _waits(
 ) -> FloatArray:
     """ΣV_l/c_l, s, met by pings sent at some times, on the way that led there then."""
     total = np.zeros(sent_s.size)
-    for begin, end, down in queues.changes.epochs():
-        mine = np.flatnonzero((sent_s >= begin) & (sent_s < end))
-        if not mine.size:
-            continue
+    epochs = queues.changes.epoch(sent_s)
+    for k in np.unique(epochs):
+        mine, down = np.flatnonzero(epochs == k), queues.changes.outages[k][1]
         try:
             links = (*network.path(*pair, down), *network.path(pair[1], pair[0], down))
         except nx.NetworkXNoPath:

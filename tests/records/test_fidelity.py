@@ -221,6 +221,7 @@ def test_pings_go_round_a_cable_that_is_down() -> None:
         {"time_s": t, "device": "c1d1", "target": "e2", "rtt_s": 0.0005 + 0.1 * (t > 10.0)}
         for t in (2.0, 5.0, 12.0, 15.0)
     ]
+    probes.append({"time_s": 9.0, "device": "c1d1", "target": "e2", "rtt_s": 1.5})  # in mid-flight
 
     def table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
         return pa.Table.from_pylist(rows, schema=TABLES[name])
