@@ -88,6 +88,11 @@ class Changes:
             if k.spec is not None
         }
 
+    def all_up(self, begin_s: float, end_s: float) -> bool:
+        """Whether no cable was down at any time between two."""
+        first, last = self.epoch(np.asarray([begin_s, end_s]))
+        return not any(down for _, down in self.outages[first : last + 1])
+
     def epoch(self, time_s: FloatArray) -> NDArray[np.int64]:
         """Index of the outage that holds at a time."""
         begins = [begin for begin, _ in self.outages]

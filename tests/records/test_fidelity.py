@@ -38,9 +38,11 @@ def good_run() -> Tables:
                 {"slot": slot, "time_s": slot + 1.0, "link": link, "rate_mbps": rate,
                  "sent_bytes": sent}
             )  # fmt: skip
-        tables["ports"].append(
-            {"slot": slot, "switch": "bs1", "neighbour": "c1d1", "rx_bytes": 1e6 * (slot + 1)}
-        )
+        for neighbour, rx, tx in (("c1d1", 1e6, 0.0), ("e1", 0.0, 1e6)):
+            tables["ports"].append(
+                {"slot": slot, "switch": "bs1", "neighbour": neighbour,
+                 "rx_bytes": rx * (slot + 1), "tx_bytes": tx * (slot + 1)}
+            )  # fmt: skip
     for k in range(10, int(SLOTS / LOOKS_S)):  # the first second is idle
         now = k * LOOKS_S
         tables["queues"].append(
@@ -64,6 +66,7 @@ def verdict_on(
     clocks: dict[str, float] | None = None,
     captures: list[dict[str, Any]] | None = None,
     folder: Path = Path("memory"),
+    speedup: float = 1.0,
 ) -> Verdict:
     class Memory(Result):
         def table(self, name: str, columns: Any = None) -> pa.Table:
@@ -71,7 +74,7 @@ def verdict_on(
 
     manifest = {
         "scenario": SCENARIO.model_dump(mode="json"),
-        "speedup": 1.0,
+        "speedup": speedup,
         "clocks": clocks or {"begin_unix_s": BEGIN, "monotonic_s": 30.0, "wall_s": 30.0001},
         "captures": captures or [],
     }
@@ -106,6 +109,7 @@ def change(table: str, key: str, value: Callable[[Any], Any], every: int = 1) ->
         (change("queues", "total_sent_bytes", lambda v: v * 0.97), "mean rate"),
         (change("probes", "rtt_s", lambda v: v + 0.05, every=3), "ping error"),
         (change("ports", "rx_bytes", lambda v: v * 0.99), "unexplained loss"),
+        (change("ports", "tx_bytes", lambda v: v * 0.99), "unexplained loss"),
     ],
 )
 def test_each_fault_is_found(tables: Tables, check: str) -> None:
@@ -149,6 +153,30 @@ def test_a_run_without_queues_is_valid_and_says_what_it_could_not_measure() -> N
         "ping correlation",
         "gaps between packets",
     }
+
+
+def test_what_a_switch_cannot_send_while_a_cable_is_down_is_no_fault() -> None:
+    tables = good_run()
+    for row in tables["ports"]:
+        if row["neighbour"] == "e1":
+            row["tx_bytes"] -= 3e6 * (row["slot"] >= 12)
+    assert failed(verdict_on(tables)) == {"unexplained loss"}
+    tables["events"] = [
+        {"time_s": time_s, "link": link, "up": up}
+        for time_s, up in ((11.5, False), (12.9, True))
+        for link in ("bs1>e1", "e1>bs1")
+    ]
+    assert "unexplained loss" not in failed(verdict_on(tables))
+
+
+def test_idle_time_is_asked_of_seconds_whatever_the_speedup() -> None:
+    tables = good_run()
+    for k, row in enumerate(tables["slots"]):
+        row["idle_cpu_share"] = 0.4 * (k % 4 == 0)
+    (check,) = [c for c in verdict_on(tables, speedup=4.0).checks if c.name == "idle CPU"]
+    assert check.ok is True
+    assert check.value == pytest.approx(0.1)
+    assert "idle CPU" in failed(verdict_on(tables))
 
 
 def halved_in_mid_slot() -> Tables:
