@@ -105,6 +105,7 @@ def _with_result(machinery: Machinery, view: View, writer: ResultWriter) -> None
             bring_up_s={p.name: round(p.seconds, 4) for p in machinery.phases},
             nodes=conductor.farewells,
             lost_processes=conductor.lost,
+            contradictions=book.contradictions,
         )
     if not conductor.complete:
         raise KeyboardInterrupt

@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from model.network import Network, build_network
+from model.workload import generate_trace
 from records.packets import FloatArray, Packets, read_packets
 from records.queues import Changes, Queues, column, ping_comparison, queues_of
 from records.reader import Result
+from records.schema import OUTCOMES
 
 IDLE_SHARE = 0.01
 """Idle share of all cores, in every second of real time. Handigol et al., CoNEXT 2012: an emulation
@@ -31,11 +33,17 @@ rate × time for 99 % of the looks, as CoNEXT 2012 asks of the gaps between pack
 GAP_ERROR, GAP_SHARE = 0.10, 0.99
 """Where a backlogged link was captured (``--pcap``): the gap behind a full frame is within 10 % of
 the frame's time at the link's rate, for 99 % of them; the same source."""
-MEAN_RATE_ERROR = 0.02
-"""And over all looks together within 2 % of the rate."""
+MEAN_RATE_ERROR = 0.01
+"""And over all looks together within 1 % of the rate. HTB was measured within 0.3 % of 10 and 30
+Mbps on a machine of this kind; Mininet's own test (test_hifi.py) allows 20 %."""
+TRANSFER_ERROR = 0.02
+"""Rate of a paced task on the wire against the x that was asked for; the calibration's only."""
 PING_ERROR_S = 0.003
-"""Ping against idle round trip + ΣV_l/c_l, eq. (14), mean absolute error in real time."""
+"""Ping against idle round trip + ΣV_l/c_l, eq. (14), mean absolute error in real time: two full
+frames at 10 Mbps and a half. Shaped at a switch's egress with offloads off 0.3 to 2.9 ms were
+measured on a machine of this kind, with offloads on 7.5 ms."""
 PING_CORRELATION = 0.95
+"""Of the same two, over all pings; where fewer than 30 met a queue it is not asked."""
 LOSS_SHARE = 0.001
 """Bytes that left a queue and never reached the switch behind it, or were received by a switch and
 never sent on, while every cable was up: an overloaded user-space switch loses packets that no
@@ -104,6 +112,7 @@ def judge(result: Result) -> Verdict:
                 _lost_in_switches(ports, queues.changes, slot_s),
             ),
             _clock(result.manifest),
+            _task_states(result, network),
         )
     )
 
@@ -290,3 +299,18 @@ def _clock(manifest: dict[str, Any]) -> Check:
     drift = abs(clocks["wall_s"] / clocks["monotonic_s"] - 1.0)
     text = f"wall clock against monotonic clock: {drift:.4%}"
     return Check("clock drift", drift <= CLOCK_DRIFT, drift, CLOCK_DRIFT, text)
+
+
+def _task_states(result: Result, network: Network) -> Check:
+    """Every task of the trace stands in the table once, in exactly one state."""
+    tasks = result.table("tasks", ["task", "outcome"])
+    generated = len(generate_trace(result.scenario, int(result.manifest["seed"]), network))
+    counts = {k: tasks["outcome"].to_pylist().count(k) for k in OUTCOMES}
+    found = np.bincount(column(tasks, "task").astype(int), minlength=generated)
+    wrong = int((found != 1).sum()) + tasks.num_rows - sum(counts.values())
+    wrong += int(result.manifest.get("contradictions", 0))
+    states = " + ".join(f"{number} {name}" for name, number in counts.items())
+    text = f"{generated} tasks generated = {states}"
+    if wrong:
+        text = f"{wrong} of {generated} generated tasks are not in exactly one state ({states})"
+    return Check("task states", wrong == 0, float(wrong), 0.0, text)

@@ -12,6 +12,7 @@ import pytest
 
 from model.load import load_scenario
 from model.network import build_network
+from model.workload import generate_trace
 from records.fidelity import Check, Verdict, judge
 from records.queues import Changes, Queues, ping_comparison
 from records.reader import Result
@@ -21,6 +22,7 @@ from tests.analysis.captures import write
 SCENARIO = load_scenario("mini")
 SLOTS, LOOKS_S, RATE = 30, 0.1, 20e6 / 8
 BEGIN = 1_800_000_000.0
+TASKS = len(generate_trace(SCENARIO, 1, build_network(SCENARIO)))
 Tables = dict[str, list[dict[str, Any]]]
 
 
@@ -53,6 +55,8 @@ def good_run() -> Tables:
         now = 0.33 + k / 2
         rtt = 0.0005 + (backlog(now) / RATE if now >= 1.0 else 0.0)
         tables["probes"].append({"time_s": now, "device": "c1d1", "target": "e1", "rtt_s": rtt})
+    for task in range(TASKS):
+        tables["tasks"].append({"task": task, "outcome": "unfinished" if task % 9 else "done"})
     return tables
 
 
@@ -70,10 +74,12 @@ def verdict_on(
 ) -> Verdict:
     class Memory(Result):
         def table(self, name: str, columns: Any = None) -> pa.Table:
-            return pa.Table.from_pylist(tables[name], schema=TABLES[name])
+            whole = pa.Table.from_pylist(tables[name], schema=TABLES[name])
+            return whole.select(columns or whole.column_names)
 
     manifest = {
         "scenario": SCENARIO.model_dump(mode="json"),
+        "seed": 1,
         "speedup": speedup,
         "clocks": clocks or {"begin_unix_s": BEGIN, "monotonic_s": 30.0, "wall_s": 30.0001},
         "captures": captures or [],
@@ -109,6 +115,8 @@ def change(table: str, key: str, value: Callable[[Any], Any], every: int = 1) ->
         (change("queues", "total_sent_bytes", lambda v: v * 0.97), "mean rate"),
         (change("probes", "rtt_s", lambda v: v + 0.05, every=3), "ping error"),
         (change("ports", "rx_bytes", lambda v: v * 0.99), "unexplained loss"),
+        (change("tasks", "task", lambda k: k + (k == 7)), "task states"),
+        (change("tasks", "outcome", lambda _: "lost", every=20), "task states"),
         (change("ports", "tx_bytes", lambda v: v * 0.99), "unexplained loss"),
     ],
 )
