@@ -9,7 +9,7 @@ import numpy as np
 from analysis.style import COLOURS, GREY, new_figure, save
 from model.errors import UserError
 from model.network import build_network
-from records.fidelity import ping_comparison, queues_of
+from records.queues import ping_comparison, queues_of
 from records.reader import Result
 
 
@@ -48,10 +48,9 @@ def draw_eq14(result: Result, stem: Path) -> list[Path]:
         ylim=(0, 1.02),
         title=f"mean {ordered.mean():.2f} ms, 95 % within {np.quantile(ordered, 0.95):.2f} ms",
     )
-    verdict = result.manifest.get("fidelity", {}).get("verdict", "no verdict")
     scenario = result.manifest["scenario"]["name"]
     figure.suptitle(
-        f"Eq. (14) on the real network: {scenario}, {result.manifest['policy']} ({verdict})",
+        f"Eq. (14) on the real network: {scenario}, {result.manifest['policy']} ({result.verdict})",
         fontsize=9,
     )
     return save(figure, stem, {"expected_ms": expected_ms, "measured_ms": measured_ms})

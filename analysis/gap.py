@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,19 @@ def draw_gap(pairs: Sequence[tuple[Result, Result]], stem: Path) -> list[Path]:
     _draw_loads(right, by_policy)
     first = pairs[0][0]
     figure.suptitle(
-        f"The same runs in both worlds: {first.scenario.name}, T = {first.scenario.duration_s:g} s",
+        f"The same runs in both worlds: {first.scenario.name}, T = {first.scenario.duration_s:g} s"
+        f" ({_verdicts(pairs)})",
         fontsize=10,
     )
     return save(figure, stem, data)
+
+
+def _verdicts(pairs: Sequence[tuple[Result, Result]]) -> str:
+    """What the emulations say of themselves."""
+    wrong = [e.verdict for e, _ in pairs if e.verdict != "valid"]
+    if not wrong:
+        return f"{len(pairs)} emulations, all valid"
+    return f"{len(wrong)} of {len(pairs)} emulations not valid: {textwrap.shorten(wrong[0], 60)}"
 
 
 def _quantiles(results: Sequence[Result]) -> FloatArray:

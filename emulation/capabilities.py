@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -38,6 +39,9 @@ MIN_CORES = 2
 MIN_MEMORY_GB = 2.0
 MIN_DISK_GB = 1.0
 
+OPENFLOW_PORT = 6653
+"""Where a controller listens unless it is told otherwise."""
+
 TRIALS = {
     "veth": "ip link add v0 type veth peer name v1 && ip link set v0 up",
     "htb": "tc qdisc replace dev v0 root htb",
@@ -65,6 +69,8 @@ CONSEQUENCES = {
     "u32": "uplinks of hosts cannot be queued in the network, so runs refuse to start",
     "mirred": "uplinks of hosts cannot be queued in the network, so runs refuse to start",
     "mininet": "networks cannot be emulated; run: sudo ./lab setup",
+    "free port": "nothing for a run, whose namespace has all ports to itself; a controller for "
+    "stock mn needs another one (--listen)",
     "openvswitch": "networks have no base stations and cannot be emulated; run: sudo ./lab setup",
     "kernel datapath": "switches forward in user space: slower, and no fault of the links",
     "cgroups": "computing shares are set by priority and thread count instead",
@@ -152,6 +158,7 @@ def probe(folder: Path | None = None) -> Capabilities:
         _program("mininet", "mn", ["mn", "--version"]),
         _program("openvswitch", "ovs-vswitchd", ["ovs-vswitchd", "--version"]),
         _kernel_datapath(privilege.ok),
+        _free_port(OPENFLOW_PORT),
         _cgroups(Path("/proc/self/mounts"), Path("/sys/fs/cgroup")),
         _python_packages(NEEDED_PACKAGES),
         *_size(folder or Path.cwd()),
@@ -245,6 +252,17 @@ def _kernel_datapath(privileged: bool) -> Finding:
     known = _call(["genl", "ctrl", "get", "name", "ovs_datapath"])
     ok = known.returncode == 0 and "ovs_datapath" in known.stdout
     return finding("kernel datapath", ok, "kernel" if ok else "user space only")
+
+
+def _free_port(number: int) -> Finding:
+    """Look whether a controller for stock Mininet could listen here."""
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("127.0.0.1", number))
+        except OSError as error:
+            return finding("free port", False, f"{number}: {error.strerror}")
+    return finding("free port", True, f"{number} (OpenFlow)")
 
 
 def _cgroups(mounts: Path, mounted: Path) -> Finding:

@@ -168,7 +168,6 @@ class _Tcpdump:
             [
                 "tcpdump",
                 *how,
-                "--time-stamp-precision=nano",
                 *limits,
                 *where,
                 "--",

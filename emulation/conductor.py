@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 from emulation.channel import Channel
@@ -31,7 +32,7 @@ from emulation.recorder import Recorder
 from emulation.stepping import Onlooker
 from emulation.witness import Witness
 from model.errors import UserError
-from model.events import CapacityEvent, timeline
+from model.events import CableEvent, CapacityEvent, timeline
 
 _BASELINE_TIMEOUT_S = 30.0
 _LEAD_S = 0.4
@@ -245,6 +246,8 @@ class Conductor:
                     return
                 self._machinery.check_alive()
                 self._check_listeners()
+                if events.done():
+                    events.result()  # raises what went wrong with one of them
                 units = self._units.pop(slot + 1, [])
                 self._machinery.controller.send({"cmd": "units", "slot": slot + 1, "units": units})
                 left_s = (slots - slot - 1) * self._slot_real_s
@@ -254,7 +257,11 @@ class Conductor:
             events.cancel()
             elapsed = time.monotonic() - begin
             self._recorder.ran_s = elapsed * speedup
-            self._recorder.clocks = {"monotonic_s": elapsed, "wall_s": time.time() - wall}
+            self._recorder.clocks = {
+                "begin_unix_s": wall,
+                "monotonic_s": elapsed,
+                "wall_s": time.time() - wall,
+            }
 
     async def _sleep_until(self, moment: float) -> None:
         """Sleep until a monotonic time, or until asked to stop."""
@@ -267,19 +274,30 @@ class Conductor:
 
     async def _network_events(self, begin: float) -> None:
         """Apply the scenario's events to the real network when their time has come."""
-        machinery = self._machinery
-        network = machinery.network
-        links = {k.cable: k for k in network.links.values()}
-        for event in timeline(self._options.scenario, network, self._options.seed):
-            await asyncio.sleep(begin + event.at_s / self._options.speedup - time.monotonic())
-            if isinstance(event, CapacityEvent):
-                machinery.fabric.change_rate(event.link, event.rate_mbps)
-                self._recorder.rates[event.link] = event.rate_mbps
-                machinery.controller.send(
-                    {"cmd": "rate", "link": event.link, "rate_mbps": event.rate_mbps}
-                )
-            else:
-                machinery.fabric.set_cable(links[event.cable], up=event.up)
+        events = timeline(self._options.scenario, self._machinery.network, self._options.seed)
+        for at_s, together in groupby(events, key=lambda event: event.at_s):
+            await asyncio.sleep(begin + at_s / self._options.speedup - time.monotonic())
+            now = list(together)
+            rates = {e.link: e.rate_mbps for e in now if isinstance(e, CapacityEvent)}
+            if rates:
+                await self._change_rates(begin, rates)
+            for event in now:
+                if isinstance(event, CableEvent):
+                    await self._set_cable(begin, event)
+
+    async def _change_rates(self, begin: float, rates: dict[str, float]) -> None:
+        # In a thread: a slot may end while tc is at it.
+        await asyncio.to_thread(self._machinery.fabric.change_rates, rates)
+        time_s = (time.monotonic() - begin) * self._options.speedup
+        for link, rate_mbps in rates.items():
+            self._recorder.capacity(time_s, link, rate_mbps)
+            self._machinery.controller.send({"cmd": "rate", "link": link, "rate_mbps": rate_mbps})
+
+    async def _set_cable(self, begin: float, event: CableEvent) -> None:
+        links = [k for k in self._machinery.network.links.values() if k.cable == event.cable]
+        await asyncio.to_thread(self._machinery.fabric.set_cable, links[0], up=event.up)
+        time_s = (time.monotonic() - begin) * self._options.speedup
+        self._recorder.cable(time_s, [k.name for k in links], up=event.up)
 
     async def _stop(self) -> None:
         """Let every process say farewell, so that nothing it has recorded is lost."""

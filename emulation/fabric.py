@@ -14,7 +14,7 @@ network and belongs to no sender's socket; see ``shaping.pass_on`` for why that 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,10 +201,11 @@ class Fabric:
             wanted = {index[_interface(name)]: (name, s) for name, s in self.shapes.items()}
             shaping.verify(handle, wanted)
 
-    def change_rate(self, link: str, rate_mbps: float) -> None:
-        """Give a directed link another capacity c_l while packets flow."""
+    def change_rates(self, rates_mbps: Mapping[str, float]) -> None:
+        """Give directed links other capacities c_l while packets flow."""
         tc = Batch("tc", self._fabric)
-        shaping.change_rate(tc, _interface(link), rate_mbps)
+        for link, rate_mbps in rates_mbps.items():
+            shaping.change_rate(tc, _interface(link), rate_mbps)
         tc.run()
 
     def set_cable(self, link: Link, *, up: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from dataclasses import dataclass, field
@@ -54,6 +55,12 @@ class View(Protocol):
         """The moment at the end of a slot."""
 
 
+def _unit_delay(status: Status) -> str:
+    """In words: before the first bytes there is none."""
+    value = status.unit_delay_s_per_mb
+    return "–" if math.isnan(value) else f"{value:.2f} s/MB"
+
+
 def _top(loads: dict[str, float]) -> list[tuple[str, float]]:
     return sorted(loads.items(), key=lambda item: -item[1])[:_TOP]
 
@@ -90,7 +97,7 @@ class LineView:
         click.echo(
             f"slot {status.slot}/{status.slots} ({status.left_real_s:.0f} s left): "
             f"{c.born} tasks born, {c.done} done, {c.failed} failed, {c.in_flight} in flight; "
-            f"unit delay {status.unit_delay_s_per_mb:.2f} s/MB{worst}; "
+            f"unit delay {_unit_delay(status)}{worst}; "
             f"{status.idle_cpu_share:.0%} of the CPU idle"
         )
 
@@ -142,7 +149,7 @@ def _counts(status: Status) -> Table:
         f"[green]done {c.done}[/]",
         f"[red]failed {c.failed}[/]" if c.failed else "failed 0",
         f"in flight {c.in_flight}",
-        f"[bold]unit delay {status.unit_delay_s_per_mb:.2f} s/MB[/]",
+        f"[bold]unit delay {_unit_delay(status)}[/]",
         f"CPU idle {status.idle_cpu_share:.0%}",
         f"slot late by {status.lateness_s * 1e3:.0f} ms",
     )

@@ -37,7 +37,7 @@ class Recorder:
         self._slots: dict[int, _SlotWatch] = {}
         self._cpu = CpuWatch()
         self.ran_s = 0.0
-        self.clocks = {"monotonic_s": 0.0, "wall_s": 0.0}
+        self.clocks: dict[str, float] = {"monotonic_s": 0.0, "wall_s": 0.0}
         self.link_load_s: dict[str, float] = {}
         self.unit_load_s: dict[str, float] = {}
 
@@ -129,6 +129,16 @@ class Recorder:
             for name, backlog, sent in samples
         ]
         self._writer.append("queues", rows)
+
+    def capacity(self, time_s: float, link: str, rate_mbps: float) -> None:
+        """A directed link has had another capacity since a scenario time."""
+        self.rates[link] = rate_mbps
+        self._writer.append("events", [{"time_s": time_s, "link": link, "rate_mbps": rate_mbps}])
+
+    def cable(self, time_s: float, links: list[str], *, up: bool) -> None:
+        """Both links of a cable failed or came back at a scenario time."""
+        rows = [{"time_s": time_s, "link": link, "up": up} for link in links]
+        self._writer.append("events", rows)
 
     def ports(self, slot: int, switch: str, samples: list[tuple[str, int, int, int, int]]) -> None:
         """OpenFlow counters of ports: (neighbour, rx, tx bytes, rx, tx packets, …), real."""

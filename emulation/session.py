@@ -111,6 +111,7 @@ def _with_result(
             nodes=conductor.farewells,
             lost_processes=conductor.lost,
             **({"late_steps": stepper.late_steps} if stepper else {}),
+            contradictions=book.contradictions,
         )
     if not conductor.complete:
         raise KeyboardInterrupt

@@ -34,7 +34,12 @@ class Counts:
 
 
 class TaskBook:
-    """One row per task of the trace; scenario times in s."""
+    """One row per task of the trace; scenario times in s.
+
+    Attributes:
+        contradictions: tasks that were said to be both done and failed; they count as failed, and
+            the run's verdict tells.
+    """
 
     def __init__(self, trace: TaskTrace, network: Network, end_s: float):
         self.trace, self._end_s = trace, end_s

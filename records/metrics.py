@@ -3,7 +3,8 @@
 Every number that concerns tasks counts all tasks that were generated. A task without a result,
 pending or failed, is charged with the time from its birth to the end of the run: statistics of
 finished tasks alone flatter a policy that lets tasks pile up. The end is the scenario's duration,
-or the last sample of a run that was killed.
+or when a run was interrupted, or the last sample of one that was killed; tasks that would have been
+born later were not generated.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from model.network import NodeKind, build_network
@@ -134,6 +136,8 @@ def summarise(result: Result) -> Summary:
     if not result.finished:
         samples = [_floats(tables[t], "time_s") for t in ("links", "units")]
         end_s = max((float(s.max()) for s in samples if len(s)), default=None)
+    elif result.manifest.get("complete") is False:
+        end_s = min(float(result.manifest["ran_s"]), result.scenario.duration_s)
     return summarise_tables(result.scenario, tables, end_s=end_s)
 
 
@@ -148,10 +152,11 @@ def summarise_tables(
         end_s: the time up to which pending tasks are charged; default the scenario's duration.
     """
     end_s = scenario.duration_s if end_s is None else end_s
+    tasks = tables["tasks"].filter(pc.less_equal(tables["tasks"]["born_s"], end_s))
     return Summary(
         end_s=end_s,
-        **_task_metrics(scenario, tables["tasks"], end_s),
-        processed_mb_s=_processed(scenario, tables["tasks"], end_s),
+        **_task_metrics(scenario, tasks, end_s),
+        processed_mb_s=_processed(scenario, tasks, end_s),
         **_unit_metrics(tables.get("units")),
         **_link_metrics(tables.get("links")),
         **_throughput(scenario, tables.get("links"), end_s),

@@ -39,6 +39,11 @@ class Result:
         """Whether the run ended by itself (in whatever way) rather than being killed."""
         return self.manifest.get("exit_status") is not None
 
+    @property
+    def verdict(self) -> str:
+        """``valid``, ``invalid: why``, or ``no verdict``, of an emulation on its own numbers."""
+        return str(self.manifest.get("fidelity", {}).get("verdict", "no verdict"))
+
     @cached_property
     def scenario(self) -> Scenario:
         """The scenario, as it was resolved. Raises ``UserError`` if it cannot be read any more."""

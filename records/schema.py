@@ -96,6 +96,15 @@ PORTS = pa.schema(
     ]
 )
 
+EVENTS = pa.schema(
+    [
+        ("time_s", pa.float64()),  # when the network had taken the change
+        ("link", pa.string()),
+        ("rate_mbps", pa.float64()),  # c_l from then on (null: its cable failed or came back)
+        ("up", pa.bool_()),  # false: failed, true: came back (null: its capacity changed)
+    ]
+)
+
 SLOTS = pa.schema(
     [
         ("slot", pa.int32()),
@@ -117,4 +126,5 @@ TABLES: dict[str, pa.Schema] = {
     "slots": SLOTS,
     "queues": QUEUES,
     "ports": PORTS,
+    "events": EVENTS,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,9 @@ def picture(summary: Summary) -> Figure:
         queue.plot(waited["time_s"], waited["wait_s"] * 1e3, ".", ms=2, color=colour)
         _draw_distribution(trips, summary.rtts.filter(mine)["rtt_s"], colour)
     more = len(summary.links) - len(links)
-    title = f"the {len(links)} busiest of {more + len(links)} links" if more else None
+    title = f"the {len(links)} busiest of {more + len(links)} links" if more else ""
+    if summary.verdict:
+        title += f"{', ' if title else ''}fidelity: {textwrap.shorten(summary.verdict, 80)}"
     over_time.set(ylabel="on the wire, Mbps", xlabel="time, s", title=title)
     queue.set(ylabel="time in queue, ms", xlabel="time, s")
     trips.set(xlabel="round trip from the link on and back, ms", ylabel="share", ylim=(0, 1))

@@ -79,11 +79,13 @@ class Names:
         hosts: IPv4 address as a number → name.
         devices: names by position.
         speedup: scenario seconds per captured second.
+        verdict: of the run on its own numbers; "" where there is no run.
     """
 
     hosts: dict[int, str] = field(default_factory=dict)
     devices: list[str] = field(default_factory=list)
     speedup: float = 1.0
+    verdict: str = ""
 
     def host(self, address: int) -> str:
         """A host's name, or its address."""
@@ -106,4 +108,4 @@ def names_around(file: Path) -> Names:
         return Names()  # a capture is readable without the run that made it
     hosts = {int(ipaddress.IPv4Address(host_ip(network, u))): u.name for u in network.units}
     speedup = float(result.manifest.get("speedup", 1.0))
-    return Names(hosts, [d.name for d in network.devices], speedup)
+    return Names(hosts, [d.name for d in network.devices], speedup, result.verdict)

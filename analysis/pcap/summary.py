@@ -38,6 +38,7 @@ class Summary:
         interval_s: of ``rates``.
         notes: what was left out, in sentences.
         speedup: scenario seconds per second.
+        verdict: of the run that was captured on its own numbers; "" for foreign captures.
     """
 
     links: pl.DataFrame
@@ -48,6 +49,7 @@ class Summary:
     interval_s: float
     notes: list[str] = field(default_factory=list)
     speedup: float = 1.0
+    verdict: str = ""
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """The tables by name, as they are written."""
@@ -116,6 +118,7 @@ def summarise(files: Sequence[Path]) -> Summary:
         interval_s=interval_s,
         notes=notes,
         speedup=names.speedup,
+        verdict=names.verdict,
     )
 
 

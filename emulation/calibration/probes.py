@@ -11,17 +11,22 @@ from typing import Any, Literal
 import numpy as np
 
 from emulation.calibration.card import Line
-from emulation.calibration.packets import Packets
 from emulation.calibration.rig import FloatArray, Rig, Samples
 from emulation.transfer import PAYLOAD_PER_WIRE_BYTE
 from model.wire_format import HEADER_BYTES
-from records.fidelity import IDLE_SHARE, LOSS_SHARE, PING_CORRELATION, PING_ERROR_S, RATE_SHARE
+from records.fidelity import (
+    GAP_ERROR,
+    GAP_SHARE,
+    IDLE_SHARE,
+    LOSS_SHARE,
+    MEAN_RATE_ERROR,
+    PING_CORRELATION,
+    PING_ERROR_S,
+    TRANSFER_ERROR,
+)
+from records.packets import Packets
 
-RATE_ERROR = 0.01
-"""Bytes that left a backlogged queue, against rate · time."""
-TRANSFER_ERROR = 0.02
-"""A task's rate on the wire against the x that was asked for."""
-_GAP_ERROR, _FINE_GAP_ERROR = 0.10, 0.01
+_FINE_GAP_ERROR = 0.01
 _PING_EVERY_S = 0.025
 _DEPTHS_S = (0.005, 0.05, 0.2, 10.0)
 _FEW = 10
@@ -126,7 +131,7 @@ class Probes:
         assert link.spec is not None  # noqa: S101 - for the type checker: loaded links are shaped
         busy = samples.busy(load.link)
         if busy is None:
-            yield Line(probe, "rate", None, "", RATE_ERROR, "the link was never backlogged")
+            yield Line(probe, "rate", None, "", MEAN_RATE_ERROR, "the link was never backlogged")
             return
         yield from _rates(probe, load, link.spec.rate_mbps, samples, busy)
         yield from _gaps(probe, packets.between(*busy), link.spec.rate_mbps)
@@ -231,20 +236,20 @@ def _rates(
     for name, rate in (("left the queue", sent), ("reached the host", received)):
         error = abs(rate / ideal - 1.0)
         text = f"{rate:.3f} Mbps of {ideal:g} over {busy[1] - busy[0]:.1f} s: {error:.2%} off"
-        yield Line(probe, f"rate, {name}", error, "", RATE_ERROR, text)
+        yield Line(probe, f"rate, {name}", error, "", MEAN_RATE_ERROR, text)
 
 
 def _gaps(probe: str, packets: Packets, ideal: float) -> Iterator[Line]:
     ratios = packets.gap_ratios(ideal)
     name = "gaps within 10 %"
     if len(ratios) < _FEW:
-        yield Line(probe, name, None, "", RATE_SHARE, f"only {len(ratios)} packets left the link")
+        yield Line(probe, name, None, "", GAP_SHARE, f"only {len(ratios)} packets left the link")
         return
-    share = float((np.abs(ratios - 1.0) <= _GAP_ERROR).mean())
+    share = float((np.abs(ratios - 1.0) <= GAP_ERROR).mean())
     fine = float((np.abs(ratios - 1.0) <= _FINE_GAP_ERROR).mean())
     low, high = np.quantile(ratios, [0.01, 0.99])
     text = f"{share:.2%} of {len(ratios)} gaps (98 % of them {low:.2f} to {high:.2f} of ideal)"
-    yield Line(probe, name, share, "", RATE_SHARE, text, at_least=True)
+    yield Line(probe, name, share, "", GAP_SHARE, text, at_least=True)
     yield Line(probe, "gaps within 1 %", fine, "", None, f"{fine:.1%}", at_least=True)
 
 

@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulation import netlink, processes
-from emulation.calibration.packets import Packets, read_packets
 from emulation.channel import Channel
 from emulation.commands import CommandError
 from emulation.cpu import CpuWatch
@@ -31,6 +30,7 @@ from emulation.options import RunOptions
 from model.addressing import host_ip, interface_name
 from model.network import Link
 from model.scenario import BaseStationSpec, ClusterSpec, NetworkSpec, Scenario, WorkloadSpec
+from records.packets import Packets, read_packets
 
 FloatArray = NDArray[np.float64]
 SCENARIO = Scenario(

@@ -19,7 +19,6 @@ import pytest
 from emulation.calibrate import calibrate, steps
 from emulation.calibration import card as cards
 from emulation.calibration.card import Card, Line, describe_machine, machine_card, store
-from emulation.calibration.packets import Packets
 from emulation.calibration.probes import LOADS, QUICK, Probes
 from emulation.calibration.rig import SCENARIO, Rig
 from emulation.fabric import Fabric
@@ -27,6 +26,7 @@ from emulation.ledger import RUN_VARIABLE, RUNS_DIR, Ledger
 from emulation.netlink import existing_namespaces
 from emulation.options import RunOptions
 from emulation.run import require_machine
+from records.packets import Packets
 from records.provenance import ROOT
 
 CLASSES = ("e2d", "access", "e2e")
@@ -99,8 +99,7 @@ class TestQuickCard:
 @pytest.mark.slow
 def test_links_shaped_at_half_the_rate_are_told() -> None:
     def halve(fabric: Fabric) -> None:
-        for link, shape in fabric.shapes.items():
-            fabric.change_rate(link, shape.rate_mbps / 2)
+        fabric.change_rates({k: shape.rate_mbps / 2 for k, shape in fabric.shapes.items()})
 
     with _rig(halve) as rig:
         probes = Probes(rig, QUICK)

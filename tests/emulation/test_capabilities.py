@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from emulation.capabilities import (
     TRIALS,
     Capabilities,
     Finding,
+    _free_port,
     lacking_capabilities,
     parse_cgroup_mounts,
     parse_trials,
@@ -109,3 +111,16 @@ def test_probe_leaves_nothing_behind() -> None:
     before = machine_state()
     probe()
     assert machine_state() == before
+
+
+def test_a_port_that_is_taken_is_told_and_stops_no_run() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        number = holder.getsockname()[1]
+        taken = _free_port(number)
+    assert not taken.ok
+    assert str(number) in taken.detail
+    assert "nothing for a run" in taken.follows
+    assert taken.name not in REQUIRED_TO_RUN
+    assert _free_port(number).ok

@@ -25,9 +25,20 @@ network:
     - {name: c3, bs: bs3, devices: 2}
 events:
   capacity:
-    - {at_s: 4, link: "c1d1>bs1", rate_mbps: 3}
+    - {at_s: 4.5, link: "c1d1>bs1", rate_mbps: 3}
   failures:
     - {at_s: 5, link: bs1-bs2, down_s: 4}
+"""
+
+_BROKEN_CABLES = """
+from emulation import fabric, run
+from emulation.commands import CommandError
+
+def set_cable(*_, **__):
+    raise CommandError(["ip"], 1, "", "no such cable")
+
+fabric.Fabric.set_cable = set_cable
+run.main()
 """
 
 
@@ -61,6 +72,12 @@ def test_events_reach_the_network_and_the_records(tmp_path: Path) -> None:
     cables = [(e["cable"], e["up"]) for e in log if e["event"] == "link"]
     assert cables == [("bs1-bs2", False), ("bs1-bs2", True)]
     assert len([e for e in log if e["event"] == "rerouted"]) >= 2
+    changes = open_result(folder).table("events").to_pylist()
+    assert [(c["link"], c["rate_mbps"], c["up"]) for c in changes] == [
+        ("c1d1>bs1", 3.0, None),
+        *((link, None, up) for up in (False, True) for link in ("bs1>bs2", "bs2>bs1")),
+    ]
+    assert [c["time_s"] for c in changes] == pytest.approx([4.5, 5, 5, 9, 9], abs=0.3)
     # Two hops became three; the pings of c1d1 went on to e2 all the same.
     probes = pl.from_arrow(open_result(folder).table("probes"))
     assert isinstance(probes, pl.DataFrame)
@@ -71,3 +88,22 @@ def test_events_reach_the_network_and_the_records(tmp_path: Path) -> None:
     )
     assert during.height >= 1
     assert during["rtt_s"].null_count() == 0
+
+
+def test_an_event_that_fails_ends_the_run(tmp_path: Path) -> None:
+    """Rather than going on with a network that is not the scenario's."""
+    scenario = tmp_path / "eventful.yaml"
+    scenario.write_text(
+        "extends: mini\nslots: 8\nevents: {failures: [{at_s: 2, link: bs1-e1, down_s: 3}]}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", _BROKEN_CABLES, str(scenario), "--out", str(tmp_path)],
+        cwd=PROJECT,
+        env={**os.environ, "LAB_VENV": sys.prefix},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "no such cable" in done.stderr

@@ -69,10 +69,10 @@ def test_a_wrong_shape_is_found(fabric: Fabric) -> None:
 
 def test_change_rate_reaches_the_kernel(fabric: Fabric) -> None:
     link, shape = next(iter(fabric.shapes.items()))
-    fabric.change_rate(link, 3.5)
+    fabric.change_rates({link: 3.5})
     interface = link.replace(">", "-")
     told = run(["tc", "-n", fabric.namespaces[FABRIC], "class", "show", "dev", interface])
-    fabric.change_rate(link, shape.rate_mbps)
+    fabric.change_rates({link: shape.rate_mbps})
     assert "rate 3500Kbit" in told
 
 

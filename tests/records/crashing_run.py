@@ -15,6 +15,8 @@ def main(folder: Path) -> None:
     writer = ResultWriter(folder, info, flush_s=0.05)
     for task in range(10**9):
         born = task * 0.01
+        # Before its row: a kill may fall between the two, and the log is what loses nothing.
+        writer.log("task", task=task)
         writer.append(
             "tasks",
             [
@@ -29,7 +31,6 @@ def main(folder: Path) -> None:
             ],
         )
         writer.append("units", [{"slot": task, "time_s": born, "unit": "e1", "kind": "edge"}])
-        writer.log("task", task=task)
         time.sleep(0.001)
 
 

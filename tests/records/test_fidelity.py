@@ -11,12 +11,18 @@ import pyarrow as pa
 import pytest
 
 from model.load import load_scenario
-from records.fidelity import Verdict, judge
+from model.network import build_network
+from model.workload import generate_trace
+from records.fidelity import Check, Verdict, judge
+from records.queues import Changes, Queues, ping_comparison
 from records.reader import Result
 from records.schema import TABLES
+from tests.analysis.captures import write
 
 SCENARIO = load_scenario("mini")
 SLOTS, LOOKS_S, RATE = 30, 0.1, 20e6 / 8
+BEGIN = 1_800_000_000.0
+TASKS = len(generate_trace(SCENARIO, 1, build_network(SCENARIO)))
 Tables = dict[str, list[dict[str, Any]]]
 
 
@@ -34,9 +40,11 @@ def good_run() -> Tables:
                 {"slot": slot, "time_s": slot + 1.0, "link": link, "rate_mbps": rate,
                  "sent_bytes": sent}
             )  # fmt: skip
-        tables["ports"].append(
-            {"slot": slot, "switch": "bs1", "neighbour": "c1d1", "rx_bytes": 1e6 * (slot + 1)}
-        )
+        for neighbour, rx, tx in (("c1d1", 1e6, 0.0), ("e1", 0.0, 1e6)):
+            tables["ports"].append(
+                {"slot": slot, "switch": "bs1", "neighbour": neighbour,
+                 "rx_bytes": rx * (slot + 1), "tx_bytes": tx * (slot + 1)}
+            )  # fmt: skip
     for k in range(10, int(SLOTS / LOOKS_S)):  # the first second is idle
         now = k * LOOKS_S
         tables["queues"].append(
@@ -47,6 +55,8 @@ def good_run() -> Tables:
         now = 0.33 + k / 2
         rtt = 0.0005 + (backlog(now) / RATE if now >= 1.0 else 0.0)
         tables["probes"].append({"time_s": now, "device": "c1d1", "target": "e1", "rtt_s": rtt})
+    for task in range(TASKS):
+        tables["tasks"].append({"task": task, "outcome": "unfinished" if task % 9 else "done"})
     return tables
 
 
@@ -55,17 +65,26 @@ def backlog(time_s: float) -> float:
     return 400_000 + 300_000 * float(np.sin(time_s))
 
 
-def verdict_on(tables: Tables, clocks: dict[str, float] | None = None) -> Verdict:
+def verdict_on(
+    tables: Tables,
+    clocks: dict[str, float] | None = None,
+    captures: list[dict[str, Any]] | None = None,
+    folder: Path = Path("memory"),
+    speedup: float = 1.0,
+) -> Verdict:
     class Memory(Result):
         def table(self, name: str, columns: Any = None) -> pa.Table:
-            return pa.Table.from_pylist(tables[name], schema=TABLES[name])
+            whole = pa.Table.from_pylist(tables[name], schema=TABLES[name])
+            return whole.select(columns or whole.column_names)
 
     manifest = {
         "scenario": SCENARIO.model_dump(mode="json"),
-        "speedup": 1.0,
-        "clocks": clocks or {"monotonic_s": 30.0, "wall_s": 30.0001},
+        "seed": 1,
+        "speedup": speedup,
+        "clocks": clocks or {"begin_unix_s": BEGIN, "monotonic_s": 30.0, "wall_s": 30.0001},
+        "captures": captures or [],
     }
-    return judge(Memory(Path("memory"), manifest))
+    return judge(Memory(folder, manifest))
 
 
 def failed(verdict: Verdict) -> set[str]:
@@ -75,7 +94,8 @@ def failed(verdict: Verdict) -> set[str]:
 def test_a_good_run_is_valid_and_everything_was_measured() -> None:
     verdict = verdict_on(good_run())
     assert failed(verdict) == set(), verdict.text
-    assert all(c.ok for c in verdict.checks), [c.text for c in verdict.checks if not c.ok]
+    measured = [c for c in verdict.checks if c.name != "gaps between packets"]
+    assert all(c.ok for c in measured), [c.text for c in measured if not c.ok]
     assert verdict.text == "valid"
 
 
@@ -95,6 +115,9 @@ def change(table: str, key: str, value: Callable[[Any], Any], every: int = 1) ->
         (change("queues", "total_sent_bytes", lambda v: v * 0.97), "mean rate"),
         (change("probes", "rtt_s", lambda v: v + 0.05, every=3), "ping error"),
         (change("ports", "rx_bytes", lambda v: v * 0.99), "unexplained loss"),
+        (change("tasks", "task", lambda k: k + (k == 7)), "task states"),
+        (change("tasks", "outcome", lambda _: "lost", every=20), "task states"),
+        (change("ports", "tx_bytes", lambda v: v * 0.99), "unexplained loss"),
     ],
 )
 def test_each_fault_is_found(tables: Tables, check: str) -> None:
@@ -136,4 +159,110 @@ def test_a_run_without_queues_is_valid_and_says_what_it_could_not_measure() -> N
         "rate between looks",
         "mean rate",
         "ping correlation",
+        "gaps between packets",
     }
+
+
+def test_what_a_switch_cannot_send_while_a_cable_is_down_is_no_fault() -> None:
+    tables = good_run()
+    for row in tables["ports"]:
+        if row["neighbour"] == "e1":
+            row["tx_bytes"] -= 3e6 * (row["slot"] >= 12)
+    assert failed(verdict_on(tables)) == {"unexplained loss"}
+    tables["events"] = [
+        {"time_s": time_s, "link": link, "up": up}
+        for time_s, up in ((11.5, False), (12.9, True))
+        for link in ("bs1>e1", "e1>bs1")
+    ]
+    assert "unexplained loss" not in failed(verdict_on(tables))
+
+
+def test_idle_time_is_asked_of_seconds_whatever_the_speedup() -> None:
+    tables = good_run()
+    for k, row in enumerate(tables["slots"]):
+        row["idle_cpu_share"] = 0.4 * (k % 4 == 0)
+    (check,) = [c for c in verdict_on(tables, speedup=4.0).checks if c.name == "idle CPU"]
+    assert check.ok is True
+    assert check.value == pytest.approx(0.1)
+    assert "idle CPU" in failed(verdict_on(tables))
+
+
+def halved_in_mid_slot() -> Tables:
+    """The good run, but that the busy link carries half as much from 12.34 s to 20 s."""
+    tables = good_run()
+
+    def served(time_s: float) -> float:
+        slow_s = min(max(0.0, time_s - 12.34), 20.0 - 12.34)
+        return RATE * (time_s - slow_s / 2)
+
+    for row in tables["queues"]:
+        row["total_sent_bytes"] = served(row["time_s"])
+    for row in tables["probes"]:
+        now = row["time_s"]
+        if now >= 1.0:
+            waits = served(now) + backlog(now)
+            seconds = np.arange(now, now + 2.0, 1e-4)
+            row["rtt_s"] = (
+                0.0005 + float(np.interp(waits, [served(t) for t in seconds], seconds)) - now
+            )
+    tables["events"] = [
+        {"time_s": 12.34, "link": "bs1>e1", "rate_mbps": 10.0},
+        {"time_s": 20.0, "link": "bs1>e1", "rate_mbps": 20.0},
+    ]
+    return tables
+
+
+def test_capacities_that_change_within_a_slot_are_no_fault() -> None:
+    tables = halved_in_mid_slot()
+    assert verdict_on(tables).valid, verdict_on(tables).text
+    tables["events"] = []  # nobody has asked for it
+    assert {"rate between looks", "mean rate", "ping error"} <= failed(verdict_on(tables))
+
+
+def capture(folder: Path, every: float = 1.0) -> list[dict[str, Any]]:
+    """Full frames that leave the busy link from 1 s on, ``every`` times their ideal gap apart."""
+    gap_s = 1514 / RATE
+    frame = b"\x01" * 1514
+    times = [BEGIN + 1.0 + k * gap_s * every for k in range(int(20 / gap_s))]
+    write(folder / "bs1-e1.pcap", [(t, frame) for t in times])
+    return [
+        {"file": "bs1-e1.pcap", "link": "bs1>e1", "side": "leaving", "captured": len(times),
+         "dropped_by_kernel": 0}
+    ]  # fmt: skip
+
+
+def test_gaps_between_captured_packets_are_judged(tmp_path: Path) -> None:
+    def gaps(**how: Any) -> Check:
+        verdict = verdict_on(good_run(), folder=tmp_path, **how)
+        return next(c for c in verdict.checks if c.name == "gaps between packets")
+
+    assert gaps(captures=capture(tmp_path)).ok is True
+    late = gaps(captures=capture(tmp_path, every=1.2))
+    assert late.ok is False
+    assert late.value == 0.0
+    lossy = [{**c, "dropped_by_kernel": 7} for c in capture(tmp_path)]
+    assert gaps(captures=lossy).ok is None  # a gap may be one that tcpdump made
+
+
+def test_pings_go_round_a_cable_that_is_down() -> None:
+    """From one cell to the next by way of the third, whose link holds a queue."""
+    scenario = load_scenario("case3")
+    network = build_network(scenario)
+    events = [{"time_s": 10.0, "link": link, "up": False} for link in ("bs1>bs2", "bs2>bs1")]
+    looks = [
+        {"time_s": k * 0.1, "link": "bs1>bs3", "backlog_bytes": 3.75e5, "total_sent_bytes": 0.0}
+        for k in range(300)
+    ]
+    probes = [
+        {"time_s": t, "device": "c1d1", "target": "e2", "rtt_s": 0.0005 + 0.1 * (t > 10.0)}
+        for t in (2.0, 5.0, 12.0, 15.0)
+    ]
+    probes.append({"time_s": 9.0, "device": "c1d1", "target": "e2", "rtt_s": 1.5})  # in mid-flight
+
+    def table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
+        return pa.Table.from_pylist(rows, schema=TABLES[name])
+
+    queues = Queues(table("queues", looks), Changes(network, table("events", events)))
+    measured, expected = ping_comparison(table("probes", probes), queues, network)
+    assert measured == pytest.approx([0.0, 0.0, 0.1, 0.1])
+    assert expected == pytest.approx([0.0, 0.0, 0.1, 0.1])

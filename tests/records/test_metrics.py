@@ -124,3 +124,15 @@ def test_killed_run_ends_with_its_last_sample(tmp_path: Path) -> None:
     assert summarise(open_result(tmp_path / "r")).unit_delay == pytest.approx(1.5)
     writer.close()
     assert summarise(open_result(tmp_path / "r")).unit_delay == pytest.approx(13)
+
+
+def test_an_interrupted_run_ends_when_it_ended(tmp_path: Path) -> None:
+    writer = ResultWriter(tmp_path / "r", RunInfo(SCENARIO, "local", 1, "emulation"))
+    late = task(20, None, 2, 1, "self")  # born after the interrupt
+    writer.append("tasks", [task(4, None, 2, 1, "self"), late])
+    writer.update_manifest(complete=False, ran_s=7.0)
+    writer.close(130)
+    summary = summarise(open_result(tmp_path / "r"))
+    assert summary.end_s == 7.0
+    assert summary.generated == 1
+    assert summary.unit_delay == pytest.approx(1.5)

@@ -1,4 +1,7 @@
-"""When packets left a link, from a capture: the gaps between them against the ideal."""
+"""When packets left a link, from a capture: the gaps between them against the ideal.
+
+Of a packet only its time and size are of interest here; ``analysis.pcap`` reads everything else.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _RECORD = struct.Struct("=IIII")  # seconds, nanoseconds, captured bytes, bytes 
 
 @dataclass(slots=True)
 class Packets:
-    """Packets in the order in which they left: CLOCK_MONOTONIC, s, and bytes on the wire."""
+    """Packets in the order in which they left: when, s of real time, and bytes on the wire."""
 
     time_s: FloatArray = field(default_factory=lambda: np.zeros(0))
     bytes: FloatArray = field(default_factory=lambda: np.zeros(0))
@@ -27,8 +30,8 @@ class Packets:
         mine = (self.time_s >= begin_s) & (self.time_s <= end_s)
         return Packets(self.time_s[mine], self.bytes[mine])
 
-    def gap_ratios(self, rate_mbps: float) -> FloatArray:
-        """Gap from each full frame to the next packet / the time that the frame takes at the rate.
+    def full_gaps(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Of each full frame: when it left, s, the gap to the next packet, s, and its bytes.
 
         Frames right behind a small packet are left out: a timer that is 20 µs late is nothing in a
         full frame's 1211 µs at 10 Mbps, and a quarter of a ping's; the shaper makes up for it in
@@ -36,8 +39,12 @@ class Packets:
         """
         full = self.bytes >= _FULL_BYTES
         mine = np.flatnonzero(full[1:-1] & full[:-2]) + 1
-        gaps = self.time_s[mine + 1] - self.time_s[mine]
-        ratios: FloatArray = gaps / (self.bytes[mine] * 8 / (rate_mbps * 1e6))
+        return self.time_s[mine], self.time_s[mine + 1] - self.time_s[mine], self.bytes[mine]
+
+    def gap_ratios(self, rate_mbps: float) -> FloatArray:
+        """Gap behind each full frame / the time that the frame takes at the rate."""
+        _, gap_s, size = self.full_gaps()
+        ratios: FloatArray = gap_s / (size * 8 / (rate_mbps * 1e6))
         return ratios
 
     @property
@@ -49,14 +56,17 @@ class Packets:
 
 
 def read_packets(path: Path, offset_s: float, into: Packets) -> None:
-    """Read a pcap file of this machine with nanoseconds; ``offset_s``: wall clock − monotonic."""
+    """Read a pcap file of this machine with nanoseconds; ``offset_s`` is taken off its wall clock.
+
+    Raises ``ValueError`` for any other file; a truncated last record is left out.
+    """
     data, position = path.read_bytes(), _FILE_HEADER_BYTES
     if len(data) < position or struct.unpack_from("=I", data)[0] != _NANOSECOND_MAGIC:
         raise ValueError(f"{path}: no capture with nanoseconds")
     times, sizes = [], []
     while position + _RECORD.size <= len(data):
         seconds, nanoseconds, captured, length = _RECORD.unpack_from(data, position)
-        # Monotonic before adding: 1e9 s and 1 ns do not fit into one float.
+        # Taken off before adding: 1e9 s and 1 ns do not fit into one float.
         times.append((seconds - offset_s) + nanoseconds * 1e-9)
         sizes.append(length)
         position += _RECORD.size + captured
