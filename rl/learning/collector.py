@@ -20,7 +20,7 @@ from rl.learning.credit import (
     link_externality_s,
     unit_externality_s,
 )
-from rl.learning.networks import Actor, Question, Scores, State, Truth
+from rl.learning.networks import Actor, Question, Scores, State
 from rl.learning.state import StateMaker
 from rl.policies.features import Candidates, FeatureMaker, observation_of
 from rl.simulator import senses
@@ -49,7 +49,6 @@ class Chunk:
         slot, env, agent: where each decision was made; ``agent`` counts through all environments.
         question: what was to be decided.
         target, rate, log_prob: what was, and with which probability.
-        truth: what was true of the candidates, for critics only.
         delay_s: E, s, (K,); of tasks without a result yet: what it is going to be at least.
         charge: what each decision is charged with, s, (K,); see ``rl.learning.credit``.
     """
@@ -66,7 +65,6 @@ class Chunk:
     target: Tensor
     rate: Tensor
     log_prob: Tensor
-    truth: Truth
     delay_s: Tensor
     charge: Tensor
 
@@ -195,10 +193,9 @@ class Collector:
             agent = turn.env * self.agents + turn.device
             candidates, question = self._question(turn)
             scores = actor.score(out[0, agent], question)
-            truth = self._truth(turn)
             target, rate, logs = choose(scores, question, candidates)
             turns.decide(turn, target.numpy(), self.rates_mbps[rate.numpy()])
-            notes.add(slot, turn, agent, (question, truth), (target, rate, logs))
+            notes.add(slot, turn, agent, question, (target, rate, logs))
         self._maker.look()
         notes.link_wait.append(self._maker.link_wait_s.copy())
 
@@ -224,20 +221,6 @@ class Collector:
         )
         return candidates, question
 
-    def _truth(self, turn: Turn) -> Truth:
-        assert self._turns is not None  # noqa: S101
-        path, fullest, slowest, queue, ghz = np.moveaxis(self._turns.truth(turn), -1, 0)
-        data, work = turn.data_mb[:, None], turn.work_ghz_s[:, None]
-        paced = path + data * (8.0 / self.scenario.decision.max_rate_mbps)
-        way = np.maximum(paced, fullest + data / slowest)
-        way[:, 0] = 0.0
-        delay = np.maximum(queue, way) + work / ghz
-        features = np.stack([path, fullest, queue, way, ghz / 10.0], axis=-1)
-        return Truth(
-            torch.from_numpy(np.log1p(features).astype(np.float32)),
-            torch.from_numpy(delay.astype(np.float32)),
-        )
-
     def _chunk(self, notes: _Notes, *, fresh: bool) -> Chunk:
         decided = notes.decided()
         delay, charge = self._charges(decided, notes)
@@ -255,7 +238,6 @@ class Collector:
             target=to_tensor(decided["target"]),
             rate=torch.cat([c[1] for c in notes.choices]),
             log_prob=torch.cat([c[2] for c in notes.choices]),
-            truth=Truth(*(torch.cat(parts) for parts in zip(*notes.truths, strict=True))),
             delay_s=to_tensor(delay.astype(np.float32)),
             charge=to_tensor(charge.astype(np.float32)),
         )
@@ -293,7 +275,6 @@ class _Notes:
         self.states: list[NDArray[np.float32]] = []
         self.link_wait: list[FloatArray] = []
         self.questions: list[Question] = []
-        self.truths: list[Truth] = []
         self.choices: list[tuple[Tensor, Tensor, Tensor]] = []
         self._where: list[tuple[int, Turn, IntArray]] = []
 
@@ -302,13 +283,12 @@ class _Notes:
         slot: int,
         turn: Turn,
         agent: IntArray,
-        shown: tuple[Question, Truth],
+        question: Question,
         choice: tuple[Tensor, Tensor, Tensor],
     ) -> None:
         """Note the decisions of one turn."""
         self._where.append((slot, turn, agent))
-        self.questions.append(shown[0])
-        self.truths.append(shown[1])
+        self.questions.append(question)
         self.choices.append(choice)
 
     def decided(self) -> dict[str, IntArray]:

@@ -58,7 +58,7 @@ def recurrent(cell: Cell, inputs: int, hidden: int) -> nn.GRU | nn.LSTM:
         (nn.init.orthogonal_ if "weight" in name else nn.init.zeros_)(parameter)
     if cell == "lstm":
         with torch.no_grad():
-            layer.bias_ih_l0[hidden : 2 * hidden] = 1.0
+            dict(layer.named_parameters())["bias_ih_l0"][hidden : 2 * hidden] = 1.0
     return layer
 
 
@@ -184,45 +184,6 @@ class Actor(nn.Module):
         """α o/x + D̂ x of eq. (22) for every rate, s, (K, targets, rates)."""
         transfer = question.data[:, None, None] / self.rates_mb_s
         return transfer + question.delay.clamp(max=1e3)[..., None] * self.rates_mb_s
-
-
-class Truth(NamedTuple):
-    """What is true of the candidates of K decisions; critics only are given it.
-
-    Attributes:
-        features: (K, targets, TRUTH_FEATURES).
-        delay: E_u if nothing changed from here on, s, (K, targets).
-    """
-
-    features: Tensor
-    delay: Tensor
-
-
-TRUTH_FEATURES = 5
-
-
-class Judge(nn.Module):
-    """Q(S, o, u): what a decision will be charged with, by all that is true at its moment.
-
-    It corrects the delay that the global state promises. Averaged over the policy it is the
-    baseline that leaves the least variance, after COMA (Foerster et al. 2018).
-    """
-
-    def __init__(self, width: int = 64):
-        super().__init__()
-        gain = nn.init.calculate_gain("relu")
-        columns = len(CANDIDATE_COLUMNS) + TRUTH_FEATURES + 1
-        self.first = orthogonal(nn.Linear(columns, width), gain)
-        self.second = orthogonal(nn.Linear(width, width), gain)
-        self.out = orthogonal(nn.Linear(width, 1), 0.01)
-
-    def forward(self, features: Tensor, truth: Truth, scale: Tensor) -> Tensor:
-        """Charges in units of ``scale``, (...) for features (..., columns)."""
-        delay = truth.delay.clamp(max=1e3)
-        x = torch.cat([features, truth.features, delay[..., None].log1p()], dim=-1)
-        hidden = torch.relu(self.second(torch.relu(self.first(x))))
-        value: Tensor = self.out(hidden).squeeze(-1) + delay / scale
-        return value
 
 
 class Critic(nn.Module):

@@ -4,26 +4,25 @@ Credit. A decision k of slot t has the charge c_k (``rl.learning.credit``). Its 
 
     A_k = (b_k − c_k) + (Â_t − r̄_t − b̄_t),
 
-where b_k = Σ_u π(u|o_k) Q(u) is what was expected of the policy: by the local Q head
-(``baseline: local``), by the judge that knows the global state (``global``), or 0 (``none``). r̄_t
-and −b̄_t are the means of −c and −b over the decisions of the slot, and Â_t is the generalised
-advantage of r̄ under the critics' one value per environment. So the critics add what only the
-global state tells of the present and the future. Neither term depends on the action, which leaves
-the gradient's mean alone and takes most of its variance.
+where b_k = Σ_u π(u|o_k) Q(o_k, u) is what the local Q head expected of the policy (0 without
+``local_baseline``), r̄_t and −b̄_t are the means of −c and −b over the decisions of the slot, and Â_t
+is the generalised advantage of r̄ under the critics' one value per environment. So the critics add
+what only the global state tells of the present and the future. Neither term depends on the
+action, which leaves the gradient's mean alone and takes most of its variance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rl.learning.collector import Chunk, log_prob
-from rl.learning.networks import Actor, Critics, Judge, State, Truth
+from rl.learning.networks import Actor, Critics, State
 from rl.learning.returns import RunningScale, generalised_advantages
 from rl.learning.unroll import unroll
 
@@ -40,7 +39,7 @@ class PpoOptions:
         discount, trace: γ and λ.
         entropy: weight of the entropy bonus.
         local_q: weight of the local Q's loss.
-        baseline: whose expectation a decision's charge is compared with.
+        local_baseline: whether the local Q is what a decision's charge is compared with.
         learning_rate: of the actor.
         prior_learning_rate: of the prior's temperature, scale and prices.
         critic_learning_rate: of the first critic; those of the others are spread evenly to half.
@@ -56,7 +55,7 @@ class PpoOptions:
     trace: float = 0.95
     entropy: float = 0.01
     local_q: float = 0.5
-    baseline: Literal["none", "local", "global"] = "none"
+    local_baseline: bool = True
     learning_rate: float = 5e-4
     prior_learning_rate: float = 5e-3
     critic_learning_rate: float = 1e-3
@@ -88,10 +87,6 @@ class Ppo:
 
     def __init__(self, actor: Actor, critics: Critics, options: PpoOptions, seed: int):
         self.actor, self.critics, self.options = actor, critics, options
-        self.judge = Judge()
-        self.judge_optimiser = torch.optim.Adam(
-            self.judge.parameters(), lr=options.critic_learning_rate, eps=1e-5
-        )
         self.values, self.charges = RunningScale(), RunningScale()
         self._random = np.random.default_rng(seed)
         prior = [p for n, p in actor.named_parameters() if n in PRIOR]
@@ -129,7 +124,6 @@ class Ppo:
             for part in self._parts(envs):
                 logged = self._actor_step(chunk, targets, part)
                 logged |= self._critic_step(chunk, targets, part)
-                logged |= self._judge_step(chunk, targets, part)
                 for name, value in logged.items():
                     sums[name] = sums.get(name, 0.0) + value
                 steps += 1
@@ -174,26 +168,11 @@ class Ppo:
 
     def _baseline(self, chunk: Chunk) -> Tensor:
         """b_k, (K,), in units of the scale."""
-        if self.options.baseline == "none":
+        if not self.options.local_baseline:
             return torch.zeros_like(chunk.charge)
         scores = unroll(self.actor, chunk, torch.arange(chunk.states.shape[1]))[0]
         weights = torch.softmax(scores.logits, dim=-1)
-        values = scores.values
-        if self.options.baseline == "global":
-            values = self.judge(chunk.question.features, chunk.truth, self.actor.cost_scale)
-        return (weights * values.masked_fill(~chunk.question.exists, 0.0)).sum(dim=-1)
-
-    def _judge_step(self, chunk: Chunk, targets: Targets, part: Tensor) -> dict[str, float]:
-        """One step of the judge, on the actions that were taken."""
-        if self.options.baseline != "global":
-            return {}
-        mine = torch.isin(chunk.env, part).nonzero().squeeze(1)
-        taken = chunk.target[mine]
-        truth = Truth(*(x[mine, taken] for x in chunk.truth))
-        value = self.judge(chunk.question.features[mine, taken], truth, self.actor.cost_scale)
-        loss = nn.functional.huber_loss(value, targets.charge[mine], delta=self.options.huber)
-        _step(loss, self.judge_optimiser, self.judge, self.options.gradient_norm)
-        return {"judge_loss": float(loss.detach())}
+        return (weights * scores.values).sum(dim=-1)
 
     def _actor_step(self, chunk: Chunk, targets: Targets, part: Tensor) -> dict[str, float]:
         options = self.options
@@ -247,8 +226,6 @@ class Ppo:
         return {
             "actor": self.actor.state_dict(),
             "critics": self.critics.state_dict(),
-            "judge": self.judge.state_dict(),
-            "judge_optimiser": self.judge_optimiser.state_dict(),
             "values": self.values.state_dict(),
             "charges": self.charges.state_dict(),
             "actor_optimiser": self.actor_optimiser.state_dict(),
@@ -259,10 +236,8 @@ class Ppo:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of ``state_dict``."""
-        for name in (
-            "actor", "critics", "judge", "values", "charges", "actor_optimiser",
-            "critic_optimiser", "judge_optimiser",
-        ):  # fmt: skip
+        for name in ("actor", "critics", "values", "charges", "actor_optimiser",
+                     "critic_optimiser"):  # fmt: skip
             getattr(self, name).load_state_dict(state[name])
         self._critic_states = state["critic_states"]
         self._random.bit_generator.state = state["random"]

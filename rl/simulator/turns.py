@@ -11,7 +11,6 @@ meets in ``simulate``, without a Python object per device.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +20,7 @@ from rl.simulator import arrays as ix
 from rl.simulator import kernel, senses
 from rl.simulator.arrays import FloatArray
 from rl.simulator.batch import Batch
-from rl.simulator.primitives import compiled, remaining, step_at
+from rl.simulator.primitives import compiled
 
 
 @compiled
@@ -43,37 +42,6 @@ def _next_births(f, m, end, first, task, own, view):
         elif not kernel.advance(f, m, e, end):
             return e
     return m.cursor.shape[0]
-
-
-TRUTH_COLUMNS = 5
-"""Path wait, s; wait at the fullest link with all that is to come, s; slowest link, MB/s; wait at
-the unit with all that is to come, s; F_u, GHz: the truth about a target, for critics only."""
-
-
-@compiled
-def _truths(f, m, env, device, now, out):
-    """Fill ``out`` (K, T, TRUTH_COLUMNS) for K devices at their own moments."""
-    targets = f.target_unit.shape[1]
-    for k in range(env.shape[0]):
-        e, epoch = env[k], kernel.epoch_at(f, now[k])
-        for t in range(targets):
-            unit, pair = f.target_unit[device[k], t], device[k] * targets + t
-            path, fullest, slowest = 0.0, 0.0, math.inf
-            for h in range(f.there_len[epoch, pair]):
-                link = f.there[epoch, pair, h]
-                wait = kernel.link_wait(f, m, e, link, now[k])
-                speed = f.cap[e, link, step_at(f.cap_start[e, link], now[k])]
-                coming = max(m.link_coming[e, link], 0.0) / speed if speed > 0.0 else 0.0
-                path += wait
-                fullest, slowest = max(fullest, wait + coming), min(slowest, speed)
-            ghz, queue = 1.0, 0.0
-            if unit >= 0:
-                starts, speeds = f.freq_start[e, unit], f.freq[e, unit]
-                ghz = speeds[step_at(starts, now[k])]
-                queue = remaining(starts, speeds, now[k], m.unit_until[e, unit])
-                queue = (queue + m.incoming[e, unit]) / ghz
-            out[k, t, 0], out[k, t, 1], out[k, t, 2] = path, fullest, slowest
-            out[k, t, 3], out[k, t, 4] = queue, ghz
 
 
 @compiled
@@ -146,14 +114,6 @@ class Turns:
         return Turn(
             env, task, device, self._own[env], self._view[env], rows[:, ix.WORK], rows[:, ix.DATA]
         )
-
-    def truth(self, turn: Turn) -> FloatArray:
-        """What is true of the targets of a turn that was not decided yet, (K, T, TRUTH_COLUMNS)."""
-        batch = self.batch
-        out = np.empty((len(turn.env), self._view.shape[2], TRUTH_COLUMNS))
-        born = batch.moving.task[turn.env, turn.task, ix.BORN]
-        _truths(batch.fixed, batch.moving, turn.env, turn.device, born, out)
-        return out
 
     def decide(self, turn: Turn, targets: NDArray[np.int64], rates_mbps: FloatArray) -> None:
         """Carry out the decisions of a turn: (K,) indices of targets and rates in Mbps."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rl.learning.collector import Choose, Chunk, sample
-from rl.learning.networks import TRUTH_FEATURES, Actor, Question, Truth
+from rl.learning.networks import Actor, Question
 from rl.learning.state import STATE_COLUMNS
 from rl.policies.features import AGENT_COLUMNS, CANDIDATE_COLUMNS, Candidates
 
@@ -70,7 +70,6 @@ def play(actor: Actor, charge: Charge, choose: Choose = sample) -> Chunk:
         target=target,
         rate=rate,
         log_prob=logs,
-        truth=Truth(torch.zeros(2 * count, 2, TRUTH_FEATURES), nothing),
         delay_s=charged,
         charge=charged,
     )

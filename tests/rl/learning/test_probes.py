@@ -49,7 +49,7 @@ def made(algorithm: str, **settings: Any) -> Learner:
     ("algorithm", "settings", "choice"),
     [
         ("m2ppo", PPO, "argmax"),
-        ("m2ppo", {**PPO, "options.baseline": "local"}, "qmin"),
+        ("m2ppo", PPO, "qmin"),
         ("mappo", PPO, "argmax"),
         ("maa3c", {"options.learning_rate": 3e-3, "options.entropy": 0.0}, "argmax"),
         (
