@@ -250,6 +250,7 @@ class Conductor:
                     events.result()  # raises what went wrong with one of them
                 units = self._units.pop(slot + 1, [])
                 self._machinery.controller.send({"cmd": "units", "slot": slot + 1, "units": units})
+                self._tell_status(units)
                 left_s = (slots - slot - 1) * self._slot_real_s
                 self._view.show(self._recorder.end_of_slot(slot, left_s))
             self.complete = True
@@ -262,6 +263,23 @@ class Conductor:
                 "monotonic_s": elapsed,
                 "wall_s": time.time() - wall,
             }
+
+    def _tell_status(self, units: list[tuple[str, float, float, float]]) -> None:
+        """Where the scenario lets agents observe it: Q_u and F_u of their targets, no others'."""
+        scenario, network = self._options.scenario, self._machinery.network
+        if scenario.decision.compute_status != "observed":
+            return
+        queue, ghz = {u[0]: u[1] for u in units}, {u[0]: u[2] for u in units}
+        for device in network.devices:
+            targets = network.targets(device.name, cloud=scenario.cloud.mode == "target")
+            mine = [name for name in targets if name in queue]
+            order = {
+                "cmd": "status",
+                "queue_ghz_s": {name: queue[name] for name in mine},
+                "ghz": {name: ghz[name] for name in mine},
+            }
+            if device.name in self._machinery.nodes and device.name not in self.lost:
+                self._machinery.nodes[device.name].send(order)
 
     async def _sleep_until(self, moment: float) -> None:
         """Sleep until a monotonic time, or until asked to stop."""

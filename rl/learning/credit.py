@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from rl.simulator import arrays as ix
 from rl.simulator import kernel
 from rl.simulator.batch import Batch
+from rl.simulator.primitives import step_at
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -43,19 +44,37 @@ class LinkHistory:
 
 
 def delays_s(batch: Batch, env: IntArray, task: IntArray) -> FloatArray:
-    """E of decided tasks, s; of those without a result, what it is going to be at least.
+    """E of decided tasks, s; of those without a result, what it is going to be as things are.
 
-    A task that has reached its unit will be done when the FIFO says; for one still on its way the
-    queue of the moment at its unit is added to the time passed.
+    A task that has reached its unit will be done when the FIFO says. One on its way still has to
+    be sent (at its own rate, behind what waits on its links) and then meets the queue of now.
     """
-    m, now = batch.moving, batch.now_s
-    row, unit = m.task[env, task], m.task_ref[env, task, ix.UNIT]
+    m, f, now = batch.moving, batch.fixed, batch.now_s
+    row, ref = m.task[env, task], m.task_ref[env, task]
     known, end, born = row[:, ix.KNOWN], row[:, ix.END], row[:, ix.BORN]
-    speed = batch.fixed.freq[env, unit, 0]
-    queue = np.maximum(m.unit_until[env, unit] - now, 0.0) + row[:, ix.WORK] / speed
-    pending = np.where(np.isnan(end), now + queue, end)
-    delay: FloatArray = np.where(np.isnan(known), pending, known) - born
-    return delay
+    result: FloatArray = np.where(np.isnan(known), end, known) - born
+    k = np.flatnonzero(np.isnan(result))
+    if len(k):
+        unit = ref[k, ix.UNIT]
+        wire = row[k, ix.DATA] * f.constants[ix.OVERHEAD]
+        sent = row[k, ix.DISPATCHED] + 8.0 * wire / row[k, ix.RATE]
+        waits = np.zeros((m.link_until.shape[0], m.link_until.shape[1] + 1))
+        link_waits(f, m, now, waits[:, :-1])
+        pair = ref[k, ix.DEVICE] * batch.layout.targets + ref[k, ix.TARGET]
+        way = waits[env[k][:, None], batch.layout.paths.there[0, pair]].sum(axis=1)
+        speed = _speeds(f, env[k], unit.astype(np.int64), now)
+        start = np.maximum(np.maximum(sent, now) + way, m.unit_until[env[k], unit])
+        result[k] = start + row[k, ix.WORK] / speed - born[k]
+    return result
+
+
+@njit(cache=True)
+def _speeds(fixed, env, unit, now):
+    result = np.zeros(len(env))
+    for k in range(len(env)):
+        starts = fixed.freq_start[env[k], unit[k]]
+        result[k] = fixed.freq[env[k], unit[k], step_at(starts, now)]
+    return result
 
 
 def unit_externality_s(batch: Batch, env: IntArray, task: IntArray) -> FloatArray:

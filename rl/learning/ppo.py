@@ -34,6 +34,8 @@ class PpoOptions:
     Attributes:
         epochs: passes over a chunk.
         minibatches: parts that its environments are divided into.
+        settle: slots at the end of a chunk whose decisions are not learnt from: what tasks under
+            way will have cost is not certain yet, and estimates favour some kinds of target.
         clip: ε of eq. (26).
         value_clip: by how much a critic may move from its old value, in normalised units.
         discount, trace: γ and λ.
@@ -49,6 +51,7 @@ class PpoOptions:
 
     epochs: int = 4
     minibatches: int = 4
+    settle: int = 8
     clip: float = 0.1
     value_clip: float = 0.2
     discount: float = 0.99
@@ -69,11 +72,13 @@ class Targets:
 
     Attributes:
         advantage: of each decision, normalised.
+        settled: whether a decision is learnt from, 1 or 0.
         charge: in units of the scale.
         value: return of each slot; ``old_values`` (critics, slots, E) what the critics said.
     """
 
     advantage: Tensor
+    settled: Tensor
     charge: Tensor
     value: Tensor
     old_values: Tensor
@@ -159,8 +164,11 @@ class Ppo:
         advantage = baseline - charge + common[place].float()
         returns = team + values[:-1]
         self.values.update(returns.flatten())
+        settled = chunk.slot < slots - self.options.settle
+        mean, deviation = advantage[settled].mean(), advantage[settled].std()
         return Targets(
-            advantage=(advantage - advantage.mean()) / (advantage.std() + 1e-6),
+            advantage=(advantage - mean) / (deviation + 1e-6),
+            settled=settled.float(),
             charge=charge,
             value=returns,
             old_values=old[:, :-1],
@@ -177,17 +185,22 @@ class Ppo:
     def _actor_step(self, chunk: Chunk, targets: Targets, part: Tensor) -> dict[str, float]:
         options = self.options
         scores, chosen = unroll(self.actor, chunk, part)
-        if not len(chosen):
+        weight = targets.settled[chosen]
+        if not weight.any():
             return {}
+        weight = weight / weight.sum()
         target, rate = chunk.target[chosen], chunk.rate[chosen]
         logs, entropy = log_prob(scores, target, rate)
         ratio = (logs - chunk.log_prob[chosen]).exp()
         advantage = targets.advantage[chosen]
         clipped = ratio.clamp(1.0 - options.clip, 1.0 + options.clip)
-        gain = torch.minimum(ratio * advantage, clipped * advantage).mean()
+        gain = (weight * torch.minimum(ratio * advantage, clipped * advantage)).sum()
         value = scores.values[torch.arange(len(target)), target]
-        local = nn.functional.huber_loss(value, targets.charge[chosen], delta=options.huber)
-        loss = -gain - options.entropy * entropy.mean() + options.local_q * local
+        errors = nn.functional.huber_loss(
+            value, targets.charge[chosen], delta=options.huber, reduction="none"
+        )
+        local = (weight * errors).sum()
+        loss = -gain - options.entropy * (weight * entropy).sum() + options.local_q * local
         _step(loss, self.actor_optimiser, self.actor, options.gradient_norm)
         with torch.no_grad():
             return {

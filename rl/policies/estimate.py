@@ -72,14 +72,13 @@ class DelayEstimator:
 
     def processing_s(self, observation: Observation, work_ghz_s: float | FloatArray) -> FloatArray:
         """P̂_u: estimated waiting + service of a task of this work, s, shape (..., targets)."""
-        if observation.status_queue_ghz_s is not None and observation.status_ghz is not None:
-            known: FloatArray = (
-                observation.status_queue_ghz_s + work_ghz_s
-            ) / observation.status_ghz
-            return known
         own_work = observation.inflight_work_ghz_s + work_ghz_s
         estimate = self.wait_s(observation) + own_work * self._seconds_per_work
         estimate[..., :1] = (observation.queue_ghz_s + work_ghz_s) / observation.ghz
+        if observation.status_queue_ghz_s is not None and observation.status_ghz is not None:
+            known = (observation.status_queue_ghz_s + work_ghz_s) / observation.status_ghz
+            # Over a network no status is known before the first slot has ended.
+            estimate = np.where(np.isfinite(known), known, estimate)
         return estimate
 
     def network_s(self, observation: Observation) -> FloatArray:

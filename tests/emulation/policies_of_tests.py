@@ -55,3 +55,14 @@ class Refuses(Policy):
 
     def reset(self, profile: DeviceProfile, rng: np.random.Generator) -> None:
         raise ValueError("wrong model file")
+
+
+class GoesWhenItKnows(Policy):
+    """To the own edge as soon as the status of all targets is known, and at home until then."""
+
+    def decide(self, observation: Observation, task: TaskView) -> Decision:
+        queue, ghz = observation.status_queue_ghz_s, observation.status_ghz
+        assert queue is not None
+        assert ghz is not None
+        known = np.isfinite(queue).all() and (ghz[self.profile.own_edge] == 30.0)
+        return Decision(self.profile.own_edge if known else 0, 10.0)

@@ -166,3 +166,14 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
         assert word in output
         assert "Traceback" not in output
         assert len(output.strip().splitlines()) == 1
+
+
+def test_status_is_told_where_the_scenario_says_so(tmp_path: Path) -> None:
+    policy = "tests.emulation.policies_of_tests:GoesWhenItKnows"
+    arguments = ("--slots", "12", "--policy", policy, "--set", "decision.compute_status=observed")
+    finish(start(tmp_path, *arguments), 0)
+    tasks = result_in(tmp_path).table("tasks").to_pylist()
+    early = {t["target"] == t["device"] for t in tasks if t["born_s"] < 0.9}
+    late = {t["target"][0] for t in tasks if t["born_s"] > 3.0 and t["target"]}
+    assert early <= {True}
+    assert late == {"e"}

@@ -9,6 +9,7 @@ from model.errors import UserError
 from model.observation import DeviceProfile, Observation, TargetKind, TaskView
 from rl import policies
 from rl.policies.estimate import DelayEstimator
+from rl.policies.learned import Learned
 
 KINDS: tuple[TargetKind, ...] = ("self", "device", "device", "edge", "edge")
 PROFILE = DeviceProfile(
@@ -42,7 +43,8 @@ def observation(**changes: object) -> Observation:
     return Observation(**(values | changes))  # type: ignore[arg-type]
 
 
-DEVICE_POLICIES = [n for n in policies.names() if policies.policy_class(n).needs == "observation"]
+RULES = [n for n in policies.names() if not issubclass(policies.policy_class(n), Learned)]
+DEVICE_POLICIES = [n for n in RULES if policies.policy_class(n).needs == "observation"]
 
 
 @pytest.mark.parametrize("name", DEVICE_POLICIES)

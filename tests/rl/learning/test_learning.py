@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 from typing import Any
 
@@ -10,14 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+from model.load import load_scenario
 from rl.learning.collector import Collector, log_prob
-from rl.learning.credit import _pushed_back
+from rl.learning.credit import _pushed_back, delays_s
 from rl.learning.madqn import Dqn, DqnOptions, next_decisions
 from rl.learning.networks import Critics
 from rl.learning.ppo import Ppo, PpoOptions
 from rl.learning.returns import RunningScale, generalised_advantages
 from rl.learning.state import STATE_COLUMNS
 from rl.learning.unroll import unroll
+from rl.simulator import arrays as ix
 from tests.rl.learning.players import actor, chunk, mini
 
 SHAPES: list[dict[str, Any]] = [{"cell": "gru"}, {"cell": "lstm", "trunk": (32, 96)}]
@@ -232,3 +235,43 @@ def test_exploration_ends() -> None:
     played = chunk(learner.actor)
     learner.update(played, 0)
     assert learner.epsilon == pytest.approx(0.05)
+
+
+def test_pending_tasks_are_charged_with_what_is_to_come() -> None:
+    """Large tasks, seen again when all results are known: no kind of target may look cheap."""
+    scenario = load_scenario("case1", {"slots": 60})
+    collector = Collector(scenario, 4, itertools.count(1), "own")
+    player = actor(noise=0.0)
+    collector.collect(player, 20)
+    played = collector.collect(player, 10)
+    batch = collector.batch
+    env = played.env.numpy()
+    born = batch.moving.task[:, :, ix.BORN]
+    order, task = np.nonzero((born >= 20.0) & (born < 30.0))
+    assert len(task) == len(env)
+    now = delays_s(batch, order, task)
+    away = batch.moving.task_ref[order, task, ix.TARGET] > 0
+    pending = np.isnan(batch.moving.task[order, task, ix.ARRIVED]) & away
+    assert pending.sum() > 10
+    collector.collect(player, 30)
+    later = delays_s(batch, order, task)
+    error = now[pending] - later[pending]
+    assert abs(np.mean(error)) < 0.2 * np.mean(later[pending])
+
+
+def test_the_end_of_a_chunk_is_not_learnt_from() -> None:
+    learner = ppo(epochs=1, minibatches=1, settle=5)
+    played = chunk(learner.actor, slots=12)
+    targets = learner._targets(played, learner.critics.start(3))
+    assert torch.equal(targets.settled > 0, played.slot < 7)
+    changed = dataclasses.replace(
+        played, charge=torch.where(played.slot < 7, played.charge, played.charge * 100.0)
+    )
+    twin = ppo(epochs=1, minibatches=1, settle=5, local_baseline=False, discount=0.0)
+    other = ppo(epochs=1, minibatches=1, settle=5, local_baseline=False, discount=0.0)
+    for one, what in ((twin, played), (other, changed)):
+        one.charges.update(torch.tensor([1.0, 5.0]))
+        one.charges.beta = 1.0  # the same scale for both
+        one.update(what)
+    weights = twin.actor.state_dict(), other.actor.state_dict()
+    assert all(torch.allclose(weights[0][n], weights[1][n], atol=1e-5) for n in weights[0])

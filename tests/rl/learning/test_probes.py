@@ -23,6 +23,7 @@ PPO = {
     "options.minibatches": 1,
     "options.entropy": 0.0,
     "options.discount": 0.0,
+    "options.settle": 0,
 }
 
 
