@@ -48,7 +48,7 @@ def play(actor: Actor, charge: Charge, choose: Choose = sample) -> Chunk:
     agent = torch.arange(count).repeat(2)
     slot = torch.tensor([SLOTS - 2, SLOTS - 1]).repeat_interleave(count)
     features = torch.zeros(2 * count, 2, len(CANDIDATE_COLUMNS))
-    features[:, 0, 1] = features[:, 1, 2] = 1.0
+    features[:, 0, 2] = features[:, 1, 3] = 1.0  # both edges: no kind is preferred
     nothing = torch.zeros(2 * count, 2)
     question = Question(features, nothing == 0.0, nothing, nothing, nothing, torch.zeros(2 * count))
     with torch.no_grad():
