@@ -7,11 +7,15 @@ names every check that was skipped and why.
 from __future__ import annotations
 
 import os
+import signal
 from functools import cache
 
 import pytest
 
 from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, probe
+
+# A shell that starts the checks in the background has them ignore Ctrl-C, and all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NEEDS = {
     "root": ("privilege", "namespaces"),
