@@ -129,10 +129,6 @@ class Collector:
         self._turns: Turns | None = None
         self._state: State | None = None
 
-    def restart(self) -> None:
-        """Begin new episodes with the next chunk."""
-        self._turns = None
-
     @property
     def batch(self) -> Batch:
         """The environments as they are now."""
