@@ -3,54 +3,96 @@
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from model.errors import UserError
 from model.load import load_scenario
 from rl.learning.config import algorithms, load_config
+
+if TYPE_CHECKING:
+    from experiments.benchmarl_bench import Speed
+    from model.scenario import Scenario
+
+REFERENCE = "mappo"
+"""Whose settings BenchMARL's MAPPO is given, and whose speed it is compared with first."""
 
 
 @click.command()
 @click.argument("scenario", default="case3")
 @click.option("--algo", "names", multiple=True, type=click.Choice(algorithms()),
-              default=("m2ppo", "mappo", "maa3c", "madqn"), show_default=True)  # fmt: skip
+              default=("m2ppo", REFERENCE, "maa3c", "madqn"), show_default=True)  # fmt: skip
 @click.option("--chunks", type=click.IntRange(1), default=4, show_default=True,
               help="Chunks that are timed, after one that is not.")  # fmt: skip
-def training(scenario: str, names: tuple[str, ...], chunks: int) -> None:
+@click.option("--benchmarl/--no-benchmarl", default=None,
+              help="Compare with BenchMARL's recurrent MAPPO; default: if installed.")  # fmt: skip
+def training(scenario: str, names: tuple[str, ...], chunks: int, *, benchmarl: bool | None) -> None:
     """Environment slots per CPU-second of whole training loops in SCENARIO, one thread."""
     # torch and numba take seconds to load, which a wrong option need not wait for.
     import torch
 
+    from experiments import benchmarl_bench
+
+    if benchmarl and not benchmarl_bench.available():
+        raise UserError("BenchMARL is not installed; docs/learning.md, 'Speed', says how")
+    torch.set_num_threads(1)
+    resolved = load_scenario(scenario)
+    console = Console()
+    speeds = {}
+    for name in names:
+        with console.status(name):
+            speeds[name] = _ours(resolved, name, chunks)
+    if benchmarl or (benchmarl is None and benchmarl_bench.available()):
+        with console.status("BenchMARL"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            speeds["BenchMARL mappo"] = _theirs(resolved, chunks)
+    console.print(_table(speeds))
+
+
+def _table(speeds: dict[str, Speed]) -> Table:
+    """A row a learner; with BenchMARL's, how many times faster the others are."""
+    rates = {name: speed.env_slots / speed.cpu_s for name, speed in speeds.items()}
+    base = rates.get("BenchMARL mappo")
+    heads = ["algorithm", "env slots", "slots / CPU-s", "playing", "updating"]
+    table = Table(*heads, *(["x BenchMARL"] if base else []), box=None, padding=(0, 2))
+    for name, speed in speeds.items():
+        playing = speed.playing_cpu_s / speed.cpu_s
+        shares = [f"{playing:.0%}", f"{1.0 - playing:.0%}"]
+        ratio = [f"{rates[name] / base:.1f}"] if base else []
+        table.add_row(name, str(speed.env_slots), f"{rates[name]:.0f}", *shares, *ratio)
+    return table
+
+
+def _ours(scenario: Scenario, name: str, chunks: int) -> Speed:
+    from experiments.benchmarl_bench import Speed
     from rl.learning.collector import sample
     from rl.learning.training import Training
 
-    torch.set_num_threads(1)
-    resolved = load_scenario(scenario)
-    table = Table("algorithm", "env slots", "slots / CPU-s", "decisions / CPU-s",
-                  "playing", "updating", box=None, padding=(0, 2))  # fmt: skip
-    for name in names:
-        run = Training(load_config(name, {}), resolved, 1, Path())
-        learner, collectors = run.learner, run.collectors
-        spent, slots, decisions = [0.0, 0.0], 0, 0
-        for k in range(-len(collectors), chunks * len(collectors)):
-            turn = k % len(collectors)
-            begin = time.process_time()
-            choose = getattr(learner, "choose", sample)
-            chunk = collectors[turn].collect(learner.player(turn), run.config.chunk_slots, choose)
-            middle = time.process_time()
-            learner.update(chunk, turn)
-            end = time.process_time()
-            if k >= 0:  # the first chunk of each also draws traces, compiles and warms up
-                spent[0] += middle - begin
-                spent[1] += end - middle
-                slots += chunk.env_slots
-                decisions += len(chunk.slot)
-        total = sum(spent)
-        table.add_row(
-            name, str(slots), f"{slots / total:.0f}", f"{decisions / total:.0f}",
-            *(f"{100 * part / total:.0f} %" for part in spent),
-        )  # fmt: skip
-    Console().print(table)
+    run = Training(load_config(name, {}), scenario, 1, Path())
+    learner, collectors = run.learner, run.collectors
+    choose = getattr(learner, "choose", sample)
+    playing, total, slots = 0.0, 0.0, 0
+    for k in range(-len(collectors), chunks * len(collectors)):
+        turn = k % len(collectors)
+        begin = time.process_time()
+        chunk = collectors[turn].collect(learner.player(turn), run.config.chunk_slots, choose)
+        middle = time.process_time()
+        learner.update(chunk, turn)
+        if k >= 0:  # the first chunk of each also draws traces, compiles and warms up
+            playing += middle - begin
+            total += time.process_time() - begin
+            slots += chunk.env_slots
+    return Speed(slots, playing, total)
+
+
+def _theirs(scenario: Scenario, chunks: int) -> Speed:
+    from experiments.benchmarl_bench import Workload, measure
+
+    config = load_config(REFERENCE, {})
+    epochs, parts = (int(config.options[key]) for key in ("epochs", "minibatches"))
+    return measure(scenario, Workload(config.envs, config.chunk_slots, epochs, parts), chunks)

@@ -156,7 +156,7 @@ class Actor(nn.Module):
     def score(self, state: Tensor, question: Question) -> Scores:
         """Score the candidates of K decisions; ``state`` (K, hidden) is the trunk's output."""
         x = question.features[..., : self.from_candidate.in_features]
-        hidden = torch.relu(self.from_state(state)[:, None] + self.from_candidate(x))
+        hidden = self.from_candidate(x).add_(self.from_state(state)[:, None]).relu_()
         out = self.out(hidden)
         logits, rate_logits = out[..., 0], out[..., 2:]
         values = out[..., 1]

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from rl.learning.collector import Chunk, log_prob
-from rl.learning.networks import Actor, Critics, State
+from rl.learning.networks import Actor, Critics, Scores, State
 from rl.learning.returns import RunningScale, generalised_advantages
-from rl.learning.unroll import unroll
+from rl.learning.unroll import BLOCK, backward_in_blocks, questions, unroll_trunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Targets:
 
     Attributes:
         advantage: of each decision, normalised.
-        settled: whether a decision is learnt from, 1 or 0.
+        settled: whether a decision is learnt from.
         charge: in units of the scale.
         value: return of each slot; ``old_values`` (critics, slots, E) what the critics said.
     """
@@ -83,6 +83,9 @@ class Targets:
     value: Tensor
     old_values: Tensor
 
+
+LOGGED = ("policy_gain", "entropy", "local_q_loss", "clipped_share", "kl")
+"""What is logged of an actor's step, means over the decisions."""
 
 PRIOR = ("log_temperature", "log_scale", "price", "bias")
 
@@ -168,7 +171,7 @@ class Ppo:
         mean, deviation = advantage[settled].mean(), advantage[settled].std()
         return Targets(
             advantage=(advantage - mean) / (deviation + 1e-6),
-            settled=settled.float(),
+            settled=settled,
             charge=charge,
             value=returns,
             old_values=old[:, :-1],
@@ -178,38 +181,55 @@ class Ppo:
         """b_k, (K,), in units of the scale."""
         if not self.options.local_baseline:
             return torch.zeros_like(chunk.charge)
-        scores = unroll(self.actor, chunk, torch.arange(chunk.states.shape[1]))[0]
-        weights = torch.softmax(scores.logits, dim=-1)
-        return (weights * scores.values).sum(dim=-1)
+        everything = torch.arange(chunk.states.shape[1])
+        state, chosen = unroll_trunk(self.actor, chunk, everything)
+        parts = []
+        for own, block in zip(state.split(BLOCK), chosen.split(BLOCK), strict=True):
+            scores = self.actor.score(own, questions(chunk, block))
+            parts.append((torch.softmax(scores.logits, dim=-1) * scores.values).sum(dim=-1))
+        return torch.cat(parts)
 
     def _actor_step(self, chunk: Chunk, targets: Targets, part: Tensor) -> dict[str, float]:
-        options = self.options
-        scores, chosen = unroll(self.actor, chunk, part)
-        weight = targets.settled[chosen]
-        if not weight.any():
+        state, chosen = unroll_trunk(self.actor, chunk, part)
+        settled = targets.settled[chosen]
+        state, chosen = state[settled], chosen[settled]
+        if not len(chosen):
             return {}
-        weight = weight / weight.sum()
-        target, rate = chunk.target[chosen], chunk.rate[chosen]
+        sums = torch.zeros(len(LOGGED), dtype=torch.float64)
+        self.actor_optimiser.zero_grad(set_to_none=True)
+
+        def loss(scores: Scores, block: Tensor) -> Tensor:
+            value, logged = self._loss(scores, chunk, targets, block)
+            sums.add_(logged)
+            return value / len(chosen)
+
+        backward_in_blocks(self.actor, chunk, state, chosen, loss)
+        nn.utils.clip_grad_norm_(self.actor.parameters(), self.options.gradient_norm)
+        self.actor_optimiser.step()
+        return dict(zip(LOGGED, (sums / len(chosen)).tolist(), strict=True))
+
+    def _loss(
+        self, scores: Scores, chunk: Chunk, targets: Targets, block: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of some decisions and what is worth logging of them (``LOGGED``), as sums."""
+        options = self.options
+        target, rate = chunk.target[block], chunk.rate[block]
         logs, entropy = log_prob(scores, target, rate)
-        ratio = (logs - chunk.log_prob[chosen]).exp()
-        advantage = targets.advantage[chosen]
+        ratio = (logs - chunk.log_prob[block]).exp()
+        advantage = targets.advantage[block]
         clipped = ratio.clamp(1.0 - options.clip, 1.0 + options.clip)
-        gain = (weight * torch.minimum(ratio * advantage, clipped * advantage)).sum()
+        gain = torch.minimum(ratio * advantage, clipped * advantage).sum()
         value = scores.values[torch.arange(len(target)), target]
-        errors = nn.functional.huber_loss(
-            value, targets.charge[chosen], delta=options.huber, reduction="none"
+        local = nn.functional.huber_loss(
+            value, targets.charge[block], delta=options.huber, reduction="sum"
         )
-        local = (weight * errors).sum()
-        loss = -gain - options.entropy * (weight * entropy).sum() + options.local_q * local
-        _step(loss, self.actor_optimiser, self.actor, options.gradient_norm)
+        bonus = entropy.sum()
+        loss = -gain - options.entropy * bonus + options.local_q * local
         with torch.no_grad():
-            return {
-                "policy_gain": float(gain),
-                "entropy": float(entropy.mean()),
-                "local_q_loss": float(local),
-                "clipped_share": float(((ratio - 1.0).abs() > options.clip).float().mean()),
-                "kl": float((ratio - 1.0 - ratio.log()).mean()),
-            }
+            outside = ((ratio - 1.0).abs() > options.clip).sum()
+            kl = (ratio - 1.0 - ratio.log()).sum()
+            logged = torch.stack([gain, bonus, local, outside, kl])
+        return loss, logged
 
     def _critic_step(self, chunk: Chunk, targets: Targets, part: Tensor) -> dict[str, float]:
         """One step of every critic; each has an optimiser state and a rate of its own."""
@@ -228,7 +248,10 @@ class Ppo:
         )
         # A sum over critics: the gradient of each is that of its own loss.
         loss = losses.mean(dim=(1, 2)).sum()
-        _step(loss, self.critic_optimiser, self.critics, options.gradient_norm)
+        self.critic_optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.critics.parameters(), options.gradient_norm)
+        self.critic_optimiser.step()
         with torch.no_grad():
             combined = self.critics.combine(values)
             error = (combined - wanted[0]).square().mean()
@@ -254,12 +277,3 @@ class Ppo:
             getattr(self, name).load_state_dict(state[name])
         self._critic_states = state["critic_states"]
         self._random.bit_generator.state = state["random"]
-
-
-def _step(
-    loss: Tensor, optimiser: torch.optim.Optimizer, module: nn.Module, gradient_norm: float
-) -> None:
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(module.parameters(), gradient_norm)
-    optimiser.step()

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from model.load import load_scenario
+from rl.learning import unroll
 from rl.learning.collector import Collector, log_prob
 from rl.learning.credit import _pushed_back, delays_s
 from rl.learning.madqn import Dqn, DqnOptions, next_decisions
@@ -19,7 +20,6 @@ from rl.learning.networks import Critics
 from rl.learning.ppo import Ppo, PpoOptions
 from rl.learning.returns import RunningScale, generalised_advantages
 from rl.learning.state import STATE_COLUMNS
-from rl.learning.unroll import unroll
 from rl.simulator import arrays as ix
 from tests.rl.learning.players import actor, chunk, mini
 
@@ -67,7 +67,7 @@ def test_pieces_equal_steps(shape: dict[str, Any], slots: int) -> None:
     player = actor(**shape)
     played = chunk(player, slots=slots)
     with torch.no_grad():
-        scores, chosen = unroll(player, played, torch.arange(3))
+        scores, chosen = unroll.unroll(player, played, torch.arange(3))
         logs, _ = log_prob(scores, played.target, played.rate)
     assert chosen.tolist() == list(range(len(played.slot)))
     torch.testing.assert_close(logs, played.log_prob, atol=2e-5, rtol=1e-5)
@@ -77,10 +77,29 @@ def test_a_part_of_the_environments_gives_the_same_scores() -> None:
     player = actor()
     played = chunk(player)
     with torch.no_grad():
-        everything, _ = unroll(player, played, torch.arange(3))
-        some, chosen = unroll(player, played, torch.tensor([2, 0]))
+        everything, _ = unroll.unroll(player, played, torch.arange(3))
+        some, chosen = unroll.unroll(player, played, torch.tensor([2, 0]))
     assert set(played.env[chosen].tolist()) <= {0, 2}
     torch.testing.assert_close(some.values, everything.values[chosen], atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_in_blocks_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    player = actor()
+    played = chunk(player)
+    everything = torch.arange(3)
+    scores, chosen = unroll.unroll(player, played, everything)
+    log_prob(scores, played.target, played.rate)[0].sum().backward()  # type: ignore[no-untyped-call]
+    wanted = {name: p.grad for name, p in player.named_parameters()}
+    player.zero_grad(set_to_none=True)
+    monkeypatch.setattr(unroll, "BLOCK", 8)
+    assert len(chosen) % 8 != 0  # a last block that is shorter
+    state, chosen = unroll.unroll_trunk(player, played, everything)
+    unroll.backward_in_blocks(
+        player, played, state, chosen,
+        lambda part, block: log_prob(part, played.target[block], played.rate[block])[0].sum(),
+    )  # fmt: skip
+    for name, parameter in player.named_parameters():
+        torch.testing.assert_close(parameter.grad, wanted[name], atol=1e-4, rtol=1e-4)
 
 
 def test_hidden_states_start_at_zero_with_every_episode_only() -> None:
