@@ -63,8 +63,8 @@ class OneChoice(ParallelEnv[str, Any, int]):  # type: ignore[misc]
         self._rates = len(scenario.decision.rates_mbps)
         self._targets = np.array([len(p.targets) for p in self._env.profiles])
         first = self._env.observation_spaces[self.possible_agents[0]]
-        size = sum(int(np.prod(first[key].shape)) for key in ("own", "targets", "tasks"))
-        width = int(first["targets"].shape[0]) * self._rates
+        size = sum(spaces.flatdim(first[key]) for key in ("own", "targets", "tasks"))
+        width = int(self._env.action_spaces[self.possible_agents[0]].nvec[:2].prod())
         box = spaces.Box(-np.inf, np.inf, (size,), np.float32)
         self.observation_spaces = dict.fromkeys(self.possible_agents, box)
         self.action_spaces = {a: spaces.Discrete(width) for a in self.possible_agents}

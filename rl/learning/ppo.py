@@ -184,7 +184,7 @@ class Ppo:
         everything = torch.arange(chunk.states.shape[1])
         state, chosen = unroll_trunk(self.actor, chunk, everything)
         parts = []
-        for own, block in zip(state.split(BLOCK), chosen.split(BLOCK), strict=True):
+        for own, block in zip(torch.split(state, BLOCK), torch.split(chosen, BLOCK), strict=True):
             scores = self.actor.score(own, questions(chunk, block))
             parts.append((torch.softmax(scores.logits, dim=-1) * scores.values).sum(dim=-1))
         return torch.cat(parts)

@@ -69,8 +69,8 @@ def backward_in_blocks(
         chosen: which decisions, (K,).
         loss: of a block's scores and of the block's indices into the chunk.
     """
-    leaves = [leaf.requires_grad_() for leaf in state.detach().split(BLOCK)]
-    for leaf, block in zip(leaves, chosen.split(BLOCK), strict=True):
+    leaves = [leaf.requires_grad_() for leaf in torch.split(state.detach(), BLOCK)]
+    for leaf, block in zip(leaves, torch.split(chosen, BLOCK), strict=True):
         loss(actor.score(leaf, questions(chunk, block)), block).backward()  # type: ignore[no-untyped-call]
     state.backward(torch.cat([leaf.grad for leaf in leaves if leaf.grad is not None]))  # type: ignore[no-untyped-call]
 
