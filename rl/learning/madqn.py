@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from rl.learning.collector import Chunk
 from rl.learning.networks import Actor, Question, Scores
 from rl.learning.returns import RunningScale
-from rl.learning.unroll import unroll
+from rl.learning.unroll import backward_in_blocks, scored_in_blocks, unroll_trunk
 from rl.policies.features import Candidates
 
 
@@ -94,27 +94,32 @@ class Dqn:
         return {"q_loss": float(np.mean(losses)), "epsilon": self.epsilon}
 
     def _step(self, chunk: Chunk) -> float:
-        part = torch.arange(chunk.states.shape[1])
+        everything = torch.arange(chunk.states.shape[1])
         with torch.no_grad():
-            later = unroll(self.target, chunk, part)[0].values
-            later = later.masked_fill(~chunk.question.exists, torch.inf).amin(dim=-1)
-        scores, _ = unroll(self.actor, chunk, part)
-        rows = torch.arange(len(chunk.target))
+            later = unroll_trunk(self.target, chunk, everything)[0]
+        later = scored_in_blocks(self.target, chunk, later, torch.arange(len(later)), _least)
         successor = next_decisions(chunk)
-        known = successor >= 0
+        known = torch.nonzero(successor >= 0).squeeze(1)
         gap = chunk.slot[successor] - chunk.slot
         charge = chunk.charge / self.charges.moments[1]
         wanted = charge + self.options.discount ** gap.clamp(min=1) * later[successor]
-        values = scores.values[rows, chunk.target]
-        loss = nn.functional.huber_loss(values[known], wanted[known])
+        total = torch.zeros(())
+
+        def loss(scores: Scores, block: Tensor) -> Tensor:
+            values = scores.values[torch.arange(len(block)), chunk.target[block]]
+            part = nn.functional.huber_loss(values, wanted[block], reduction="sum") / len(known)
+            total.add_(part.detach())
+            return part
+
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        state, _ = unroll_trunk(self.actor, chunk, everything)
+        backward_in_blocks(self.actor, chunk, state[known], known, loss)
         nn.utils.clip_grad_norm_(self.actor.parameters(), self.options.gradient_norm)
         self.optimiser.step()
         self._steps += 1
         if self._steps % self.options.target_every == 0:
             self.target.load_state_dict(self.actor.state_dict())
-        return float(loss.detach())
+        return float(total)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next update depends on, the replay memory included."""
@@ -135,6 +140,11 @@ class Dqn:
         self._memory = deque(state["memory"], maxlen=self.options.memory)
         self._random.bit_generator.state = state["random"]
         self._steps, self._slots = state["counts"]
+
+
+def _least(scores: Scores, _: Tensor) -> Tensor:
+    """min_u Q(o, u); padded targets have no finite logit."""
+    return scores.values.masked_fill(~scores.logits.isfinite(), torch.inf).amin(dim=-1)
 
 
 def next_decisions(chunk: Chunk) -> Tensor:

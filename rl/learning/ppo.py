@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from rl.learning.collector import Chunk, log_prob
 from rl.learning.networks import Actor, Critics, Scores, State
 from rl.learning.returns import RunningScale, generalised_advantages
-from rl.learning.unroll import BLOCK, backward_in_blocks, questions, unroll_trunk
+from rl.learning.unroll import backward_in_blocks, scored_in_blocks, unroll_trunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +192,15 @@ class Ppo:
 
     def _before(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
         """Log π of all targets as played, (K, targets), and b_k, (K,), in units of the scale."""
-        everything = torch.arange(chunk.states.shape[1])
-        state, chosen = unroll_trunk(self.actor, chunk, everything)
-        parts = []
-        for own, block in zip(torch.split(state, BLOCK), torch.split(chosen, BLOCK), strict=True):
-            scores = self.actor.score(own, questions(chunk, block))
+        state, chosen = unroll_trunk(self.actor, chunk, torch.arange(chunk.states.shape[1]))
+
+        def take(scores: Scores, _: Tensor) -> Tensor:
             logs = torch.log_softmax(scores.logits, dim=-1)
-            parts.append((logs, (logs.exp() * scores.values).sum(dim=-1)))
-        logs, expected = (torch.cat(column) for column in zip(*parts, strict=True))
+            expected = (logs.exp() * scores.values).sum(dim=-1, keepdim=True)
+            return torch.cat([logs, expected], dim=-1)
+
+        both = scored_in_blocks(self.actor, chunk, state, chosen, take)
+        logs, expected = both[:, :-1], both[:, -1]
         return logs, expected if self.options.local_baseline else torch.zeros_like(expected)
 
     def _actor_step(self, chunk: Chunk, targets: Targets, part: Tensor) -> dict[str, float]:

@@ -50,6 +50,28 @@ def questions(chunk: Chunk, chosen: Tensor) -> Question:
     return Question(*(x[chosen] for x in chunk.question))
 
 
+def scored_in_blocks(
+    actor: Actor,
+    chunk: Chunk,
+    state: Tensor,
+    chosen: Tensor,
+    take: Callable[[Scores, Tensor], Tensor],
+) -> Tensor:
+    """What ``take`` makes of the scores of each block and of its indices; without gradients.
+
+    Arguments as of ``backward_in_blocks``.
+    """
+    with torch.no_grad():
+        return torch.cat(
+            [
+                take(actor.score(own, questions(chunk, block)), block)
+                for own, block in zip(
+                    torch.split(state, BLOCK), torch.split(chosen, BLOCK), strict=True
+                )
+            ]
+        )
+
+
 def backward_in_blocks(
     actor: Actor,
     chunk: Chunk,
