@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.statistics import (
+from records.statistics import (
     estimate,
     estimate_crossed,
     interquartile_mean,
