@@ -1,32 +1,41 @@
-"""Draw figures from result folders."""
+"""Draw a figure from result folders or training runs: SVG, PNG and its data as CSV."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from records.ownership import give_to_user
-from records.reader import open_result
+from analysis.figures import FIGURES, Source, draw
+from cli.showing import FOLDER, keep_invalid_option, show_files, show_sentences
+
+_HELP = "\n".join(f"  {name:<8} {what}" for name, (_, what) in FIGURES.items())
 
 
-@click.group()
-def figure() -> None:
-    """Draw a figure from result folders: SVG, PNG and its data as CSV."""
+@click.command(epilog=f"\b\nFigures:\n{_HELP}")
+@click.argument("name", type=click.Choice(list(FIGURES)), metavar="NAME")
+@click.argument("folders", nargs=-1, required=True, type=FOLDER, metavar="FOLDER…")
+@keep_invalid_option
+@click.option("--out", type=click.Path(path_type=Path), default=None, metavar="PATH",
+              help="Path without suffix.  [default: results/analysis/fig-NAME]")  # fmt: skip
+def figure(name: str, folders: tuple[Path, ...], keep_invalid: bool, out: Path | None) -> None:
+    """Draw figure NAME from what lies below each FOLDER: results, or training runs.
 
+    Written are SVG, PNG, and the figure's data as CSV beside them; what the numbers say is printed.
+    Emulations that their own verdict calls invalid are left out unless they are asked for.
+    """
+    from analysis.style import save
 
-@figure.command()
-@click.argument("result", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="Path without suffix.  [default: eq14 in the result folder]",
-)
-def eq14(result: Path, out: Path | None) -> None:
-    """Pings against the queues they met, eq. (14), from the RESULT of an emulation."""
-    from analysis.eq14 import draw_eq14
-
-    for path in draw_eq14(open_result(result), out or result / "figures" / "eq14"):
-        give_to_user(path)
-        click.echo(str(path))
+    columns = TextColumn("reading results"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        source = Source(
+            folders,
+            keep_invalid,
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )
+        drawing = draw(name, source)
+    show_sentences(drawing.said)
+    show_files(save(drawing, out or Path("results/analysis") / f"fig-{name}"))

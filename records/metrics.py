@@ -139,7 +139,7 @@ def _digits(value: float) -> str:
 
 def summarise(result: Result) -> Summary:
     """The metrics of a result folder. Raises ``UserError`` if its tables cannot be read."""
-    tables = {name: result.table(name, columns) for name, columns in _READ.items()}
+    tables = {name: result.table(name, columns, packed=True) for name, columns in _READ.items()}
     end_s = None
     if not result.finished:
         samples = [_floats(tables[t], "time_s") for t in ("links", "units")]
@@ -193,15 +193,16 @@ class _Words:
 
     @classmethod
     def of(cls, table: pa.Table, column: str) -> _Words:
-        encoded = table.column(column).combine_chunks().dictionary_encode("encode")
-        if isinstance(encoded, pa.ChunkedArray):
-            encoded = encoded.combine_chunks()
-        codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-        return cls(tuple(encoded.dictionary.to_pylist()), codes)
+        encoded = table.column(column).dictionary_encode().unify_dictionaries().combine_chunks()
+        if isinstance(encoded, pa.ChunkedArray):  # no rows
+            return cls((None,), np.zeros(0, np.int64))
+        words = encoded.dictionary.to_pylist()
+        codes = pc.fill_null(encoded.indices, len(words)).to_numpy(zero_copy_only=False)
+        return cls((*words, None), codes.astype(np.int64))
 
     def among(self, *wanted: str | None) -> NDArray[np.bool_]:
         """Where one of the words stands."""
-        return np.isin(self.codes, [k for k, word in enumerate(self.words) if word in wanted])
+        return np.array([word in wanted for word in self.words])[self.codes]
 
     def mapped(self, values: Mapping[str, float], other: float) -> FloatArray:
         """A number for every word; ``other`` for the words that have none."""

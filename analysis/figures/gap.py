@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from analysis.style import COLOURS, GREY, new_figure, save
+from analysis.style import COLOURS, GREY, Drawing, new_figure
 from records.metrics import delays_s, summarise
 from records.reader import Result
 
@@ -19,11 +19,10 @@ _LEVELS = np.concatenate([np.arange(0.02, 0.99, 0.02), [0.99]])
 _MARKED = 0.95
 
 
-def draw_gap(pairs: Sequence[tuple[Result, Result]], stem: Path) -> list[Path]:
+def draw_gap(pairs: Sequence[tuple[Result, Result]]) -> Drawing:
     """Q–Q of E and mean loads V/c per class of links, of (emulation, simulation) pairs.
 
-    A colour is a policy; its seeds are pooled. Returns the files written: SVG, PNG, and the
-    quantiles as CSV.
+    A colour is a policy; its seeds are pooled. The data are the quantiles.
     """
     by_policy: dict[str, list[tuple[Result, Result]]] = {}
     for pair in pairs:
@@ -46,7 +45,7 @@ def draw_gap(pairs: Sequence[tuple[Result, Result]], stem: Path) -> list[Path]:
         f" ({_verdicts(pairs)})",
         fontsize=10,
     )
-    return save(figure, stem, data)
+    return Drawing(figure, pl.DataFrame(data))
 
 
 def _verdicts(pairs: Sequence[tuple[Result, Result]]) -> str:

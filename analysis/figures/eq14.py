@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
+import polars as pl
 
-from analysis.style import COLOURS, GREY, new_figure, save
+from analysis.style import COLOURS, GREY, Drawing, new_figure
 from model.errors import UserError
 from model.network import build_network
 from records.queues import ping_comparison, queues_of
 from records.reader import Result
 
 
-def draw_eq14(result: Result, stem: Path) -> list[Path]:
+def draw_eq14(result: Result) -> Drawing:
     """Ping round trip minus the idle one against ΣV_l/c_l, and their difference's distribution.
 
-    Times are scenario ms. Returns the files written. Raises ``UserError`` for a result without
-    pings or looks at the queues, as a simulation's is.
+    Times are scenario ms. Raises ``UserError`` for a result without pings or looks at the queues,
+    as a simulation's is.
     """
     if result.manifest["world"] != "emulation" or not result.table("queues").num_rows:
         raise UserError(f"{result.folder}: no pings over real queues in it; eq. (14) needs a run")
@@ -53,4 +52,5 @@ def draw_eq14(result: Result, stem: Path) -> list[Path]:
         f"Eq. (14) on the real network: {scenario}, {result.manifest['policy']} ({result.verdict})",
         fontsize=9,
     )
-    return save(figure, stem, {"expected_ms": expected_ms, "measured_ms": measured_ms})
+    data = pl.DataFrame({"expected_ms": expected_ms, "measured_ms": measured_ms})
+    return Drawing(figure, data)

@@ -1,0 +1,58 @@
+"""Fig. 5: the critics' loss during training, by how several critics are combined."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analysis.figures import Source
+from analysis.figures.panels import case_title, grid, log_if_wide
+from analysis.style import BLUE, GREEN, VERMILION, Drawing, legend_below, look
+from analysis.training import Training, curve
+from model.errors import UserError
+
+COMBINATIONS = {"single": ("single", VERMILION), "min": ("minimum", GREEN), "mean": ("average", BLUE)}
+_DASHES = ("-", "--", ":", "-.")
+
+
+def draw(source: Source) -> Drawing:
+    """Means over training seeds with 95 % intervals; losses are of normalised values."""
+    found = source.trainings
+    runs = [r for r in found.runs if len(r.series("critic_loss")[0])]
+    if not runs:
+        raise UserError("no training run below has a critic's loss in its log")
+    cases = sorted({r.case for r in runs})
+    figure, axes = grid(len(cases))
+    rows: list[dict[str, object]] = []
+    said: list[str] = []
+    for axis, case in zip(axes, cases, strict=True):
+        values: list[float] = []
+        ends: dict[str, float] = {}
+        for (algorithm, critics), several in _kinds(runs, case).items():
+            word, colour = COMBINATIONS[critics]
+            name = f"{look(algorithm).label}, {word}"
+            line = curve(several, "critic_loss")
+            dashes = _DASHES[sorted({r.algorithm for r in runs}).index(algorithm) % 4]
+            axis.plot(line.slots, line.value, color=colour, ls=dashes, lw=1.4, label=name)
+            axis.fill_between(line.slots, *line.band, color=colour, alpha=0.2, lw=0)
+            values += line.value.tolist()
+            ends[name] = float(line.value[-max(1, len(line.value) // 10) :].mean())
+            rows += [
+                {"case": case, "algorithm": algorithm, "critics": critics, "seeds": len(several),
+                 "slots": x, "critic_loss": p.value, "low": p.low, "high": p.high}
+                for x, p in zip(line.slots.tolist(), line.points, strict=True)
+            ]  # fmt: skip
+        log_if_wide(axis, values)
+        axis.set(xlabel="environment time (slots of 1 s)", title=case_title(case))
+        told = ", ".join(f"{n} {v:.3f}" for n, v in sorted(ends.items(), key=lambda e: e[1]))
+        said.append(f"{case}: loss in the last tenth of training: {told}.")
+    axes[0].set_ylabel("critic loss (normalised values)")
+    legend_below(figure, axes, columns=4)
+    return Drawing(figure, pl.DataFrame(rows), (*said, *found.left_out))
+
+
+def _kinds(runs: list[Training], case: str) -> dict[tuple[str, str], list[Training]]:
+    found: dict[tuple[str, str], list[Training]] = {}
+    for run in sorted(runs, key=lambda r: (r.algorithm, r.config["critics"])):
+        if run.case == case:
+            found.setdefault((run.algorithm, str(run.config["critics"])), []).append(run)
+    return found
