@@ -50,12 +50,14 @@ def agreement(name: str, ours: Mapping[str, float], theirs: Mapping[str, float])
     pairs = list(combinations(both, 2))
     same = [(a, b) for a, b in pairs if (ours[a] - ours[b]) * (theirs[a] - theirs[b]) >= 0]
     mine, paper = ({k: v[k] for k in both} for v in (ours, theirs))
-    how_many = "the four" if len(both) == len(LEARNERS) else f"the {len(both)} that are here"
+    how_many = "the four learners"
+    if len(both) < len(LEARNERS):
+        how_many = f"the {len(both)} learners that are here"
     answer = "yes" if len(same) == len(pairs) else f"no, of {len(same)} of {len(pairs)} pairs"
     best, least = min(mine, key=lambda k: mine[k]), min(paper.values())
     winners = " and ".join(look(k).label for k in both if paper[k] == least)
     verdict = "as in the paper" if paper[best] == least else f"in the paper {winners}"
     return [
-        f"{name}: same order of {how_many} learners: {answer} "
+        f"{name}: same order of {how_many}: {answer} "
         f"(here {ordered(mine)}; paper {ordered(paper)}); smallest: {look(best).label}, {verdict}."
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from model.errors import UserError
-from records.statistics import Estimate, FloatArray, estimate, mean
+from records.statistics import FloatArray, band
 
 LOG, CONFIG = "log.jsonl", "config.yaml"
 
@@ -68,32 +68,32 @@ class Trainings:
 
 @dataclass(frozen=True)
 class Curve:
-    """A quantity over environment slots, over training seeds: mean and its 95 % interval."""
+    """A quantity over environment slots: mean over training seeds, 95 % interval (NaN: one seed).
+
+    All arrays have shape (points,).
+    """
 
     slots: FloatArray
-    points: list[Estimate] = field(default_factory=list)
+    value: FloatArray
+    low: FloatArray
+    high: FloatArray
 
     @property
-    def value(self) -> FloatArray:
-        """The means."""
-        return np.array([p.value for p in self.points])
-
-    @property
-    def band(self) -> tuple[FloatArray, FloatArray]:
-        """Lower and upper ends, NaN for a single seed."""
-        return np.array([p.low for p in self.points]), np.array([p.high for p in self.points])
+    def last(self) -> float:
+        """Mean of the last tenth."""
+        return float(self.value[-max(1, len(self.value) // 10) :].mean())
 
 
-def curve(runs: Iterable[Training], name: str, resamples: int = 1000) -> Curve:
-    """The mean over runs at the slots of the run with the fewest, up to the shortest run's end."""
+def curve(runs: Iterable[Training], name: str) -> Curve:
+    """The mean over runs, at the slots of the run with the fewest, as far as all have come.
+
+    Raises ``ValueError`` if no run has the quantity.
+    """
     series = [(x, y) for x, y in (r.series(name) for r in runs) if len(x)]
-    if not series:
-        return Curve(np.zeros(0))
-    grid = min((x for x, _ in series), key=len)
-    grid = grid[grid <= min(x[-1] for x, _ in series)]
-    table = np.array([np.interp(grid, x, y) for x, y in series])
-    points = [estimate(column, mean, resamples=resamples) for column in table.T]
-    return Curve(grid, points)
+    slots = min((x for x, _ in series), key=len)
+    slots = slots[slots <= min(x[-1] for x, _ in series)]
+    table = np.array([np.interp(slots, x, y) for x, y in series])
+    return Curve(slots, table.mean(axis=0), *band(table))
 
 
 def find_trainings(folders: Iterable[Path]) -> Trainings:

@@ -26,14 +26,14 @@ def draw(source: Source) -> Drawing:
         values: list[float] = []
         for algorithm, runs in _by_algorithm(found.runs, case).items():
             line = curve(runs, "unit_delay")
-            style, seeds = look(algorithm), len(runs)
+            style = look(algorithm)
             axis.plot(line.slots, line.value, color=style.colour, ls=style.dashes, lw=1.4,
-                      label=f"{style.label} ({seeds} seed{'s' * (seeds > 1)})")  # fmt: skip
-            axis.fill_between(line.slots, *line.band, color=style.colour, alpha=0.2, lw=0)
+                      label=style.label)  # fmt: skip
+            axis.fill_between(line.slots, line.low, line.high, color=style.colour, alpha=0.2, lw=0)
             for run in runs:
                 axis.plot(*run.held_out, style.marker, color=style.colour, ms=3.5, alpha=0.6)
             values += line.value.tolist()
-            rows.append(_data(case, algorithm, line))
+            rows.append(_data(case, algorithm, len(runs), line))
             said += _converged(case, algorithm, line)
         log_if_wide(axis, values)
         axis.set(xlabel="environment time (slots of 1 s)", title=case_title(case))
@@ -48,23 +48,21 @@ def _by_algorithm(runs: tuple[Training, ...], case: str) -> dict[str, list[Train
     return {n: [r for r in runs if r.case == case and r.algorithm == n] for n in names}
 
 
-def _data(case: str, algorithm: str, line: Curve) -> pl.DataFrame:
-    low, high = line.band
+def _data(case: str, algorithm: str, seeds: int, line: Curve) -> pl.DataFrame:
+    constants = {"case": case, "algorithm": algorithm, "seeds": seeds}
     return pl.DataFrame(
-        {"case": [case] * len(low), "algorithm": [algorithm] * len(low), "slots": line.slots,
-         "unit_delay_s_per_mb": line.value, "low": low, "high": high}
-    )  # fmt: skip
+        {"slots": line.slots, "unit_delay_s_per_mb": line.value, "low": line.low, "high": line.high}
+    ).select(*(pl.lit(v).alias(k) for k, v in constants.items()), pl.all())
 
 
 def _converged(case: str, algorithm: str, line: Curve) -> list[str]:
     if len(line.slots) < 10:
         return []
-    last = float(line.value[-max(1, len(line.slots) // 10) :].mean())
-    away = np.flatnonzero(np.abs(line.value / last - 1.0) > SETTLED)
+    away = np.flatnonzero(np.abs(line.value / line.last - 1.0) > SETTLED)
     at = line.slots[min(len(line.slots) - 1, away[-1] + 1 if len(away) else 0)]
     theirs = printed()["fig3_converged_s"].get(case, {}).get(algorithm)
     beside = f"; the paper: after {theirs} s" if theirs else ""
     return [
         f"{case}: {look(algorithm).label} stays within {SETTLED:.0%} of its last level, "
-        f"{last:.3f} s/MB, from slot {at:.0f} on{beside}."
+        f"{line.last:.3f} s/MB, from slot {at:.0f} on{beside}."
     ]

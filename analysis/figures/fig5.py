@@ -22,7 +22,7 @@ def draw(source: Source) -> Drawing:
         raise UserError("no training run below has a critic's loss in its log")
     cases = sorted({r.case for r in runs})
     figure, axes = grid(len(cases))
-    rows: list[dict[str, object]] = []
+    rows: list[pl.DataFrame] = []
     said: list[str] = []
     for axis, case in zip(axes, cases, strict=True):
         values: list[float] = []
@@ -33,21 +33,23 @@ def draw(source: Source) -> Drawing:
             line = curve(several, "critic_loss")
             dashes = _DASHES[sorted({r.algorithm for r in runs}).index(algorithm) % 4]
             axis.plot(line.slots, line.value, color=colour, ls=dashes, lw=1.4, label=name)
-            axis.fill_between(line.slots, *line.band, color=colour, alpha=0.2, lw=0)
+            axis.fill_between(line.slots, line.low, line.high, color=colour, alpha=0.2, lw=0)
             values += line.value.tolist()
-            ends[name] = float(line.value[-max(1, len(line.value) // 10) :].mean())
-            rows += [
-                {"case": case, "algorithm": algorithm, "critics": critics, "seeds": len(several),
-                 "slots": x, "critic_loss": p.value, "low": p.low, "high": p.high}
-                for x, p in zip(line.slots.tolist(), line.points, strict=True)
-            ]  # fmt: skip
+            ends[name] = line.last
+            constants = {"case": case, "algorithm": algorithm, "critics": critics,
+                         "seeds": len(several)}  # fmt: skip
+            rows.append(
+                pl.DataFrame({"slots": line.slots, "critic_loss": line.value, "low": line.low,
+                              "high": line.high})
+                .select(*(pl.lit(v).alias(k) for k, v in constants.items()), pl.all())
+            )  # fmt: skip
         log_if_wide(axis, values)
         axis.set(xlabel="environment time (slots of 1 s)", title=case_title(case))
         told = ", ".join(f"{n} {v:.3f}" for n, v in sorted(ends.items(), key=lambda e: e[1]))
         said.append(f"{case}: loss in the last tenth of training: {told}.")
     axes[0].set_ylabel("critic loss (normalised values)")
     legend_below(figure, axes, columns=4)
-    return Drawing(figure, pl.DataFrame(rows), (*said, *found.left_out))
+    return Drawing(figure, pl.concat(rows), (*said, *found.left_out))
 
 
 def _kinds(runs: list[Training], case: str) -> dict[tuple[str, str], list[Training]]:

@@ -9,7 +9,7 @@ import polars as pl
 
 from analysis.collection import Group, Metric
 from analysis.figures import Source
-from analysis.figures.panels import grid, reach, titled
+from analysis.figures.panels import grid, reach, symlog_if_wide, titled
 from analysis.style import NODE_KINDS, WORLDS, Drawing, legend_below
 from records.metrics import NAN, Summary
 
@@ -46,7 +46,7 @@ def draw(source: Source) -> Drawing:
 
 def _draw_panel(axis: Any, panel: Sequence[Group], rows: list[dict[str, object]]) -> None:
     present = [k for k in KINDS if any(k in r.summary.node_load for g in panel for r in g.runs)]
-    width = 0.8 / len(present)
+    width, values = 0.8 / len(present), []
     for j, kind in enumerate(present):
         figures = [group.estimate(node_load(kind)) for group in panel]
         bars = [reach(f) for f in figures]
@@ -54,6 +54,7 @@ def _draw_panel(axis: Any, panel: Sequence[Group], rows: list[dict[str, object]]
         axis.bar(at, [f.value for f in figures], 0.92 * width, color=NODE_KINDS[kind].colour,
                  label=NODE_KINDS[kind].label, yerr=list(zip(*bars, strict=True)), capsize=2,
                  error_kw={"lw": 1})  # fmt: skip
+        values += [f.value for f in figures]
         rows += [
             {"world": group.world, "scenario": group.scenario, "duration_s": group.duration_s,
              "policy": group.policy, "valid": not group.mark, "kind": kind,
@@ -61,8 +62,7 @@ def _draw_panel(axis: Any, panel: Sequence[Group], rows: list[dict[str, object]]
             for group, f in zip(panel, figures, strict=True)
         ]  # fmt: skip
     # Loads of an unstable policy are a thousand times those of the others.
-    axis.set_yscale("symlog", linthresh=0.1)
-    axis.set_ylim(bottom=0)
+    symlog_if_wide(axis, values)
     labels = [g.look.label + g.mark for g in panel]
     axis.set_xticks(range(len(panel)), labels, rotation=35, ha="right")
     axis.set_title(titled(panel))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis.collection import Group
 from analysis.paper import CASES
@@ -51,5 +52,22 @@ def log_if_wide(axes: Any, values: Sequence[float], ratio: float = 20.0) -> None
     positive = [v for v in values if np.isfinite(v) and v > 0]
     if positive and max(positive) > ratio * min(positive):
         axes.set_yscale("log")
+        plain_numbers(axes.yaxis)
     else:
         axes.set_ylim(bottom=0)
+
+
+def symlog_if_wide(axes: Any, values: Sequence[float], ratio: float = 20.0) -> None:
+    """The same for values of which some are 0: logarithmic above a hundredth of the largest."""
+    positive = [v for v in values if np.isfinite(v) and v > 0]
+    if positive and max(positive) > ratio * float(np.median(positive)):
+        axes.set_yscale("symlog", linthresh=10 ** np.floor(np.log10(max(positive) / 100)))
+        axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_ylim(bottom=0)
+
+
+def plain_numbers(axis: Any) -> None:
+    """1, 2, 5, 10 … on a logarithmic axis instead of powers of ten."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
