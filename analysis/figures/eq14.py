@@ -5,11 +5,22 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from analysis.figures import Source
 from analysis.style import COLOURS, GREY, Drawing, new_figure
 from model.errors import UserError
 from model.network import build_network
 from records.queues import ping_comparison, queues_of
-from records.reader import Result
+from records.reader import Result, find_results, open_result
+
+
+def draw(source: Source) -> Drawing:
+    """Of the only result below the folders, whatever its verdict, which the title says."""
+    paths = [p for folder in source.folders for p in find_results(folder)]
+    if len(paths) != 1:
+        raise UserError(f"eq14 shows one run; {len(paths)} results lie below: name one of them")
+    result = open_result(paths[0])
+    drawing = draw_eq14(result)
+    return Drawing(drawing.figure, drawing.data, tuple(result.notes))
 
 
 def draw_eq14(result: Result) -> Drawing:

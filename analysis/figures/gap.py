@@ -10,13 +10,38 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from analysis.collection import Run
+from analysis.figures import Source
 from analysis.style import COLOURS, GREY, Drawing, new_figure
+from model.errors import UserError
 from records.metrics import delays_s, summarise
 from records.reader import Result
 
 FloatArray = NDArray[np.float64]
 _LEVELS = np.concatenate([np.arange(0.02, 0.99, 0.02), [0.99]])
 _MARKED = 0.95
+
+
+def draw(source: Source) -> Drawing:
+    """Of all runs below the folders that are there in both worlds; of one scenario and length."""
+    found = source.results
+    together: dict[tuple[str, ...], dict[str, Run]] = {}
+    for run in found.runs:
+        key = run.scenario_text, f"{run.duration_s:g}", run.policy, run.checkpoint, str(run.seed)
+        together.setdefault(key, {})[run.world] = run
+    both = {key: worlds for key, worlds in together.items() if len(worlds) == 2}
+    if not both:
+        raise UserError(
+            "no run lies below in both worlds (same scenario, length, policy and seed): "
+            "'./lab gap' makes them"
+        )
+    if len({key[:2] for key in both}) > 1:
+        raise UserError("runs of several scenarios or lengths lie below: name the folder of one")
+    pairs = [(w["emulation"].result, w["simulation"].result) for w in both.values()]
+    alone = len(together) - len(both)
+    said = (f"{alone} runs have no counterpart in the other world.",) if alone else ()
+    drawing = draw_gap(pairs)
+    return Drawing(drawing.figure, drawing.data, (*said, *found.said))
 
 
 def draw_gap(pairs: Sequence[tuple[Result, Result]]) -> Drawing:

@@ -1,0 +1,127 @@
+"""Fig. 7: communication overhead over the number of devices, distributed against centralised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from analysis.collection import Run
+from analysis.figures import Source
+from analysis.figures.panels import grid, plain_numbers
+from analysis.pcap.points import capture_files
+from analysis.pcap.summary import summarise as summarise_captures
+from analysis.style import BLUE, GREY, VERMILION, WORLDS, Drawing, legend_below
+from model.network import build_network
+from records.overhead import growth, overhead
+
+SCHEMES = (("distributed", BLUE), ("centralised", VERMILION))
+_MARKERS = {"emulation": "o", "simulation": "^"}
+_ICMP = 1
+
+
+def draw(source: Source) -> Drawing:
+    """A panel a scenario by name: its variants differ in the number of devices."""
+    found = source.results
+    by_case: dict[str, list[Run]] = {}
+    for group in found.groups:
+        by_case.setdefault(group.case, []).extend(group.runs)
+    figure, axes = grid(len(by_case))
+    rows: list[dict[str, Any]] = []
+    said: list[str] = []
+    for axis, (case, runs) in zip(axes, sorted(by_case.items()), strict=True):
+        mine = [_row(case, run) for run in runs]
+        rows += mine
+        for world in _MARKERS:
+            said += _draw_world(axis, case, world, [r for r in mine if r["world"] == world])
+        _draw_captured(axis, mine)
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        plain_numbers(axis.xaxis)
+        plain_numbers(axis.yaxis)
+        axis.set(xlabel="devices", title=case)
+    for axis in axes[::3]:
+        axis.set_ylabel("overhead, over all links (kbit/s)")
+    legend_below(figure, axes, columns=3)
+    return Drawing(figure, pl.DataFrame(rows, infer_schema_length=None), (*said, *found.said))
+
+
+def _row(case: str, run: Run) -> dict[str, Any]:
+    counted = overhead(run.result, run.duration_s)
+    return {
+        "case": case,
+        "world": run.world,
+        "policy": run.policy,
+        "seed": run.seed,
+        "valid": run.valid,
+        "duration_s": run.duration_s,
+        "devices": counted.devices,
+        "distributed": counted.distributed_kbps,
+        "centralised": counted.centralised_kbps,
+        "pings_bytes": counted.pings,
+        "acknowledgements_bytes": counted.acknowledgements,
+        "status_bytes": counted.status,
+        "decisions_bytes": counted.decisions,
+        "captured": captured_kbps(run),
+    }
+
+
+def captured_kbps(run: Run) -> float | None:
+    """Pings and acknowledgements in the captures of all links; None where some are missing.
+
+    Raises ``UserError`` if a capture cannot be read.
+    """
+    folder = run.result.folder / "pcap"
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return None
+    summary = summarise_captures(capture_files([folder]))
+    every = {k.name for k in build_network(run.result.scenario).shaped_links}
+    if not every <= set(summary.links["link"]):
+        return None
+    flows = summary.flows.filter((pl.col("protocol") == _ICMP) | (pl.col("kind") == "ARRIVED"))
+    # A message has its real size at every speed-up; what changes is how often it is sent.
+    return 8e-3 * float(flows["bytes"].sum()) / run.duration_s
+
+
+def _draw_world(axis: Any, case: str, world: str, rows: Sequence[dict[str, Any]]) -> list[str]:
+    if not rows:
+        return []
+    said, devices = [], np.array([r["devices"] for r in rows], dtype=np.float64)
+    for scheme, colour in SCHEMES:
+        kbps = np.array([r[scheme] for r in rows])
+        label = f"{scheme}, {WORLDS[world]}"
+        axis.plot(devices, kbps, _MARKERS[world], color=colour, ms=5, alpha=0.7, label=label,
+                  mfc=colour if world == "emulation" else "none")  # fmt: skip
+        if len(set(devices)) > 1:
+            exponent, low, high = growth(devices, kbps)
+            at = np.array([devices.min(), devices.max()])
+            scale = np.exp(np.mean(np.log(kbps)) - exponent * np.mean(np.log(devices)))
+            axis.plot(at, scale * at**exponent, color=colour, lw=1,
+                      ls="-" if world == "emulation" else "--")  # fmt: skip
+            said.append(f"{case}, {WORLDS[world]}: {scheme} overhead grows as devices^"
+                        f"{exponent:.2f} [{low:.2f}, {high:.2f}], {_word(low, high)}.")  # fmt: skip
+    last = max(rows, key=lambda r: r["devices"])
+    ratio = last["distributed"] / last["centralised"]
+    said.append(
+        f"{case}, {WORLDS[world]}, {last['devices']} devices: distributed {last['distributed']:.0f} "
+        f"kbit/s ({100 * last['pings_bytes'] / (last['pings_bytes'] + last['acknowledgements_bytes']):.0f} "
+        f"% of it pings), centralised {last['centralised']:.0f} kbit/s: {ratio:.1f} times."
+    )
+    return said
+
+
+def _word(low: float, high: float) -> str:
+    if np.isnan(low):
+        return "from two numbers of devices only"
+    if round(high, 2) < 1.0:
+        return "sub-linearly"
+    return "more than linearly" if round(low, 2) > 1.0 else "linearly within the error"
+
+
+def _draw_captured(axis: Any, rows: Sequence[dict[str, Any]]) -> None:
+    found = [r for r in rows if r["captured"] is not None]
+    if found:
+        axis.plot([r["devices"] for r in found], [r["captured"] for r in found], "x", color=GREY,
+                  ms=7, label="distributed, in captures of all links")  # fmt: skip
