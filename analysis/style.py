@@ -130,16 +130,16 @@ def new_figure(
     return plt.subplots(rows, columns, figsize=size, **options)
 
 
-def legend_below(figure: Figure, axes: Sequence[Any], columns: int = 6) -> None:
-    """One legend for all axes, under them, every label once."""
+def legend_below(figure: Figure, axes: Sequence[Any], label_in: float = 1.6) -> None:
+    """One legend for all axes, under them, every label once; a label is about so many inches."""
     found: dict[str, Any] = {}
     for one in axes:
         for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     if found:
-        figure.legend(
-            list(found.values()), list(found), loc="outside lower center", ncols=columns
-        )
+        columns = max(1, min(len(found), int(figure.get_size_inches()[0] / label_in)))
+        place = "outside lower center"
+        figure.legend(list(found.values()), list(found), loc=place, ncols=columns)
 
 
 def save(drawing: Drawing, stem: Path) -> list[Path]:

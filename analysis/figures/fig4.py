@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.collection import Group
+from analysis.collection import Collection, Group
 from analysis.figures import Source
 from analysis.figures.panels import grid, log_if_wide, reach, titled
 from analysis.paper import agreement, table3
@@ -21,8 +21,12 @@ def unit_delay(summary: Summary) -> float:
 
 
 def draw(source: Source) -> Drawing:
+    """Of all results that can be used."""
+    return draw_results(source.results)
+
+
+def draw_results(found: Collection) -> Drawing:
     """Every episode a dot; bars: interquartile mean with 95 % interval; diamonds: the paper's."""
-    found = source.results
     figure, axes = grid(len(found.panels))
     said: list[str] = []
     rows: list[dict[str, object]] = []

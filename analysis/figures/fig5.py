@@ -48,7 +48,7 @@ def draw(source: Source) -> Drawing:
         told = ", ".join(f"{n} {v:.3f}" for n, v in sorted(ends.items(), key=lambda e: e[1]))
         said.append(f"{case}: loss in the last tenth of training: {told}.")
     axes[0].set_ylabel("critic loss (normalised values)")
-    legend_below(figure, axes, columns=4)
+    legend_below(figure, axes, label_in=2.2)
     return Drawing(figure, pl.concat(rows), (*said, *found.left_out))
 
 

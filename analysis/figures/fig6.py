@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.collection import Group, Metric
+from analysis.collection import Collection, Group, Metric
 from analysis.figures import Source
 from analysis.figures.panels import grid, reach, symlog_if_wide, titled
 from analysis.style import NODE_KINDS, WORLDS, Drawing, legend_below
@@ -26,8 +26,12 @@ def node_load(kind: str) -> Metric:
 
 
 def draw(source: Source) -> Drawing:
+    """Of all results that can be used."""
+    return draw_results(source.results)
+
+
+def draw_results(found: Collection) -> Drawing:
     """Bars: interquartile mean over episodes with 95 % interval."""
-    found = source.results
     figure, axes = grid(len(found.panels))
     rows: list[dict[str, object]] = []
     said: list[str] = []

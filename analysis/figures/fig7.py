@@ -44,7 +44,7 @@ def draw(source: Source) -> Drawing:
         axis.set(xlabel="devices", title=case)
     for axis in axes[::3]:
         axis.set_ylabel("overhead, over all links (kbit/s)")
-    legend_below(figure, axes, columns=3)
+    legend_below(figure, axes, label_in=3.2)
     return Drawing(figure, pl.DataFrame(rows, infer_schema_length=None), (*said, *found.said))
 
 

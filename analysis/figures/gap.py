@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.collection import Run
 from analysis.figures import Source
-from analysis.style import COLOURS, GREY, Drawing, new_figure
+from analysis.style import GREY, Drawing, Look, look, new_figure
 from model.errors import UserError
 from records.metrics import delays_s, summarise
 from records.reader import Result
@@ -54,10 +54,9 @@ def draw_gap(pairs: Sequence[tuple[Result, Result]]) -> Drawing:
         by_policy.setdefault(str(pair[0].manifest["policy"]), []).append(pair)
     figure, (left, right) = new_figure(2, height_in=3.8)
     data: dict[str, list[Any]] = {"policy": [], "level": [], "emulation_s": [], "simulation_s": []}
-    for k, (policy, runs) in enumerate(by_policy.items()):
-        colour = COLOURS[k % len(COLOURS)]
+    for policy, runs in by_policy.items():
         emulated, simulated = (_quantiles([run[w] for run in runs]) for w in (0, 1))
-        _draw_quantiles(left, policy, emulated, simulated, colour)
+        _draw_quantiles(left, look(policy), emulated, simulated)
         data["policy"] += [policy] * len(_LEVELS)
         data["level"] += [round(float(v), 4) for v in _LEVELS]
         data["emulation_s"] += emulated.tolist()
@@ -88,11 +87,13 @@ def _quantiles(results: Sequence[Result]) -> FloatArray:
 
 
 def _draw_quantiles(
-    axes: Any, policy: str, emulated: FloatArray, simulated: FloatArray, colour: str
+    axes: Any, style: Look, emulated: FloatArray, simulated: FloatArray
 ) -> None:
+    colour = style.colour
     axes.plot(
-        simulated, emulated, marker=".", markersize=4, linewidth=0.8, color=colour, label=policy
-    )
+        simulated, emulated, style.dashes, marker=".", markersize=4, linewidth=0.8, color=colour,
+        label=style.label,
+    )  # fmt: skip
     mark = int(np.argmin(np.abs(_LEVELS - _MARKED)))
     axes.plot(simulated[mark], emulated[mark], marker="D", markersize=6, color=colour, zorder=4)
 
@@ -123,13 +124,13 @@ def _draw_loads(axes: Any, by_policy: dict[str, list[tuple[Result, Result]]]) ->
     classes = sorted({name for both in loads.values() for one in both for name in one})
     width = 0.8 / (2 * len(loads))
     places = np.arange(len(classes))
-    for k, (_, both) in enumerate(loads.items()):
+    for k, (policy, both) in enumerate(loads.items()):
         for world, load in enumerate(both):
             axes.bar(
                 places - 0.4 + (2 * k + world + 0.5) * width,
                 [load.get(name, 0.0) for name in classes],
                 0.92 * width,
-                color=COLOURS[k % len(COLOURS)],
+                color=look(policy).colour,
                 alpha=0.45 if world else 1.0,
                 hatch="///" if world else None,
                 edgecolor="white",

@@ -43,7 +43,7 @@ def draw(source: Source) -> Drawing:
         axis.set(title=titled(panel), xlim=(-0.6, len(panel) - 0.4))
     axes[0].set_ylabel("time to decide (real ms)")
     for _, label, marker in QUANTILES:
-        axes[0].plot([], [], marker, color="grey", ms=4, label=f"{label} of a device's decisions")
+        axes[0].plot([], [], marker, color="grey", ms=4, label=f"{label}, by device")
     legend_below(figure, axes)
     return Drawing(figure, pl.DataFrame(rows), (*said, *found.said))
 
