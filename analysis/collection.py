@@ -139,7 +139,7 @@ class Group:
         if not known:
             return Estimate(np.nan, np.nan, np.nan)
         table = {(r.checkpoint, r.seed): metric(r.summary) for r in known}
-        teachers, seeds = ({key[k] for key in table} for k in (0, 1))
+        teachers, seeds = {t for t, _ in table}, {s for _, s in table}
         if len(teachers) > 1 and len(table) == len(teachers) * len(seeds):
             crossed = [[table[t, s] for s in sorted(seeds)] for t in sorted(teachers)]
             return estimate_crossed(np.array(crossed), statistic)
@@ -246,7 +246,8 @@ def _unfinished(result: Result) -> str:
     if manifest.get("complete") is False:
         return f"the run was interrupted after {float(manifest.get('ran_s', 0)):.0f} s"
     if manifest["exit_status"] != 0:
-        return f"the run broke ({manifest.get('error') or 'exit status ' + str(manifest['exit_status'])})"
+        why = manifest.get("error") or f"exit status {manifest['exit_status']}"
+        return f"the run broke ({why})"
     return ""
 
 
@@ -322,13 +323,11 @@ def _scenario_labels(runs: Sequence[Run]) -> dict[str, str]:
 
 def _flat(value: Any, above: str = "") -> dict[str, Any]:
     """``{"network.e2e.rate_mbps": 30, …}``."""
-    if isinstance(value, dict):
-        inner = value.items()
-    elif isinstance(value, list) and any(isinstance(v, dict) for v in value):
-        inner = enumerate(value)
-    else:
+    if isinstance(value, list) and any(isinstance(v, dict) for v in value):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict):
         return {above: value}
     found: dict[str, Any] = {}
-    for key, item in inner:
+    for key, item in value.items():
         found |= _flat(item, f"{above}.{key}" if above else str(key))
     return found

@@ -1,4 +1,4 @@
-"""Loads of links: E2E against E2D and ACCESS, over time and as distributions, by policy and case."""
+"""Loads of links: E2E against E2D and ACCESS, over time and as distributions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import polars as pl
 
 from analysis.collection import Group, Run
 from analysis.figures.panels import titled
+from analysis.frames import frame
 from analysis.style import LINK_CLASSES, Drawing, legend_below, new_figure
 from analysis.tables import Table, digits
 from model.scenario import LinkSpec
@@ -72,10 +73,7 @@ def _limit_s(spec: LinkSpec) -> float:
 
 def _read(run: Run) -> pl.DataFrame:
     columns = ("time_s", "link", "link_class", "load_s", "utilisation")
-    table = run.result.table("links", columns, packed=True)
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)
-    return frame.with_columns(pl.col("link", "link_class").cast(pl.String))
+    return frame(run.result, "links", columns)
 
 
 def _of_class(
@@ -134,7 +132,9 @@ def _draw_class(over_time: Any, tail: Any, group: Group, found: ClassLoads) -> N
     mean = found.over_time.mean(axis=0)
     label = style.label + group.mark
     over_time.plot(found.time_s, mean, color=style.colour, ls=style.dashes, lw=1.2, label=label)
-    over_time.fill_between(found.time_s, *band(found.over_time), color=style.colour, alpha=0.12, lw=0)
+    over_time.fill_between(
+        found.time_s, *band(found.over_time), color=style.colour, alpha=0.12, lw=0
+    )
     above = found.quantiles > _WAITING_S
     tail.plot(found.quantiles[above], (1.0 - _LEVELS)[above], color=style.colour, ls=style.dashes,
               lw=1.4, label=label)  # fmt: skip
@@ -142,7 +142,9 @@ def _draw_class(over_time: Any, tail: Any, group: Group, found: ClassLoads) -> N
 
 def _scale_time(axes: Any, loads: Sequence[dict[str, ClassLoads]]) -> None:
     """Of the upper row, which shares its axis."""
-    highest = max(float(one.over_time.mean(axis=0).max()) for found in loads for one in found.values())
+    highest = max(
+        float(one.over_time.mean(axis=0).max()) for found in loads for one in found.values()
+    )
     axes.set_yscale("symlog", linthresh=0.01)
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylim(0, max(0.01, 1.4 * highest))
@@ -204,7 +206,8 @@ def sentences(panel: Sequence[Group], loads: Sequence[dict[str, ClassLoads]]) ->
         means = {name: one.mean for name, one in found.items()}
         if "e2e" in means and "e2d" in means:
             order = " < ".join(
-                f"{LINK_CLASSES[c].label} {digits(means[c])} s" for c in sorted(means, key=means.get)  # type: ignore[arg-type]
+                f"{LINK_CLASSES[c].label} {digits(means[c])} s"
+                for c in sorted(means, key=means.get)  # type: ignore[arg-type]
             )
             full = [LINK_CLASSES[c].label for c, one in found.items() if one.full > 0.01]
             beside = f"; full more than 1 % of the time: {', '.join(full)}" if full else ""

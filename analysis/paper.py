@@ -1,4 +1,4 @@
-"""What the paper prints, and whether it agrees with what is measured: in words, from the numbers."""
+"""What the paper prints, and whether what is measured agrees: in words, from the numbers."""
 
 from __future__ import annotations
 

@@ -138,8 +138,8 @@ def legend_below(figure: Figure, axes: Sequence[Any], label_in: float = 1.6) -> 
             found.setdefault(label, handle)
     if found:
         columns = max(1, min(len(found), int(figure.get_size_inches()[0] / label_in)))
-        place = "outside lower center"
-        figure.legend(list(found.values()), list(found), loc=place, ncols=columns)
+        handles = list(found.values())
+        figure.legend(handles, list(found), loc="outside lower center", ncols=columns)
 
 
 def save(drawing: Drawing, stem: Path) -> list[Path]:

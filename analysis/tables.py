@@ -40,7 +40,7 @@ def digits(value: float, sign: str = "") -> str:
     size = abs(value)
     if not size:
         return "0"
-    if (size >= 1e5 or size < 1e-4):
+    if size >= 1e5 or size < 1e-4:
         return f"{value:{sign}.2e}"
     places = 4 if size < 0.1 else 3 if size < 10 else 1 if size < 1e3 else 0
     return f"{value:{sign}.{places}f}"

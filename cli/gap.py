@@ -90,7 +90,7 @@ def _options(scenario: str, out: Path, asked: dict[str, object]) -> RunOptions:
 
 
 def _publish(console: Console, gap: Gap, out: Path, *, brief: bool) -> None:
-    from analysis.gap import draw_gap
+    from analysis.figures.gap import draw_gap
     from analysis.style import save
     from experiments.gap_report import write
 

@@ -18,8 +18,8 @@ def report(folder: Path, keep_invalid: bool, out: Path | None) -> None:
     """Everything about a RESULT on one page: HTML that needs nothing else, and PDF.
 
     Scenario, provenance, verdict, metrics, a map with loads, time series, delays, where tasks went,
-    decisions, overhead, captures. Of a run that was killed, what it left; an invalid one is shown as
-    such. A FOLDER with several results becomes an overview of all of them.
+    decisions, overhead, captures. Of a run that was killed, what it left; an invalid one is marked
+    so. A FOLDER with several results becomes an overview of all of them.
     """
     from analysis.report import overview, run
     from analysis.report.document import write

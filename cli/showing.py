@@ -33,7 +33,9 @@ def out_option(default: str) -> Callable[[Any], Any]:
     )  # fmt: skip
 
 
-def read(folders: Iterable[Path], *, keep_invalid: bool = False, partial: bool = False) -> Collection:
+def read(
+    folders: Iterable[Path], *, keep_invalid: bool = False, partial: bool = False
+) -> Collection:
     """All results below some folders, with a bar on a terminal. Raises ``UserError`` for none."""
     from analysis.collection import collect, some
 

@@ -107,7 +107,11 @@ class Summary:
 
     def rows(self) -> list[tuple[str, str, str]]:
         """(name, value, unit) for display; what could not be measured is left out."""
-        listed: list[tuple[str, float, str]] = [
+        return [(name, digits(v), unit) for name, v, unit in self.values() if not np.isnan(v)]
+
+    def values(self) -> list[tuple[str, float, str]]:
+        """(name, value, unit) of every metric; NaN for what could not be measured."""
+        return [
             ("tasks generated", self.generated, ""),
             *((f"tasks {k}", v, "") for k, v in self.tasks.items()),
             ("unit delay UD = ΣE/Σo", self.unit_delay, "s/MB"),
@@ -128,10 +132,10 @@ class Summary:
             ("pings lost", 100 * self.ping_loss, "%"),
             ("ping round trip, median", 1e3 * self.ping_rtt, "ms"),
         ]
-        return [(name, _digits(v), unit) for name, v, unit in listed if not np.isnan(v)]
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
+    """A metric for display: four digits that matter, counts as they are."""
     return (
         str(value) if isinstance(value, int) else f"{value:.4g}" if value < 1e4 else f"{value:.0f}"
     )
@@ -254,9 +258,7 @@ def _task_metrics(scenario: Scenario, tasks: pa.Table, end_s: float) -> dict[str
         "resource_cost": float(fee[done].sum()),
         "mean_cost": _mean(scenario.decision.alpha * delay + scenario.decision.beta * fee),
         "target_share": {
-            k: float(count / decided)
-            for k in TARGET_KINDS
-            if (count := int(kind.among(k).sum()))
+            k: float(count / decided) for k in TARGET_KINDS if (count := int(kind.among(k).sum()))
         },
     }
 

@@ -1,16 +1,16 @@
 """Communication overhead: what deciding costs the network, distributed against centralised.
 
-Bytes on the wire, Ethernet headers included, summed over the shaped links that a message crosses.
+Bytes on the wire, Ethernet headers included, summed over the shaped links that it crosses.
 What carries the tasks themselves (their data, results, TCP's acknowledgements) is needed by either
 scheme and is no overhead. Counted from what a run recorded:
 
 - distributed, as the lab's devices work: every ping and its reply, and for every task that reached
   another unit the frame with which that acknowledges it, from which the device learns the delay;
-- centralised, for the very same slots and tasks: every slot, every unit sends Q_u and F_u, and units
-  and switches the V_l of the links that they feed, to a coordinator; for every task its device sends s and o there and
-  gets target and rate. The coordinator sits at the base station with the fewest links to cross. A
-  message is a UDP datagram: the lab's frame header, ``model.wire_format``, and 8 bytes a number.
-  No run of the emulation sends these; they are computed.
+- centralised, for the very same slots and tasks: every slot, every unit sends Q_u and F_u, and
+  units and switches the V_l of the links that they feed, to a coordinator; for every task its
+  device sends s and o there and gets target and rate. The coordinator sits at the base station with
+  the fewest links to cross. A message is a UDP datagram: the lab's frame header,
+  ``model.wire_format``, and 8 bytes a number. No run sends these; they are computed.
 
 Messages take the shortest paths of the undamaged network.
 """
@@ -23,11 +23,13 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from model.network import Network, Node, build_network
 from model.wire_format import HEADER_BYTES
 from records.reader import Result
 
+FloatArray = NDArray[np.float64]
 PING_HEADERS_BYTES = 14 + 20 + 8
 """Ethernet, IP, ICMP."""
 UDP_HEADERS_BYTES = 14 + 20 + 8
@@ -172,10 +174,11 @@ def _decisions(result: Result, ways: _Ways, duration_s: float) -> float:
     return float(2 * _message_bytes(2) * crossed)
 
 
-def growth(devices: np.ndarray, kbps: np.ndarray) -> tuple[float, float, float]:
-    """b of kbps ~ devices^b by least squares in logarithms, with its 95 % interval (NaN: 2 points).
+def growth(devices: FloatArray, kbps: FloatArray) -> tuple[float, float, float]:
+    """Exponent b of kbps ~ devices^b by least squares in logarithms, with its 95 % interval.
 
-    Raises ``ValueError`` for fewer than two different numbers of devices.
+    The interval is NaN for two points. Raises ``ValueError`` for fewer than two different numbers
+    of devices.
     """
     from scipy import stats
 

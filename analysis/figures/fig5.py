@@ -10,7 +10,11 @@ from analysis.style import BLUE, GREEN, VERMILION, Drawing, legend_below, look
 from analysis.training import Training, curve
 from model.errors import UserError
 
-COMBINATIONS = {"single": ("single", VERMILION), "min": ("minimum", GREEN), "mean": ("average", BLUE)}
+COMBINATIONS = {
+    "single": ("single", VERMILION),
+    "min": ("minimum", GREEN),
+    "mean": ("average", BLUE),
+}
 _DASHES = ("-", "--", ":", "-.")
 
 

@@ -102,14 +102,17 @@ def _draw_world(axis: Any, case: str, world: str, rows: Sequence[dict[str, Any]]
                       ls="-" if world == "emulation" else "--")  # fmt: skip
             said.append(f"{case}, {WORLDS[world]}: {scheme} overhead grows as devices^"
                         f"{exponent:.2f} [{low:.2f}, {high:.2f}], {_word(low, high)}.")  # fmt: skip
-    last = max(rows, key=lambda r: r["devices"])
-    ratio = last["distributed"] / last["centralised"]
-    said.append(
-        f"{case}, {WORLDS[world]}, {last['devices']} devices: distributed {last['distributed']:.0f} "
-        f"kbit/s ({100 * last['pings_bytes'] / (last['pings_bytes'] + last['acknowledgements_bytes']):.0f} "
-        f"% of it pings), centralised {last['centralised']:.0f} kbit/s: {ratio:.1f} times."
+    return [*said, _largest(case, world, max(rows, key=lambda r: r["devices"]))]
+
+
+def _largest(case: str, world: str, row: dict[str, Any]) -> str:
+    """What it comes to with the most devices."""
+    pings = row["pings_bytes"] / (row["pings_bytes"] + row["acknowledgements_bytes"])
+    return (
+        f"{case}, {WORLDS[world]}, {row['devices']} devices: distributed "
+        f"{row['distributed']:.0f} kbit/s ({pings:.0%} of it pings), centralised "
+        f"{row['centralised']:.0f} kbit/s: {row['distributed'] / row['centralised']:.1f} times."
     )
-    return said
 
 
 def _word(low: float, high: float) -> str:

@@ -86,9 +86,7 @@ def _quantiles(results: Sequence[Result]) -> FloatArray:
     return found
 
 
-def _draw_quantiles(
-    axes: Any, style: Look, emulated: FloatArray, simulated: FloatArray
-) -> None:
+def _draw_quantiles(axes: Any, style: Look, emulated: FloatArray, simulated: FloatArray) -> None:
     colour = style.colour
     axes.plot(
         simulated, emulated, style.dashes, marker=".", markersize=4, linewidth=0.8, color=colour,

@@ -132,10 +132,14 @@ def _write_text(pages: PdfPages, lines: list[str]) -> None:
     wrapped = [
         part
         for line in lines
-        for part in (textwrap.wrap(line, _COLUMNS, subsequent_indent="    ") if len(line) > _COLUMNS else [line])
+        for part in (
+            textwrap.wrap(line, _COLUMNS, subsequent_indent="    ")
+            if len(line) > _COLUMNS
+            else [line]
+        )
     ]
     for first in range(0, len(wrapped), _LINES):
         figure = Figure(figsize=_PAGE_IN)
         text = "\n".join(wrapped[first : first + _LINES])
         figure.text(0.06, 0.96, text, family="DejaVu Sans Mono", fontsize=7.2, va="top")
-        pages.savefig(figure)
+        pages.savefig(figure)  # type: ignore[no-untyped-call]

@@ -18,8 +18,13 @@ def report_of(found: Collection, folder: Path) -> Report:
     said = (*table3.sentences(found),)
     sections = [
         Section("Table III", said, tuple(table3.tables(found))),
-        Section("Unit delay", pictures=(Picture(fig4.draw_results(found).figure, "Fig. 4: a dot a run."),)),
-        Section("Load of nodes", pictures=(Picture(fig6.draw_results(found).figure, "Fig. 6: Q/F."),)),
+        Section(
+            "Unit delay",
+            pictures=(Picture(fig4.draw_results(found).figure, "Fig. 4: a dot a run."),),
+        ),
+        Section(
+            "Load of nodes", pictures=(Picture(fig6.draw_results(found).figure, "Fig. 6: Q/F."),)
+        ),
         *_links(found),
         Section("The runs", tables=(_runs(found),)),
     ]

@@ -10,6 +10,7 @@ import polars as pl
 
 from analysis.collection import Run
 from analysis.figures.eq14 import draw_eq14
+from analysis.frames import tasks_until
 from analysis.pcap.output import picture as draw_captures
 from analysis.pcap.points import capture_files
 from analysis.pcap.summary import summarise as summarise_captures
@@ -29,7 +30,7 @@ def report_of(run: Run) -> Report:
     """Everything that a run recorded, on a page. Raises ``UserError`` for unreadable tables."""
     result, manifest, end_s = run.result, run.result.manifest, run.duration_s
     scenario = result.scenario
-    tasks = figures.read_tasks(result, end_s)
+    tasks = tasks_until(result, end_s)
     links, units = (figures.read_loads(result, name) for name in ("links", "units"))
     sections = [_summary(run), _provenance(manifest)]
     if run.world == "emulation":

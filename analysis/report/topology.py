@@ -23,13 +23,13 @@ def draw_map(result: Result, links: pl.DataFrame, units: pl.DataFrame) -> Drawin
     network = build_network(result.scenario)
     of_link = _means(links, "link")
     of_unit = _means(units, "unit")
-    figure, axes = new_figure(1, 8.5, 3.8)
+    figure, axes = new_figure(1, 9.0, 3.6)
     norm, colours = LogNorm(_LEAST_S, _MOST_S, clip=True), "cividis_r"
     cables = _cables(network, of_link)
     lines = LineCollection(
         [_ends(network, cable) for cable in cables],
         array=np.maximum(list(cables.values()), _LEAST_S), norm=norm, cmap=colours,
-        linewidths=[1.0 + 0.8 * max(0.0, np.log10(max(v, 1e-9) / _LEAST_S)) for v in cables.values()],
+        linewidths=1.0 + 0.8 * np.log10(np.maximum(list(cables.values()), _LEAST_S) / _LEAST_S),
         zorder=1,
     )  # fmt: skip
     axes.add_collection(lines)
@@ -49,10 +49,11 @@ def draw_map(result: Result, links: pl.DataFrame, units: pl.DataFrame) -> Drawin
         if kind in ("edge", "bs", "cloud"):
             for name, at_x, at_y in zip([n.name for n in nodes], x, y, strict=True):
                 axes.annotate(name, (at_x, at_y), (5, 5), textcoords="offset points", fontsize=7)
-    figure.colorbar(lines, ax=axes, label="mean load: V/c of links, Q/F of units (s)", format="{x:g}")
+    figure.colorbar(lines, ax=axes, format="{x:g}", location="bottom", shrink=0.5, aspect=40,
+                    label="mean load: V/c of links, Q/F of units (s)")  # fmt: skip
     axes.autoscale_view()
     axes.set(xlabel="m", ylabel="m", aspect="equal")
-    axes.legend(loc="upper left", bbox_to_anchor=(0, 1.14), ncols=4, fontsize=7)
+    figure.legend(loc="outside upper center", ncols=5, fontsize=7)
     rows = [{"what": k, "load_s": v} for k, v in (of_link | of_unit).items()]
     return Drawing(figure, pl.DataFrame(rows))
 
@@ -82,6 +83,6 @@ def _place(network: Network, names: list[str]) -> tuple[list[float], list[float]
     for name in names:
         node = network.nodes[name]
         x, y = node.position_m
-        away = 45.0 if node.kind == "edge" else 0.0
+        away = -45.0 if node.kind == "edge" else 0.0
         places.append((y, x + away))
     return [p[0] for p in places], [p[1] for p in places]
