@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from analysis.figures import FIGURES, Source, draw
-from cli.showing import FOLDER, keep_invalid_option, show_files, show_sentences
+from cli.showing import FOLDER, keep_invalid_option, reading, show_files, show_sentences
 
 _HELP = "\n".join(f"  {name:<8} {what}" for name, (_, what) in FIGURES.items())
 
@@ -28,14 +26,7 @@ def figure(name: str, folders: tuple[Path, ...], keep_invalid: bool, out: Path |
     """
     from analysis.style import save
 
-    columns = TextColumn("reading results"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None)
-        source = Source(
-            folders,
-            keep_invalid,
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )
-        drawing = draw(name, source)
+    with reading() as on_run:
+        drawing = draw(name, Source(folders, keep_invalid, on_run))
     show_sentences(drawing.said)
     show_files(save(drawing, out or Path("results/analysis") / f"fig-{name}"))

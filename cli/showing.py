@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table as RichTable
 
 if TYPE_CHECKING:
-    from analysis.collection import Collection
+    from analysis.collection import Collection, OnRun
     from analysis.tables import Table
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -33,23 +34,25 @@ def out_option(default: str) -> Callable[[Any], Any]:
     )  # fmt: skip
 
 
+@contextmanager
+def reading() -> Iterator[OnRun]:
+    """A bar on a terminal while results are read; to be told of (read, to be read)."""
+    columns = TextColumn("reading results"), BarColumn(), MofNCompleteColumn()
+    console = Console(stderr=True)
+    off = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=off) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
 def read(
     folders: Iterable[Path], *, keep_invalid: bool = False, partial: bool = False
 ) -> Collection:
-    """All results below some folders, with a bar on a terminal. Raises ``UserError`` for none."""
+    """All results below some folders that can be used. Raises ``UserError`` for none."""
     from analysis.collection import collect, some
 
-    columns = TextColumn("reading results"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None)
-        return some(
-            collect(
-                folders,
-                keep_invalid=keep_invalid,
-                partial=partial,
-                on_run=lambda done, total: progress.update(task, completed=done, total=total),
-            )
-        )
+    with reading() as on_run:
+        return some(collect(folders, keep_invalid=keep_invalid, partial=partial, on_run=on_run))
 
 
 def show_tables(console: Console, tables: Sequence[Table]) -> None:

@@ -1,0 +1,25 @@
+"""Results that several tests read; made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.results import simulated
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two policies in two episodes, simulated."""
+    root = tmp_path_factory.mktemp("results")
+    for policy in ("own-edge", "self-biased"):
+        for seed in (1, 2):
+            simulated(root, policy, seed)
+    return root
+
+
+@pytest.fixture(scope="session")
+def one(results: Path) -> Path:
+    """A single result."""
+    return next((results / "mini" / "own-edge" / "seed1").iterdir())
