@@ -204,7 +204,7 @@ def sentences(panel: Sequence[Group], loads: Sequence[dict[str, ClassLoads]]) ->
     """Which class carries the waiting, for every policy."""
     for group, found in zip(panel, loads, strict=True):
         means = {name: one.mean for name, one in found.items()}
-        if "e2e" in means and "e2d" in means:
+        if len(means) > 1:
             order = " < ".join(
                 f"{LINK_CLASSES[c].label} {digits(means[c])} s"
                 for c in sorted(means, key=means.get)  # type: ignore[arg-type]

@@ -51,7 +51,9 @@ def test_paired_difference_of_a_policy_to_itself_is_zero(results: Path) -> None:
     assert figure.value == pytest.approx(
         second.estimate(unit_delay).value - first.estimate(unit_delay).value
     )
-    assert math.isnan(paired(first, second.__class__(**{**vars(second), "runs": ()}), unit_delay)[0].value)  # noqa: E501
+    assert math.isnan(
+        paired(first, second.__class__(**{**vars(second), "runs": ()}), unit_delay)[0].value
+    )
 
 
 def test_worlds_lengths_and_variants_stay_apart(one: Path, tmp_path: Path) -> None:

@@ -71,7 +71,9 @@ def test_table_of_a_single_result_has_its_metrics(one: Path) -> None:
 
 def test_learners_stand_beside_the_paper(results: Path, tmp_path: Path) -> None:
     """Results of other policies under the learners' names: their numbers are known."""
-    source = {p: next((results / "mini" / p / "seed1").iterdir()) for p in ("own-edge", "self-biased")}  # noqa: E501
+    source = {
+        p: next((results / "mini" / p / "seed1").iterdir()) for p in ("own-edge", "self-biased")
+    }
     scenario = open_result(source["own-edge"]).manifest["scenario"] | {"name": "case1"}
     better = min(source.values(), key=lambda p: summarise(open_result(p)).unit_delay)
     (worse,) = set(source.values()) - {better}

@@ -80,7 +80,9 @@ def test_fig3(tmp_path: Path) -> None:
     )
     paths = save(drawing, tmp_path / "out" / "fig3")
     assert [p.name for p in paths] == ["fig3.svg", "fig3.png", "fig3.csv"]
-    assert paths[2].read_text().startswith("case,algorithm,seeds,slots,unit_delay_s_per_mb,low,high")
+    assert (
+        paths[2].read_text().startswith("case,algorithm,seeds,slots,unit_delay_s_per_mb,low,high")
+    )
 
 
 def test_fig5(tmp_path: Path) -> None:
