@@ -48,7 +48,11 @@ def agreement(name: str, ours: Mapping[str, float], theirs: Mapping[str, float])
     if len(both) < 2:
         return []
     pairs = list(combinations(both, 2))
-    same = [(a, b) for a, b in pairs if (ours[a] - ours[b]) * (theirs[a] - theirs[b]) >= 0]
+    same = [
+        (a, b)
+        for a, b in pairs
+        if theirs[a] == theirs[b] or (ours[a] - ours[b]) * (theirs[a] - theirs[b]) > 0
+    ]
     mine, paper = ({k: v[k] for k in both} for v in (ours, theirs))
     how_many = "the four learners"
     if len(both) < len(LEARNERS):

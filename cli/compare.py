@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from cli.showing import FOLDER, out_option, read, show_files, show_sentences, show_tables
 from model.errors import UserError
@@ -33,6 +32,6 @@ def compare(results: tuple[Path, ...], out: Path) -> None:
     if paired:
         tables.append(content.difference_table(listed[0], paired))
     said += [sentence for _, collection in found for sentence in collection.said]
-    show_tables(Console(highlight=False), tables)
+    show_tables(tables)
     show_sentences(said)
     show_files(write(tables, said, content.records(listed), out))

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from cli.showing import (
     folders_argument,
@@ -44,7 +43,7 @@ def links(folders: tuple[Path, ...], keep_invalid: bool, out: Path) -> None:
         name = re.sub(r"[^A-Za-z0-9._=-]+", "-", f"{panel[0].scenario}-{panel[0].world}")
         paths += save(content.draw(panel, loads), out / f"{name}-{panel[0].duration_s:g}s")
     said += found.said
-    show_tables(Console(highlight=False), tables)
+    show_tables(tables)
     show_sentences(said)
     rows = [dict(zip(t.heading, row, strict=True)) for t in tables for row in t.rows]
     show_files(paths + write(tables, said, [dict(r) for r in rows], out / "links"))

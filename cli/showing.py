@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,8 +56,9 @@ def read(
         return some(collect(folders, keep_invalid=keep_invalid, partial=partial, on_run=on_run))
 
 
-def show_tables(console: Console, tables: Sequence[Table]) -> None:
-    """Print tables as they are read."""
+def show_tables(tables: Sequence[Table]) -> None:
+    """Print tables; into a file or a pipe as wide as they need to be."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     for table in tables:
         console.print(f"\n[bold]{escape(table.title)}[/]")
         shown = RichTable(box=None, padding=(0, 2, 0, 0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from cli.showing import (
     folders_argument,
@@ -34,6 +33,6 @@ def table3(folders: tuple[Path, ...], keep_invalid: bool, out: Path) -> None:
 
     found = read(folders, keep_invalid=keep_invalid)
     tables, said = content.tables(found), [*content.sentences(found), *found.said]
-    show_tables(Console(highlight=False), tables)
+    show_tables(tables)
     show_sentences(said)
     show_files(write(tables, said, list(content.records(found)), out))

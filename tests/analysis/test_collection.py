@@ -110,5 +110,5 @@ def test_nothing_to_read(tmp_path: Path, one: Path) -> None:
     with pytest.raises(UserError, match=r"no result lies below \(no manifest"):
         collect([tmp_path])
     edited(one, tmp_path / "old", schema_version=0)
-    with pytest.raises(UserError, match="no result can be used: left out: .*version 0"):
+    with pytest.raises(UserError, match=r"no result can be used: left out: .*version 0"):
         some(collect([tmp_path]))

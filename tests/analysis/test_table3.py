@@ -53,6 +53,11 @@ def test_a_tie_of_the_paper_agrees_with_either_order() -> None:
     assert ordered({"a": 1, "b": 1, "c": 2}) == "a = b < c"
 
 
+def test_a_tie_of_ours_agrees_with_no_order() -> None:
+    (said,) = agreement("AD", {"mappo": 1, "m2ppo": 1}, {"mappo": 3, "m2ppo": 2})
+    assert "no, of 0 of 1 pairs" in said
+
+
 def test_one_learner_has_no_order() -> None:
     assert agreement("AD", {"m2ppo": 1}, {"m2ppo": 1, "mappo": 2}) == []
 

@@ -14,8 +14,11 @@ from records.overhead import growth, overhead
 from records.reader import Result
 from records.schema import TABLES
 
-CASE = load_scenario("case1", {"network.clusters": [
-    {"name": "c1", "bs": "bs1", "devices": 2}, {"name": "c2", "bs": "bs3", "devices": 1}]})  # fmt: skip
+CLUSTERS = [
+    {"name": "c1", "bs": "bs1", "devices": 2},
+    {"name": "c2", "bs": "bs3", "devices": 1},
+]
+CASE = load_scenario("case1", {"network.clusters": CLUSTERS})
 
 
 def result(scenario: Any, **rows: list[dict[str, object]]) -> Result:
