@@ -57,7 +57,7 @@ def agreement(name: str, ours: Mapping[str, float], theirs: Mapping[str, float])
     how_many = "the four learners"
     if len(both) < len(LEARNERS):
         how_many = f"the {len(both)} learners that are here"
-    answer = "yes" if len(same) == len(pairs) else f"no, of {len(same)} of {len(pairs)} pairs"
+    answer = "yes" if len(same) == len(pairs) else f"no, {len(same)} of {len(pairs)} pairs are"
     best, least = min(mine, key=lambda k: mine[k]), min(paper.values())
     winners = " and ".join(look(k).label for k in both if paper[k] == least)
     verdict = "as in the paper" if paper[best] == least else f"in the paper {winners}"

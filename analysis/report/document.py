@@ -7,6 +7,7 @@ import io
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib import pyplot as plt
@@ -19,8 +20,11 @@ from records.ownership import give_to_user, make_folder
 from records.writer import write_atomically
 
 _PAGE_IN = (8.27, 11.69)
-_LINES, _COLUMNS = 78, 104
-"""Of a page of text in the PDF."""
+_LINES, _COLUMNS, _POINTS = 78, 104, 7.2
+"""Of a page of text in the PDF; wide tables make the letters smaller."""
+_WIDEST = 165
+_AS_IT_IS: dict[str, Any] = {"subsequent_indent": "    ", "replace_whitespace": False,
+                             "drop_whitespace": False}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,13 +105,16 @@ def _write_pdf(report: Report, path: Path) -> None:
         lines += [report.verdict] if report.verdict else []
         lines += [*report.notes, ""]
         for section in report.sections:
-            lines += [section.title.upper(), *section.texts]
+            if section.texts or section.tables:
+                lines += [section.title.upper(), *section.texts]
             for table in section.tables:
                 lines += [*_typed(table), ""]
         lines.append(report.made)
         _write_text(pages, lines)
         for section in report.sections:
             for picture in section.pictures:
+                if not picture.figure.get_suptitle():
+                    picture.figure.suptitle(section.title)
                 pages.savefig(picture.figure)
 
 
@@ -129,17 +136,13 @@ def _typed(table: Table) -> list[str]:
 
 
 def _write_text(pages: PdfPages, lines: list[str]) -> None:
-    wrapped = [
-        part
-        for line in lines
-        for part in (
-            textwrap.wrap(line, _COLUMNS, subsequent_indent="    ")
-            if len(line) > _COLUMNS
-            else [line]
-        )
-    ]
-    for first in range(0, len(wrapped), _LINES):
+    tables = [len(line) for line in lines if "  " in line.strip()]
+    columns = min(_WIDEST, max([_COLUMNS, *tables]))
+    wrapped = [part for line in lines for part in textwrap.wrap(line, columns, **_AS_IT_IS) or [""]]
+    count = _LINES * columns // _COLUMNS
+    for first in range(0, len(wrapped), count):
         figure = Figure(figsize=_PAGE_IN)
-        text = "\n".join(wrapped[first : first + _LINES])
-        figure.text(0.06, 0.96, text, family="DejaVu Sans Mono", fontsize=7.2, va="top")
+        text = "\n".join(wrapped[first : first + count])
+        size = _POINTS * _COLUMNS / columns
+        figure.text(0.06, 0.96, text, family="DejaVu Sans Mono", fontsize=size, va="top")
         pages.savefig(figure)  # type: ignore[no-untyped-call]

@@ -64,13 +64,8 @@ def _verdict(run: Run) -> str:
 
 
 def _summary(run: Run) -> Section:
-    manifest, rows = run.result.manifest, run.summary.rows()
-    half = -(-len(rows) // 2)
-    paired = [
-        (*rows[k], *(rows[k + half] if k + half < len(rows) else ("", "", ""))) for k in range(half)
-    ]
-    # Names, values and units of two metrics a line.
-    table = Table("", ("metric", "", "", "metric", "", ""), tuple(paired), left=1)
+    manifest = run.result.manifest
+    table = Table("", ("metric", "value", "unit"), tuple(run.summary.rows()))
     ended = {0: "ended by itself", None: "was killed"}.get(manifest.get("exit_status"), "broke")
     if manifest.get("complete") is False:
         ended = "was interrupted"

@@ -40,7 +40,7 @@ def test_the_same_order_is_called_so() -> None:
 def test_another_order_is_counted_in_pairs() -> None:
     (said,) = agreement("E2D", {"maa3c": 3, "mappo": 2, "m2ppo": 1, "own-edge": 0},
                         {"madqn": 9, "maa3c": 3, "mappo": 1, "m2ppo": 2})  # fmt: skip
-    assert "same order of the 3 learners that are here: no, of 2 of 3 pairs" in said
+    assert "same order of the 3 learners that are here: no, 2 of 3 pairs are" in said
     assert "(here M2PPO < MAPPO < MAA3C; paper MAPPO < M2PPO < MAA3C)" in said
     assert "smallest: M2PPO, in the paper MAPPO" in said
 
@@ -55,7 +55,7 @@ def test_a_tie_of_the_paper_agrees_with_either_order() -> None:
 
 def test_a_tie_of_ours_agrees_with_no_order() -> None:
     (said,) = agreement("AD", {"mappo": 1, "m2ppo": 1}, {"mappo": 3, "m2ppo": 2})
-    assert "no, of 0 of 1 pairs" in said
+    assert "no, 0 of 1 pairs are" in said
 
 
 def test_one_learner_has_no_order() -> None:
