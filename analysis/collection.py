@@ -83,6 +83,22 @@ class Run:
         return json.dumps(scenario, sort_keys=True)
 
     @property
+    def speedup(self) -> float:
+        """Scenario seconds per real second."""
+        return float(self.result.manifest.get("speedup", 1.0))
+
+    @property
+    def started(self) -> str:
+        """UTC, ISO 8601."""
+        return str(self.result.manifest.get("started_utc"))
+
+    @property
+    def commit(self) -> str:
+        """Of the lab that made it."""
+        git = self.result.manifest.get("git")
+        return str(git.get("commit")) if isinstance(git, dict) else ""
+
+    @property
     def valid(self) -> bool:
         """False of an emulation whose verdict is ``invalid`` or missing."""
         return self.world != "emulation" or self.result.verdict == "valid"
@@ -277,7 +293,27 @@ def collect(
         sieve.take(path)
         if on_run:
             on_run(k + 1, len(paths))
-    return Collection(_grouped(sieve.runs), tuple(sieve.left_out), tuple(sieve.notes))
+    runs, repeated = _newest(sieve.runs)
+    notes = (*sieve.notes, *repeated, *_commits(runs))
+    return Collection(_grouped(runs), tuple(sieve.left_out), notes)
+
+
+def _newest(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """One run of each episode: counted twice it would look like two independent ones."""
+    by_episode: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        key = (run.world, run.speedup, run.scenario_text, run.duration_s, run.policy,
+               run.checkpoint, run.seed)  # fmt: skip
+        by_episode.setdefault(key, []).append(run)
+    newest = [max(several, key=lambda r: r.started) for several in by_episode.values()]
+    count = len(runs) - len(newest)
+    note = f"{count} runs were made again later (same episode, policy and world): the last counts."
+    return newest, [note] if count else []
+
+
+def _commits(runs: Sequence[Run]) -> list[str]:
+    count = len({run.commit for run in runs})
+    return [f"The results are of {count} different commits of the lab."] if count > 1 else []
 
 
 def some(found: Collection) -> Collection:
@@ -292,7 +328,8 @@ def _grouped(runs: Sequence[Run]) -> tuple[Group, ...]:
     together: dict[tuple[str, str, str, float, str], list[Run]] = {}
     for run in runs:
         case = str(run.result.manifest["scenario"]["name"])
-        key = run.world, names[run.scenario_text], case, run.duration_s, run.policy
+        fast = f" at speed-up {run.speedup:g}" if run.speedup != 1.0 else ""
+        key = run.world, names[run.scenario_text] + fast, case, run.duration_s, run.policy
         together.setdefault(key, []).append(run)
     groups = [Group(*key, tuple(sorted(v, key=_order))) for key, v in together.items()]
     groups.sort(key=lambda g: (g.world, g.case, g.scenario, g.duration_s, rank(g.policy)))

@@ -106,6 +106,24 @@ def test_invalid_and_partial_ones_are_taken_if_asked_for_and_marked(
     assert found.left_out == ()
 
 
+def test_an_episode_that_was_run_again_counts_once(one: Path, tmp_path: Path) -> None:
+    edited(one, tmp_path / "a", started_utc="2026-01-01T00:00:00Z")
+    edited(one, tmp_path / "b", started_utc="2026-01-02T00:00:00Z", git={"commit": "other"})
+    emulated(one, tmp_path / "c", "valid")
+    found = collect([tmp_path])
+    assert sorted(r.result.folder.name for r in found.runs) == ["b", "c"]
+    assert found.said == (
+        "1 runs were made again later (same episode, policy and world): the last counts.",
+        "The results are of 2 different commits of the lab.",
+    )
+
+
+def test_a_sped_up_run_stands_apart(one: Path, tmp_path: Path) -> None:
+    emulated(one, tmp_path / "a", "valid")
+    edited(tmp_path / "a", tmp_path / "b", speedup=2.0)
+    assert [g.scenario for g in collect([tmp_path]).groups] == ["mini", "mini at speed-up 2"]
+
+
 def test_nothing_to_read(tmp_path: Path, one: Path) -> None:
     with pytest.raises(UserError, match=r"no result lies below \(no manifest"):
         collect([tmp_path])
