@@ -307,7 +307,7 @@ def _newest(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
         by_episode.setdefault(key, []).append(run)
     newest = [max(several, key=lambda r: r.started) for several in by_episode.values()]
     count = len(runs) - len(newest)
-    note = f"{count} runs were made again later (same episode, policy and world): the last counts."
+    note = f"Of an episode that was run again the last run counts: {count} earlier left out."
     return newest, [note] if count else []
 
 

@@ -67,11 +67,12 @@ class Result:
         wanted = list(columns or schema.names)
         whole = self.folder / f"{name}.parquet"
         if whole.exists():
-            return self._read(whole, wanted, packed)
+            return self._read(whole, wanted, packed).unify_dictionaries()
         tables = list(self._read_parts(name, wanted, packed))
         if not tables:
             return pa.schema([schema.field(c) for c in wanted]).empty_table()
-        return pa.concat_tables(tables)
+        # Every part has dictionaries of its own, which most of Arrow cannot work with.
+        return pa.concat_tables(tables).unify_dictionaries()
 
     def _read_parts(self, name: str, columns: list[str], packed: bool) -> Iterator[pa.Table]:
         paths = part_files(self.folder, name)

@@ -35,6 +35,8 @@ def draw_eq14(result: Result) -> Drawing:
     measured, expected = ping_comparison(
         result.table("probes"), queues_of(result, network), network
     )
+    if not measured.size:
+        raise UserError(f"{result.folder}: no ping in it met a look at the queues")
     measured_ms, expected_ms = measured * 1e3, expected * 1e3
     error_ms = measured_ms - expected_ms
     figure, (left, right) = new_figure(2)

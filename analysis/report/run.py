@@ -100,13 +100,13 @@ def _fidelity(run: Run) -> Section:
     marks = {True: "ok", False: "FAILED", None: "not measured"}
     rows = tuple((c["name"], marks[c["ok"]], c["text"]) for c in found.get("checks", ()))
     table = Table("", ("check", "", "what was found"), rows, left=3)
-    pictures: tuple[Picture, ...] = ()
+    title, tables = "Can it be believed", (table,) if rows else ()
     try:
         drawing = draw_eq14(run.result)
-        pictures = (Picture(drawing.figure, "Pings against the queues on their way.", raster=True),)
-    except (UserError, ValueError):
-        pass  # Too short for a single ping that met a look at the queues.
-    return Section("Can it be believed", tables=(table,) if rows else (), pictures=pictures)
+    except UserError as error:
+        return Section(title, (f"No picture of eq. (14): {error}.",), tables)
+    picture = Picture(drawing.figure, "Pings against the queues on their way.", raster=True)
+    return Section(title, tables=tables, pictures=(picture,))
 
 
 def _of_tasks(tasks: pl.DataFrame, end_s: float, slot_s: float) -> Iterator[Section]:

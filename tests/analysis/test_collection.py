@@ -113,7 +113,7 @@ def test_an_episode_that_was_run_again_counts_once(one: Path, tmp_path: Path) ->
     found = collect([tmp_path])
     assert sorted(r.result.folder.name for r in found.runs) == ["b", "c"]
     assert found.said == (
-        "1 runs were made again later (same episode, policy and world): the last counts.",
+        "Of an episode that was run again the last run counts: 1 earlier left out.",
         "The results are of 2 different commits of the lab.",
     )
 

@@ -15,6 +15,7 @@ from analysis.report.document import Report, Section, html, write
 from analysis.tables import Table
 from records.metrics import summarise
 from records.reader import open_result
+from records.writer import ResultWriter, RunInfo
 from tests.analysis.results import emulated, killed, mini, simulated
 
 
@@ -88,3 +89,10 @@ def test_text_is_escaped(text: str) -> None:
     table = Table(text, ("h",), ((text,),))
     page = html(Report(text, text, (Section(text, (text,), (table,)),), notes=(text,)))
     assert text not in page.partition("<title>")[2]
+
+
+def test_a_run_that_was_killed_before_it_wrote_anything(tmp_path: Path) -> None:
+    ResultWriter(tmp_path / "r", RunInfo(mini(), "local", 1, "simulation"))
+    page = page_of(tmp_path / "r", tmp_path)
+    assert "the run was killed. Tasks" in page
+    assert "Where it was full" not in page
