@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot as plt
 
 from tests.analysis.results import simulated
 
@@ -23,3 +25,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one(results: Path) -> Path:
     """A single result."""
     return next((results / "mini" / "own-edge" / "seed1").iterdir())
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_stays_open() -> Iterator[None]:
+    """Figures that a test looked at and did not save."""
+    yield
+    plt.close("all")
