@@ -12,9 +12,10 @@ from analysis.collection import Run
 from analysis.figures import Source
 from analysis.figures.panels import grid, plain_numbers
 from analysis.pcap.points import capture_files
-from analysis.pcap.summary import summarise as summarise_captures
+from analysis.pcap.summary import read_packets
 from analysis.style import BLUE, GREY, VERMILION, WORLDS, Drawing, legend_below
 from model.network import build_network
+from model.wire_format import Kind
 from records.overhead import growth, overhead
 
 SCHEMES = (("distributed", BLUE), ("centralised", VERMILION))
@@ -74,15 +75,22 @@ def captured_kbps(run: Run) -> float | None:
     Raises ``UserError`` if a capture cannot be read.
     """
     folder = run.result.folder / "pcap"
-    if not folder.is_dir() or not any(folder.iterdir()):
+    clocks = run.result.manifest.get("clocks")
+    if not clocks or not folder.is_dir() or not any(folder.iterdir()):
         return None
-    summary = summarise_captures(capture_files([folder]))
-    every = {k.name for k in build_network(run.result.scenario).shaped_links}
-    if not every <= set(summary.links["link"]):
+    packets, points, _ = read_packets(capture_files([folder]))
+    leaving = {k: p.link for k, p in enumerate(points) if not p.entering}
+    if not {k.name for k in build_network(run.result.scenario).shaped_links} <= {*leaving.values()}:
         return None
-    flows = summary.flows.filter((pl.col("protocol") == _ICMP) | (pl.col("kind") == "ARRIVED"))
+    begin_ns = round(1e9 * clocks["begin_unix_s"])
+    ours = packets.filter(
+        pl.col("point").is_in(list(leaving))
+        # The measurements of idle paths before the start belong to the lab, not to the scheme.
+        & pl.col("time_ns").is_between(begin_ns, begin_ns + round(1e9 * clocks["monotonic_s"]))
+        & ((pl.col("protocol") == _ICMP) | (pl.col("kind") == int(Kind.ARRIVED)))
+    )
     # A message has its real size at every speed-up; what changes is how often it is sent.
-    return 8e-3 * float(flows["bytes"].sum()) / run.duration_s
+    return 8e-3 * float(ours["wire_bytes"].sum()) / run.duration_s
 
 
 def _draw_world(axis: Any, case: str, world: str, rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -14,11 +14,14 @@ from analysis.collection import collect
 from analysis.figures import FIGURES, Source, draw, fig7
 from analysis.style import LEARNERS, POLICIES, look, rank, save
 from model.errors import UserError
+from model.network import build_network
+from model.wire_format import HEADER, MAGIC, VERSION, Kind
 from records.metrics import summarise
 from records.overhead import overhead
 from records.reader import open_result
 from rl import policies
-from tests.analysis.results import emulated, mini, simulated
+from tests.analysis.captures import ping, segment, write
+from tests.analysis.results import edited, emulated, mini, simulated
 
 
 def test_every_policy_of_the_lab_has_a_look_of_its_own() -> None:
@@ -83,6 +86,30 @@ def test_fig7_over_numbers_of_devices(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_words_for_growth(low: float, high: float, word: str) -> None:
     assert fig7._word(low, high) == word
+
+
+def test_captures_of_all_links_count_what_deciding_took(one: Path, tmp_path: Path) -> None:
+    folder = emulated(one, tmp_path / "e", "valid")
+    edited(folder, tmp_path / "c", clocks={"begin_unix_s": 1000.0, "monotonic_s": 20.0})
+    pcap = tmp_path / "c" / "pcap"
+    pcap.mkdir()
+    header = HEADER.pack(MAGIC, VERSION, Kind.ARRIVED, 3, 1, 1, 0, 0.5)
+    during = [(1001.0, ping(1)), (1002.0, segment(0, header)), (1003.0, segment(32, bytes(1000)))]
+    packets = [(999.0, ping(0)), *during, (1021.0, ping(2))]
+    names = [k.name.replace(">", "-") for k in build_network(mini()).shaped_links]
+    for name in names:
+        write(pcap / f"{name}.pcap", packets)
+        write(pcap / f"{name}.in.pcap", packets)
+
+    def captured() -> float | None:
+        (run,) = [r for r in collect([tmp_path]).runs if r.result.folder.name == "c"]
+        return fig7.captured_kbps(run)
+
+    shutil.rmtree(folder)
+    ping_bytes, arrived_bytes = 14 + 20 + 8 + 16, 14 + 20 + 32 + 32
+    assert captured() == pytest.approx(8e-3 * len(names) * (ping_bytes + arrived_bytes) / 20.0)
+    (pcap / f"{names[0]}.pcap").unlink()
+    assert captured() is None
 
 
 def test_latency_of_devices_in_real_ms(one: Path, tmp_path: Path) -> None:
