@@ -7,7 +7,9 @@ verdict calls invalid are left out with a sentence each.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ import numpy as np
 
 from analysis.style import Look, look, rank
 from model.errors import UserError
+from model.load import load_scenario, scenario_names
 from records.metrics import Summary, summarise
 from records.reader import Result, find_results, open_result
 from records.statistics import (
@@ -32,6 +35,10 @@ from records.statistics import (
 
 OnRun = Callable[[int, int], None]
 Metric = Callable[[Summary], float]
+_LONGEST = 24
+"""Letters of parameters that a label has room for."""
+_CLUSTERS = "network.clusters."
+_IS_SIZE = re.compile(r"network\.clusters\.\d+\.devices")
 MARK = "†"
 """Stands at numbers that an invalid emulation is in."""
 
@@ -59,9 +66,14 @@ class Run:
 
     @cached_property
     def policy(self) -> str:
-        """The policy with its parameters, a checkpoint left out: ``greedy price=False``."""
+        """The policy with its parameters, a checkpoint left out: ``greedy price=False``.
+
+        Many parameters, as tuned ones are, are told apart by a hash: ``self-biased (set 3fa2)``.
+        """
         name, params = str(self.result.manifest["policy"]), self._params
         told = ", ".join(f"{k}={v}" for k, v in sorted(params.items()) if k != "checkpoint")
+        if len(told) > _LONGEST:
+            told = f"(set {hashlib.sha256(told.encode()).hexdigest()[:4]})"
         return f"{name} {told}" if told else name
 
     @property
@@ -77,10 +89,7 @@ class Run:
     @cached_property
     def scenario_text(self) -> str:
         """Every value of the scenario but its length and description, to compare by."""
-        scenario = dict(self.result.manifest["scenario"])
-        for name in ("description", "slots"):
-            scenario.pop(name, None)
-        return json.dumps(scenario, sort_keys=True)
+        return _text(self.result.manifest["scenario"])
 
     @property
     def speedup(self) -> float:
@@ -340,19 +349,38 @@ def _order(run: Run) -> tuple[str, int, str]:
     return run.checkpoint, run.seed, str(run.result.folder)
 
 
+def _text(scenario: Mapping[str, Any]) -> str:
+    kept = {k: v for k, v in scenario.items() if k not in ("description", "slots")}
+    return json.dumps(kept, sort_keys=True)
+
+
+def _shipped(name: str) -> str:
+    """The text of a scenario that comes with the lab, '' for another name."""
+    if name not in scenario_names():
+        return ""
+    return _text(load_scenario(name).model_dump(mode="json"))
+
+
 def _scenario_labels(runs: Sequence[Run]) -> dict[str, str]:
-    """Scenario text → name, with the values that differ from the commonest one of that name."""
+    """Scenario text → name, with the values that differ from the shipped one of that name.
+
+    For names that the lab does not ship, from the commonest one.
+    """
     counts = Counter(r.scenario_text for r in runs)
     by_name: dict[str, list[str]] = {}
     for text, _ in counts.most_common():
         by_name.setdefault(json.loads(text)["name"], []).append(text)
     labels = {}
     for name, texts in by_name.items():
-        usual = _flat(json.loads(texts[0]))
+        usual = _flat(json.loads(_shipped(name) or texts[0]))
         for text in texts:
             flat = _flat(json.loads(text))
             other = [f"{k}={v}" for k, v in flat.items() if usual.get(k) != v]
             other += [f"no {k}" for k in usual if k not in flat]
+            if any(_CLUSTERS in word for word in other):
+                sizes = sorted({str(v) for k, v in flat.items() if _IS_SIZE.fullmatch(k)})
+                other = [word for word in other if _CLUSTERS not in word]
+                other.insert(0, f"clusters of {', '.join(sizes)}")
             more = f" and {len(other) - 3} more" if len(other) > 3 else ""
             labels[text] = f"{name} ({', '.join(other[:3])}{more})" if other else name
     return labels

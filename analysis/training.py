@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from analysis.paper import printed
 from model.errors import UserError
 from records.statistics import FloatArray, band
 
@@ -94,6 +96,38 @@ def curve(runs: Iterable[Training], name: str) -> Curve:
     slots = slots[slots <= min(x[-1] for x, _ in series)]
     table = np.array([np.interp(slots, x, y) for x, y in series])
     return Curve(slots, table.mean(axis=0), *band(table))
+
+
+_LENGTH = ("slots", "evaluate_every", "evaluation_episodes")
+"""Hyper-parameters that make no other algorithm."""
+
+
+def labels(runs: Iterable[Training]) -> dict[Path, str]:
+    """Folder → algorithm, with the hyper-parameters that set it apart: ``m2ppo critics=min``.
+
+    They are told against what the paper says of its algorithms, and else the commonest value among
+    the runs of the algorithm.
+    """
+    found: dict[Path, str] = {}
+    by_algorithm: dict[str, list[Training]] = {}
+    for run in runs:
+        by_algorithm.setdefault(run.algorithm, []).append(run)
+    for algorithm, several in by_algorithm.items():
+        flat = {run.folder: _hyperparameters(run.config) for run in several}
+        usual = dict(printed()["learners"].get(algorithm, {}))
+        for name in dict.fromkeys(k for one in flat.values() for k in one):
+            counts = Counter(str(one.get(name)) for one in flat.values())
+            usual.setdefault(name, counts.most_common(1)[0][0])
+        for folder, one in flat.items():
+            other = [f"{k}={one[k]}" for k in usual if k in one and str(one[k]) != str(usual[k])]
+            found[folder] = " ".join([algorithm, *other])
+    return found
+
+
+def _hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
+    options = config.get("options") or {}
+    flat = {k: v for k, v in config.items() if k not in (*_LENGTH, "algorithm", "options")}
+    return flat | {f"options.{k}": v for k, v in options.items()}
 
 
 def find_trainings(folders: Iterable[Path]) -> Trainings:

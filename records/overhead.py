@@ -80,6 +80,8 @@ class _Ways:
     def between(self, source: str, target: str) -> int:
         """Links from a unit to another unit, or to a switch."""
         nodes = self._network.nodes
+        if nodes[source].kind == "core":
+            source = "cloud"  # The two are joined by an ideal cable, and no path begins at a core.
         a, b = nodes[source], nodes[target]
         if a.kind == b.kind == "device" and a.cell == b.cell:
             return 2 if a is not b else 0

@@ -9,7 +9,7 @@ from analysis.figures import Source
 from analysis.figures.panels import case_title, grid, log_if_wide
 from analysis.paper import printed
 from analysis.style import Drawing, legend_below, look, rank
-from analysis.training import Curve, Training, curve
+from analysis.training import Curve, Training, curve, labels
 
 SETTLED = 0.05
 """A curve has converged when it stays within so much of the mean of its last tenth."""
@@ -44,8 +44,9 @@ def draw(source: Source) -> Drawing:
 
 
 def _by_algorithm(runs: tuple[Training, ...], case: str) -> dict[str, list[Training]]:
-    names = sorted({r.algorithm for r in runs if r.case == case}, key=rank)
-    return {n: [r for r in runs if r.case == case and r.algorithm == n] for n in names}
+    named = labels(runs)
+    names = sorted({named[r.folder] for r in runs if r.case == case}, key=rank)
+    return {n: [r for r in runs if r.case == case and named[r.folder] == n] for n in names}
 
 
 def _data(case: str, algorithm: str, seeds: int, line: Curve) -> pl.DataFrame:
@@ -64,5 +65,5 @@ def _converged(case: str, algorithm: str, line: Curve) -> list[str]:
     beside = f"; the paper: after {theirs} s" if theirs else ""
     return [
         f"{case}: {look(algorithm).label} stays within {SETTLED:.0%} of its last level, "
-        f"{line.last:.3f} s/MB, from slot {at:.0f} on{beside}."
+        f"{line.last:.3f} s/MB, from slot {at:.0f} of {line.slots[-1]:.0f} on{beside}."
     ]

@@ -21,6 +21,8 @@ from records.overhead import growth, overhead
 SCHEMES = (("distributed", BLUE), ("centralised", VERMILION))
 _MARKERS = {"emulation": "o", "simulation": "^"}
 _ICMP = 1
+STATE_POLICIES = ("ago", "centralised", "oracle")
+"""These do without pings, although the simulator sends them all the same."""
 
 
 def draw(source: Source) -> Drawing:
@@ -50,7 +52,7 @@ def draw(source: Source) -> Drawing:
 
 
 def _row(case: str, run: Run) -> dict[str, Any]:
-    counted = overhead(run.result, run.duration_s)
+    counted, mine = overhead(run.result, run.duration_s), run.policy.partition(" ")[0]
     return {
         "case": case,
         "world": run.world,
@@ -59,7 +61,7 @@ def _row(case: str, run: Run) -> dict[str, Any]:
         "valid": run.valid,
         "duration_s": run.duration_s,
         "devices": counted.devices,
-        "distributed": counted.distributed_kbps,
+        "distributed": counted.distributed_kbps if mine not in STATE_POLICIES else None,
         "centralised": counted.centralised_kbps,
         "pings_bytes": counted.pings,
         "acknowledgements_bytes": counted.acknowledgements,
@@ -96,21 +98,42 @@ def captured_kbps(run: Run) -> float | None:
 def _draw_world(axis: Any, case: str, world: str, rows: Sequence[dict[str, Any]]) -> list[str]:
     if not rows:
         return []
-    said, devices = [], np.array([r["devices"] for r in rows], dtype=np.float64)
+    said: list[str] = []
     for scheme, colour in SCHEMES:
-        kbps = np.array([r[scheme] for r in rows])
-        label = f"{scheme}, {WORLDS[world]}"
-        axis.plot(devices, kbps, _MARKERS[world], color=colour, ms=5, alpha=0.7, label=label,
-                  mfc=colour if world == "emulation" else "none")  # fmt: skip
-        if len(set(devices)) > 1:
-            exponent, low, high = growth(devices, kbps)
-            at = np.array([devices.min(), devices.max()])
-            scale = np.exp(np.mean(np.log(kbps)) - exponent * np.mean(np.log(devices)))
-            axis.plot(at, scale * at**exponent, color=colour, lw=1,
-                      ls="-" if world == "emulation" else "--")  # fmt: skip
-            said.append(f"{case}, {WORLDS[world]}: {scheme} overhead grows as devices^"
-                        f"{exponent:.2f} [{low:.2f}, {high:.2f}], {_word(low, high)}.")  # fmt: skip
-    return [*said, _largest(case, world, max(rows, key=lambda r: r["devices"]))]
+        mine = _of_scheme(rows, scheme)
+        if mine:
+            said += _draw_scheme(axis, mine, scheme, colour, f"{case}, {WORLDS[world]}")
+    both = [r for r in rows if r["distributed"] is not None]
+    if both:
+        said.append(_largest(case, world, max(both, key=lambda r: r["devices"])))
+    return said
+
+
+def _of_scheme(rows: Sequence[dict[str, Any]], scheme: str) -> list[dict[str, Any]]:
+    """Runs of that scheme; for the centralised one those of other policies, if it has none."""
+    own = [r for r in rows if r["policy"].partition(" ")[0] == scheme]
+    return own or [r for r in rows if r[scheme] is not None]
+
+
+def _draw_scheme(
+    axis: Any, rows: Sequence[dict[str, Any]], scheme: str, colour: str, where: str
+) -> list[str]:
+    devices = np.array([r["devices"] for r in rows], dtype=np.float64)
+    kbps = np.array([r[scheme] for r in rows])
+    world = rows[0]["world"]
+    filled = world == "emulation"
+    axis.plot(devices, kbps, _MARKERS[world], color=colour, ms=5, alpha=0.7,
+              mfc=colour if filled else "none", label=f"{scheme}, {WORLDS[world]}")  # fmt: skip
+    if len(set(devices)) < 2:
+        return []
+    exponent, low, high = growth(devices, kbps)
+    at = np.array([devices.min(), devices.max()])
+    scale = np.exp(np.mean(np.log(kbps)) - exponent * np.mean(np.log(devices)))
+    axis.plot(at, scale * at**exponent, color=colour, lw=1, ls="-" if filled else "--")
+    return [
+        f"{where}: {scheme} overhead grows as devices^{exponent:.2f} [{low:.2f}, {high:.2f}], "
+        f"{_word(low, high)}."
+    ]
 
 
 def _largest(case: str, world: str, row: dict[str, Any]) -> str:

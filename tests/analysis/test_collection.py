@@ -67,6 +67,30 @@ def test_worlds_lengths_and_variants_stay_apart(one: Path, tmp_path: Path) -> No
     assert names == {"mini", "mini (network.access.rate_mbps=40.0)"}
 
 
+def test_a_variant_alone_is_still_called_one(tmp_path: Path) -> None:
+    simulated(tmp_path, "own-edge", 1, mini(**{"network.access.rate_mbps": 40}))
+    (group,) = collect([tmp_path]).groups
+    assert group.scenario == "mini (network.access.rate_mbps=40.0)"
+    assert group.case == "mini"
+
+
+def test_a_variant_in_devices_says_how_many(tmp_path: Path) -> None:
+    clusters = [{"name": f"c{k}", "bs": "bs1", "devices": 1} for k in (1, 2, 3)]
+    simulated(tmp_path, "local", 1, mini(**{"network.clusters": clusters}))
+    assert collect([tmp_path]).groups[0].scenario == "mini (clusters of 1)"
+
+
+def test_many_parameters_become_a_hash(one: Path, tmp_path: Path) -> None:
+    many = {f"weight_{k}": 0.5 for k in range(9)}
+    edited(one, tmp_path / "a", policy_params=many | {"checkpoint": "x.npz"})
+    edited(one, tmp_path / "b", policy_params=many | {"weight_0": 0.6})
+    edited(one, tmp_path / "c", policy_params={"v": 2})
+    names = [g.policy for g in collect([tmp_path]).groups]
+    assert len(set(names)) == 3
+    assert "own-edge v=2" in names
+    assert sum(name.startswith("own-edge (set ") for name in names) == 2
+
+
 def test_what_cannot_be_used_takes_a_sentence_each(one: Path, tmp_path: Path) -> None:
     shutil.copytree(one, tmp_path / "good")
     edited(one, tmp_path / "old", schema_version=0)

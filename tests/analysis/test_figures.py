@@ -78,6 +78,18 @@ def test_fig7_over_numbers_of_devices(tmp_path: Path) -> None:
     assert "mini, simulator, 8 devices: distributed" in drawing.said[-1]
 
 
+def test_fig7_takes_each_scheme_from_its_own_runs(tmp_path: Path) -> None:
+    for policy in ("local", "centralised"):
+        simulated(tmp_path, policy, 1)
+    rows = {r["policy"]: r for r in draw("7", Source((tmp_path,))).data.iter_rows(named=True)}
+    assert rows["centralised"]["distributed"] is None
+    assert rows["local"]["distributed"] > 0
+    assert rows["centralised"]["centralised"] == rows["local"]["centralised"] > 0
+    listed = list(rows.values())
+    assert [r["policy"] for r in fig7._of_scheme(listed, "centralised")] == ["centralised"]
+    assert [r["policy"] for r in fig7._of_scheme(listed, "distributed")] == ["local"]
+
+
 @pytest.mark.parametrize(
     ("low", "high", "word"),
     [(0.5, 0.9, "sub-linearly"), (0.9, 1.1, "linearly within the error"),

@@ -12,9 +12,10 @@ from analysis.paper import agreement, ordered, printed
 from analysis.paper import table3 as paper_table3
 from analysis.style import LEARNERS
 from analysis.tables import digits, write
+from model.load import load_scenario
 from records.metrics import summarise
 from records.reader import open_result
-from tests.analysis.results import edited
+from tests.analysis.results import edited, simulated
 
 
 def test_the_paper_has_sixteen_numbers_a_case() -> None:
@@ -74,17 +75,15 @@ def test_table_of_a_single_result_has_its_metrics(one: Path) -> None:
     assert table3.sentences(found) == []
 
 
-def test_learners_stand_beside_the_paper(results: Path, tmp_path: Path) -> None:
+def test_learners_stand_beside_the_paper(tmp_path: Path) -> None:
     """Results of other policies under the learners' names: their numbers are known."""
-    source = {
-        p: next((results / "mini" / p / "seed1").iterdir()) for p in ("own-edge", "self-biased")
-    }
-    scenario = open_result(source["own-edge"]).manifest["scenario"] | {"name": "case1"}
-    better = min(source.values(), key=lambda p: summarise(open_result(p)).unit_delay)
-    (worse,) = set(source.values()) - {better}
-    edited(better, tmp_path / "a", scenario=scenario, policy="m2ppo")
-    edited(worse, tmp_path / "b", scenario=scenario, policy="mappo")
-    found = collect([tmp_path])
+    case = load_scenario("case1", {"slots": 15})
+    names = ("own-edge", "self-biased")
+    source = [simulated(tmp_path / "source", name, 1, case) for name in names]
+    better, worse = sorted(source, key=lambda p: summarise(open_result(p)).unit_delay)
+    edited(better, tmp_path / "results" / "a", policy="m2ppo")
+    edited(worse, tmp_path / "results" / "b", policy="mappo")
+    found = collect([tmp_path / "results"])
     (table,) = table3.tables(found)
     assert [row[0] for row in table.rows] == [
         "M2PPO", "  M2PPO in the paper", "MAPPO", "  MAPPO in the paper"

@@ -69,13 +69,13 @@ def test_a_curve_is_the_mean_as_far_as_all_have_come(tmp_path: Path) -> None:
 def test_fig3(tmp_path: Path) -> None:
     fall = [9.0, 5.0, 2.0] + [1.0] * 17
     training(tmp_path, "case1", "m2ppo", 1, fall)
-    training(tmp_path, "case1", "mappo", 1, [2 * d for d in fall])
+    training(tmp_path, "case1", "mappo", 1, [2 * d for d in fall], "single")
     drawing = draw("3", Source((tmp_path,)))
     assert set(drawing.data["algorithm"]) == {"m2ppo", "mappo"}
     mine = drawing.data.filter(pl.col("algorithm") == "m2ppo")
     np.testing.assert_allclose(mine["unit_delay_s_per_mb"], fall)
     assert drawing.said[0] == (
-        "case1: M2PPO stays within 5% of its last level, 1.000 s/MB, from slot 400 on; "
+        "case1: M2PPO stays within 5% of its last level, 1.000 s/MB, from slot 400 of 2000 on; "
         "the paper: after 8000 s."
     )
     paths = save(drawing, tmp_path / "out" / "fig3")
@@ -83,6 +83,14 @@ def test_fig3(tmp_path: Path) -> None:
     assert (
         paths[2].read_text().startswith("case,algorithm,seeds,slots,unit_delay_s_per_mb,low,high")
     )
+
+
+def test_variants_of_an_algorithm_are_curves_of_their_own(tmp_path: Path) -> None:
+    for critics in ("single", "min", "mean"):
+        training(tmp_path / critics, "case1", "m2ppo", 1, [8.0, 3.0], critics)
+    training(tmp_path, "case1", "mappo", 1, [8.0, 3.0], "single")
+    found = draw("3", Source((tmp_path,))).data["algorithm"].unique().sort().to_list()
+    assert found == ["m2ppo", "m2ppo critics=min", "m2ppo critics=single", "mappo"]
 
 
 def test_fig5(tmp_path: Path) -> None:

@@ -72,6 +72,15 @@ def test_a_coordinator_hears_of_every_queue_and_places_every_task() -> None:
     assert found.decisions == 2 * (42 + 32 + 2 * 8) * (1 + 2)
 
 
+def test_a_cloud_is_heard_too() -> None:
+    there = load_scenario("case1-cloud", {"network.clusters": CLUSTERS})
+    without, found = (overhead(result(s), 1.0) for s in (CASE, there))
+    # The cloud (Q, F) and its core (three backbone links) are one shaped link away; every base
+    # station has a backbone link more, of which the coordinator's own crosses nothing.
+    cloud, core = 42 + 32 + 2 * 8, 42 + 32 + 3 * 8
+    assert found.status - without.status == cloud + core + 2 * 8
+
+
 def test_devices_that_share_a_radio_are_two_links_apart() -> None:
     shared = CASE.model_copy(
         update={"network": CASE.network.model_copy(update={"wireless_scope": "cluster"})}
