@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,11 +27,11 @@ STATE_POLICIES = ("ago", "centralised", "oracle")
 
 
 def draw(source: Source) -> Drawing:
-    """A panel a scenario by name: its variants differ in the number of devices."""
+    """A panel for scenarios that differ in nothing but the number of devices."""
     found = source.results
     by_case: dict[str, list[Run]] = {}
     for group in found.groups:
-        by_case.setdefault(group.case, []).extend(group.runs)
+        by_case.setdefault(_but_for_devices(group.scenario), []).extend(group.runs)
     figure, axes = grid(len(by_case))
     rows: list[dict[str, Any]] = []
     said: list[str] = []
@@ -49,6 +50,13 @@ def draw(source: Source) -> Drawing:
         axis.set_ylabel("overhead, over all links (kbit/s)")
     legend_below(figure, axes, label_in=3.2)
     return Drawing(figure, pl.DataFrame(rows, infer_schema_length=None), (*said, *found.said))
+
+
+def _but_for_devices(scenario: str) -> str:
+    """``case3 (clusters of 5, cloud.mode=overflow)`` → ``case3 (cloud.mode=overflow)``."""
+    name, _, rest = scenario.partition(" (")
+    other = re.sub(r"^clusters of [\d, ]*\d(, )?", "", rest.removesuffix(")"))
+    return f"{name} ({other})" if other else name
 
 
 def _row(case: str, run: Run) -> dict[str, Any]:

@@ -78,6 +78,16 @@ def test_fig7_over_numbers_of_devices(tmp_path: Path) -> None:
     assert "mini, simulator, 8 devices: distributed" in drawing.said[-1]
 
 
+@pytest.mark.parametrize(
+    ("scenario", "panel"),
+    [("case3", "case3"), ("case3 (clusters of 5)", "case3"),
+     ("case3 (clusters of 16, 17)", "case3"), ("case3 (a.b=1)", "case3 (a.b=1)"),
+     ("case3 (clusters of 1, 2, a.b=1)", "case3 (a.b=1)")],
+)  # fmt: skip
+def test_fig7_has_a_panel_for_what_differs_in_devices_only(scenario: str, panel: str) -> None:
+    assert fig7._but_for_devices(scenario) == panel
+
+
 def test_fig7_takes_each_scheme_from_its_own_runs(tmp_path: Path) -> None:
     for policy in ("local", "centralised"):
         simulated(tmp_path, policy, 1)
