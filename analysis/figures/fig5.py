@@ -21,7 +21,7 @@ _DASHES = ("-", "--", ":", "-.")
 def draw(source: Source) -> Drawing:
     """Means over training seeds with 95 % intervals; losses are of normalised values."""
     found = source.trainings
-    runs = [r for r in found.runs if len(r.series("critic_loss")[0])]
+    runs = _compared([r for r in found.runs if len(r.series("critic_loss")[0])])
     if not runs:
         raise UserError("no training run below has a critic's loss in its log")
     cases = sorted({r.case for r in runs})
@@ -54,6 +54,17 @@ def draw(source: Source) -> Drawing:
     axes[0].set_ylabel("critic loss (normalised values)")
     legend_below(figure, axes, label_in=2.2)
     return Drawing(figure, pl.concat(rows), (*said, *found.left_out))
+
+
+def _compared(runs: list[Training]) -> list[Training]:
+    """Those of algorithms that were trained with several combinations; all, if there is none.
+
+    The losses of different algorithms are of values that are normalised differently.
+    """
+    kinds: dict[str, set[str]] = {}
+    for run in runs:
+        kinds.setdefault(run.algorithm, set()).add(str(run.config["critics"]))
+    return [r for r in runs if len(kinds[r.algorithm]) > 1] or runs
 
 
 def _kinds(runs: list[Training], case: str) -> dict[tuple[str, str], list[Training]]:

@@ -32,12 +32,12 @@ def draw(source: Source) -> Drawing:
     by_case: dict[str, list[Run]] = {}
     for group in found.groups:
         by_case.setdefault(_but_for_devices(group.scenario), []).extend(group.runs)
-    figure, axes = grid(len(by_case))
-    rows: list[dict[str, Any]] = []
+    rows = {case: [_row(case, run) for run in runs] for case, runs in sorted(by_case.items())}
+    several = {c: mine for c, mine in rows.items() if len({r["devices"] for r in mine}) > 1}
+    drawn = several or rows
+    figure, axes = grid(len(drawn))
     said: list[str] = []
-    for axis, (case, runs) in zip(axes, sorted(by_case.items()), strict=True):
-        mine = [_row(case, run) for run in runs]
-        rows += mine
+    for axis, (case, mine) in zip(axes, drawn.items(), strict=True):
         for world in _MARKERS:
             said += _draw_world(axis, case, world, [r for r in mine if r["world"] == world])
         _draw_captured(axis, mine)
@@ -46,10 +46,14 @@ def draw(source: Source) -> Drawing:
         plain_numbers(axis.xaxis)
         plain_numbers(axis.yaxis)
         axis.set(xlabel="devices", title=case)
+    left = [case for case in rows if case not in drawn]
+    if left:
+        said.append(f"Not drawn, of one number of devices only: {', '.join(left)}.")
     for axis in axes[::3]:
         axis.set_ylabel("overhead, over all links (kbit/s)")
     legend_below(figure, axes, label_in=3.2)
-    return Drawing(figure, pl.DataFrame(rows, infer_schema_length=None), (*said, *found.said))
+    data = pl.DataFrame([r for mine in rows.values() for r in mine], infer_schema_length=None)
+    return Drawing(figure, data, (*said, *found.said))
 
 
 def _but_for_devices(scenario: str) -> str:

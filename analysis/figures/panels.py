@@ -54,7 +54,7 @@ def log_if_wide(axes: Any, values: Sequence[float], ratio: float = 20.0) -> None
         axes.set_yscale("log")
         plain_numbers(axes.yaxis)
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * max(positive) if positive else None)
 
 
 def symlog_if_wide(axes: Any, values: Sequence[float], ratio: float = 20.0) -> None:

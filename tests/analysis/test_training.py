@@ -96,6 +96,7 @@ def test_variants_of_an_algorithm_are_curves_of_their_own(tmp_path: Path) -> Non
 def test_fig5(tmp_path: Path) -> None:
     for critics, level in (("single", 3.0), ("min", 4.0), ("mean", 2.0)):
         training(tmp_path / critics, "case2", "m2ppo", 1, [8.0, level], critics)
+    training(tmp_path, "case2", "maa3c", 1, [8.0, 0.1], "single")  # nothing to compare it with
     drawing = draw("5", Source((tmp_path,)))
     assert drawing.said == (
         "case2: loss in the last tenth of training: M2PPO, average 1.000, M2PPO, single 1.500, "
