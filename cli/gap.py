@@ -90,13 +90,14 @@ def _options(scenario: str, out: Path, asked: dict[str, object]) -> RunOptions:
 
 
 def _publish(console: Console, gap: Gap, out: Path, *, brief: bool) -> None:
-    from analysis.gap import draw_gap
+    from analysis.figures.gap import draw_gap
+    from analysis.style import save
     from experiments.gap_report import write
 
     folder = out / "gap" / f"{gap.scenario}-{gap.slots}"
     paths = write(gap, folder)
     pairs = [(open_result(p.folders[0]), open_result(p.folders[1])) for p in gap.pairs]
-    paths += draw_gap(pairs, folder / "quantiles")
+    paths += save(draw_gap(pairs), folder / "quantiles")
     give_tree_to_user(out / "gap")
     _show(console, gap, brief=brief)
     console.print(f"files: {' '.join(str(p) for p in paths)}", soft_wrap=True)

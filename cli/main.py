@@ -39,8 +39,11 @@ VERBS: dict[str, dict[str, str]] = {
         "contest": "cli.contest:contest",
         "gap": "cli.gap:gap",
         "sweep": "cli.sweep:sweep",
-        "report": "cli.report:report",
+        "table3": "cli.table3:table3",
         "figure": "cli.figure:figure",
+        "links": "cli.links:links",
+        "compare": "cli.compare:compare",
+        "report": "cli.report:report",
         "pcap": "cli.pcap:pcap",
     },
 }

@@ -14,14 +14,14 @@ import numpy as np
 
 from experiments.cells import Outcome
 from experiments.contest import Contest, Entrant
-from experiments.statistics import (
+from records.ownership import make_folder
+from records.statistics import (
     Estimate,
     FloatArray,
     estimate_crossed,
     mean,
     paired_difference,
 )
-from records.ownership import make_folder
 from records.writer import write_atomically
 from rl import policies
 

@@ -27,6 +27,14 @@ FloatArray = NDArray[np.float64]
 NAN = float("nan")
 THROUGHPUT_KINDS: tuple[NodeKind, ...] = ("device", "edge", "cloud", "bs")
 TARGET_KINDS = ("self", "device", "edge", "cloud")
+_READ = {
+    "tasks": ("born_s", "known_s", "outcome", "target_kind", "data_mb", "work_ghz_s"),
+    "links": ("time_s", "link", "link_class", "rate_mbps", "virtual_backlog_bytes", "sent_bytes",
+              "drops", "load_s", "utilisation"),
+    "units": ("time_s", "kind", "load_s"),
+    "probes": ("rtt_s",),
+}  # fmt: skip
+"""What is needed of each table: a long run has hundreds of thousands of rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,11 @@ class Summary:
 
     def rows(self) -> list[tuple[str, str, str]]:
         """(name, value, unit) for display; what could not be measured is left out."""
-        listed: list[tuple[str, float, str]] = [
+        return [(name, digits(v), unit) for name, v, unit in self.values() if not np.isnan(v)]
+
+    def values(self) -> list[tuple[str, float, str]]:
+        """(name, value, unit) of every metric; NaN for what could not be measured."""
+        return [
             ("tasks generated", self.generated, ""),
             *((f"tasks {k}", v, "") for k, v in self.tasks.items()),
             ("unit delay UD = ΣE/Σo", self.unit_delay, "s/MB"),
@@ -120,10 +132,10 @@ class Summary:
             ("pings lost", 100 * self.ping_loss, "%"),
             ("ping round trip, median", 1e3 * self.ping_rtt, "ms"),
         ]
-        return [(name, _digits(v), unit) for name, v, unit in listed if not np.isnan(v)]
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
+    """A metric for display: four digits that matter, counts as they are."""
     return (
         str(value) if isinstance(value, int) else f"{value:.4g}" if value < 1e4 else f"{value:.0f}"
     )
@@ -131,7 +143,7 @@ def _digits(value: float) -> str:
 
 def summarise(result: Result) -> Summary:
     """The metrics of a result folder. Raises ``UserError`` if its tables cannot be read."""
-    tables = {name: result.table(name) for name in ("tasks", "links", "units", "probes")}
+    tables = {name: result.table(name, columns, packed=True) for name, columns in _READ.items()}
     end_s = None
     if not result.finished:
         samples = [_floats(tables[t], "time_s") for t in ("links", "units")]
@@ -167,7 +179,7 @@ def summarise_tables(
 def delays_s(tasks: pa.Table, end_s: float) -> FloatArray:
     """E of every task generated, s: known - born, or end - born (at least 0) without a result."""
     born = _floats(tasks, "born_s")
-    done = _texts(tasks, "outcome") == "done"
+    done = _Words.of(tasks, "outcome").among("done")
     return np.where(done, _floats(tasks, "known_s") - born, np.maximum(0.0, end_s - born))
 
 
@@ -176,8 +188,35 @@ def _floats(table: pa.Table, column: str) -> FloatArray:
     return np.asarray(table.column(column).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _texts(table: pa.Table, column: str) -> NDArray[np.object_]:
-    return np.asarray(table.column(column).to_pylist(), dtype=object)
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """A column of few different words, as numbers: comparing text by text takes seconds."""
+
+    words: tuple[str | None, ...]
+    codes: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, table: pa.Table, column: str) -> _Words:
+        encoded = table.column(column).dictionary_encode().unify_dictionaries().combine_chunks()
+        if isinstance(encoded, pa.ChunkedArray):  # no rows
+            return cls((None,), np.zeros(0, np.int64))
+        words = encoded.dictionary.to_pylist()
+        codes = pc.fill_null(encoded.indices, len(words)).to_numpy(zero_copy_only=False)
+        return cls((*words, None), codes.astype(np.int64))
+
+    def among(self, *wanted: str | None) -> NDArray[np.bool_]:
+        """Where one of the words stands."""
+        return np.array([word in wanted for word in self.words])[self.codes]
+
+    def mapped(self, values: Mapping[str, float], other: float) -> FloatArray:
+        """A number for every word; ``other`` for the words that have none."""
+        numbers = [other if word is None else values.get(word, other) for word in self.words]
+        return np.asarray(numbers, dtype=np.float64)[self.codes]
+
+    def means(self, values: FloatArray) -> dict[str, float]:
+        """Mean of the values that belong to each word, in order of the words."""
+        known = sorted((word, k) for k, word in enumerate(self.words) if word is not None)
+        return {word: _mean(values[self.codes == k]) for word, k in known}
 
 
 def _ratio(above: float, below: float) -> float:
@@ -187,10 +226,6 @@ def _ratio(above: float, below: float) -> float:
 def _mean(values: FloatArray) -> float:
     values = values[~np.isnan(values)]
     return float(values.mean()) if len(values) else NAN
-
-
-def _mean_by(keys: NDArray[np.object_], values: FloatArray) -> dict[str, float]:
-    return {key: _mean(values[keys == key]) for key in sorted(set(keys))}
 
 
 def _prices(scenario: Scenario) -> dict[str, float]:
@@ -205,16 +240,15 @@ def _prices(scenario: Scenario) -> dict[str, float]:
 
 
 def _task_metrics(scenario: Scenario, tasks: pa.Table, end_s: float) -> dict[str, Any]:
-    outcome, kind = _texts(tasks, "outcome"), _texts(tasks, "target_kind")
+    outcome, kind = _Words.of(tasks, "outcome"), _Words.of(tasks, "target_kind")
     data, work = _floats(tasks, "data_mb"), _floats(tasks, "work_ghz_s")
     delay = delays_s(tasks, end_s)
-    done = outcome == "done"
-    prices = _prices(scenario)
-    fee = np.array([prices.get(k, 0.0) for k in kind], dtype=np.float64) * work
-    decided = np.array([k is not None for k in kind], dtype=bool)
+    done = outcome.among("done")
+    fee = kind.mapped(_prices(scenario), 0.0) * work
+    decided = int((~kind.among(None)).sum())
     p50, p95, p99 = np.percentile(delay, (50, 95, 99)) if len(delay) else (NAN, NAN, NAN)
     return {
-        "tasks": {name: int((outcome == name).sum()) for name in OUTCOMES},
+        "tasks": {name: int(outcome.among(name).sum()) for name in OUTCOMES},
         "unit_delay": _ratio(float(delay.sum()), float(data.sum())),
         "finished_unit_delay": _ratio(float(delay[done].sum()), float(data[done].sum())),
         "delay_mean": _mean(delay),
@@ -224,20 +258,20 @@ def _task_metrics(scenario: Scenario, tasks: pa.Table, end_s: float) -> dict[str
         "resource_cost": float(fee[done].sum()),
         "mean_cost": _mean(scenario.decision.alpha * delay + scenario.decision.beta * fee),
         "target_share": {
-            k: float((kind == k).sum() / decided.sum()) for k in TARGET_KINDS if (kind == k).any()
+            k: float(count / decided) for k in TARGET_KINDS if (count := int(kind.among(k).sum()))
         },
     }
 
 
 def _processed(scenario: Scenario, tasks: pa.Table, end_s: float) -> dict[str, float]:
     """MB/s per unit of a kind: Σ o of the tasks finished there / (units · time)."""
-    kind = _texts(tasks, "target_kind")
-    done = _texts(tasks, "outcome") == "done"
+    kind = _Words.of(tasks, "target_kind")
+    done = _Words.of(tasks, "outcome").among("done")
     data = _floats(tasks, "data_mb")
     network = build_network(scenario)
     places = (("device", ("self", "device")), ("edge", ("edge",)), ("cloud", ("cloud",)))
     return {
-        place: float(data[done & np.isin(kind, kinds)].sum() / (count * end_s))
+        place: float(data[done & kind.among(*kinds)].sum() / (count * end_s))
         for place, kinds in places
         if end_s > 0 and (count := len([u for u in network.units if u.kind == place]))
     }
@@ -247,18 +281,18 @@ def _unit_metrics(units: pa.Table | None) -> dict[str, Any]:
     if units is None or not units.num_rows:
         return {"anlr": NAN}
     load = _floats(units, "load_s")
-    return {"anlr": _mean(load), "node_load": _mean_by(_texts(units, "kind"), load)}
+    return {"anlr": _mean(load), "node_load": _Words.of(units, "kind").means(load)}
 
 
 def _link_metrics(links: pa.Table | None) -> dict[str, Any]:
     if links is None or not links.num_rows:
         return {}
-    classes = _texts(links, "link_class")
+    classes = _Words.of(links, "link_class")
     virtual_s = _floats(links, "virtual_backlog_bytes") * 8e-6 / _floats(links, "rate_mbps")
     return {
-        "link_load": _mean_by(classes, _floats(links, "load_s")),
-        "virtual_link_load": _mean_by(classes, virtual_s),
-        "utilisation": _mean_by(classes, _floats(links, "utilisation")),
+        "link_load": classes.means(_floats(links, "load_s")),
+        "virtual_link_load": classes.means(virtual_s),
+        "utilisation": classes.means(_floats(links, "utilisation")),
         "drops": int(np.nansum(_floats(links, "drops"))),
     }
 
@@ -268,7 +302,7 @@ def _throughput(scenario: Scenario, links: pa.Table | None, end_s: float) -> dic
     if links is None or not links.num_rows or end_s <= 0:
         return {}
     grouped = links.group_by("link").aggregate([("sent_bytes", "sum")])
-    names, sent = _texts(grouped, "link"), _floats(grouped, "sent_bytes_sum")
+    names, sent = grouped.column("link").to_pylist(), _floats(grouped, "sent_bytes_sum")
     bytes_of = dict(zip(names, sent, strict=True))
     network = build_network(scenario)
     received_mbps: dict[str, float] = {}

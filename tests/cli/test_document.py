@@ -8,7 +8,7 @@ from pathlib import Path
 from cli.main import SHELL_VERBS, VERBS
 
 TEXT = (Path(__file__).resolve().parent.parent.parent / "docs" / "cli.md").read_text("utf-8")
-NAMED = set(re.findall(r"\./lab ([a-z][a-z-]*)", TEXT))
+NAMED = set(re.findall(r"\./lab ([a-z][a-z0-9-]*)", TEXT))
 
 
 def test_verbs_of_the_document_exist() -> None:

@@ -73,7 +73,7 @@ def verdict_on(
     speedup: float = 1.0,
 ) -> Verdict:
     class Memory(Result):
-        def table(self, name: str, columns: Any = None) -> pa.Table:
+        def table(self, name: str, columns: Any = None, *, packed: bool = False) -> pa.Table:
             whole = pa.Table.from_pylist(tables[name], schema=TABLES[name])
             return whole.select(columns or whole.column_names)
 

@@ -60,6 +60,23 @@ def test_finished_folder(tmp_path: Path) -> None:
     assert find_results(tmp_path) == [folder]
 
 
+@pytest.mark.parametrize("finished", [False, True])
+def test_text_as_dictionaries_over_several_parts(
+    tmp_path: Path, finished: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("records.writer.MERGE_ROWS", 1)
+    writer = ResultWriter(tmp_path / "r", info())
+    for device in ("c1d1", "c1d2", "c1d1", None):
+        writer.append("tasks", [{"task": 1, "device": device, "born_s": 0.0}])
+        writer.flush()
+    if finished:
+        writer.close()
+    table = open_result(tmp_path / "r").table("tasks", ["device", "born_s"], packed=True)
+    assert table["device"].to_pylist() == ["c1d1", "c1d2", "c1d1", None]
+    counts = table.group_by("device").aggregate([([], "count_all")]).to_pylist()
+    assert {row["device"]: row["count_all"] for row in counts} == {"c1d1": 2, "c1d2": 1, None: 1}
+
+
 def test_manifest(tmp_path: Path) -> None:
     with ResultWriter(tmp_path / "r", info()):
         pass

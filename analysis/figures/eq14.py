@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
+import polars as pl
 
-from analysis.style import COLOURS, GREY, new_figure, save
+from analysis.figures import Source
+from analysis.style import COLOURS, GREY, Drawing, new_figure
 from model.errors import UserError
 from model.network import build_network
 from records.queues import ping_comparison, queues_of
-from records.reader import Result
+from records.reader import Result, find_results, open_result
 
 
-def draw_eq14(result: Result, stem: Path) -> list[Path]:
+def draw(source: Source) -> Drawing:
+    """Of the only result below the folders, whatever its verdict, which the title says."""
+    paths = [p for folder in source.folders for p in find_results(folder)]
+    if len(paths) != 1:
+        raise UserError(f"eq14 shows one run; {len(paths)} results lie below: name one of them")
+    result = open_result(paths[0])
+    drawing = draw_eq14(result)
+    return Drawing(drawing.figure, drawing.data, tuple(result.notes))
+
+
+def draw_eq14(result: Result) -> Drawing:
     """Ping round trip minus the idle one against ΣV_l/c_l, and their difference's distribution.
 
-    Times are scenario ms. Returns the files written. Raises ``UserError`` for a result without
-    pings or looks at the queues, as a simulation's is.
+    Times are scenario ms. Raises ``UserError`` for a result without pings or looks at the queues,
+    as a simulation's is.
     """
     if result.manifest["world"] != "emulation" or not result.table("queues").num_rows:
         raise UserError(f"{result.folder}: no pings over real queues in it; eq. (14) needs a run")
@@ -25,6 +35,8 @@ def draw_eq14(result: Result, stem: Path) -> list[Path]:
     measured, expected = ping_comparison(
         result.table("probes"), queues_of(result, network), network
     )
+    if not measured.size:
+        raise UserError(f"{result.folder}: no ping in it met a look at the queues")
     measured_ms, expected_ms = measured * 1e3, expected * 1e3
     error_ms = measured_ms - expected_ms
     figure, (left, right) = new_figure(2)
@@ -53,4 +65,5 @@ def draw_eq14(result: Result, stem: Path) -> list[Path]:
         f"Eq. (14) on the real network: {scenario}, {result.manifest['policy']} ({result.verdict})",
         fontsize=9,
     )
-    return save(figure, stem, {"expected_ms": expected_ms, "measured_ms": measured_ms})
+    data = pl.DataFrame({"expected_ms": expected_ms, "measured_ms": measured_ms})
+    return Drawing(figure, data)

@@ -133,3 +133,29 @@ def paired_difference(
     if table.shape[-1:] != other.shape:
         raise ValueError(f"{table.shape[-1]} episodes against {len(other)}")
     return estimate_crossed(np.atleast_2d(table) - other, mean, resamples=resamples)
+
+
+def band(
+    values: FloatArray, *, level: float = LEVEL, resamples: int = 1000
+) -> tuple[FloatArray, FloatArray]:
+    """Percentile bootstrap interval of the mean over the first axis, point by point.
+
+    Args:
+        values: shape (samples, points).
+        level: of the interval.
+        resamples: number of bootstrap resamples.
+
+    Returns:
+        Lower and upper ends, (points,); NaN after a single sample.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if len(table) < 2:
+        nothing = np.full(table.shape[1], np.nan)
+        return nothing, nothing
+    drawn = np.random.default_rng(_SEED).multinomial(
+        len(table), np.full(len(table), 1.0 / len(table)), size=resamples
+    )
+    means = drawn @ table / len(table)
+    tail = 50.0 * (1.0 - level)
+    low, high = np.percentile(means, [tail, 100.0 - tail], axis=0)
+    return low, high

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.statistics import (
+from records.statistics import (
+    band,
     estimate,
     estimate_crossed,
     interquartile_mean,
@@ -91,3 +92,13 @@ def test_few_training_seeds_make_a_wide_interval() -> None:
     assert estimate_crossed(episodes) == estimate(episodes[0]), "one seed: episodes alone"
     with pytest.raises(ValueError, match="finite"):
         estimate_crossed(np.full((2, 3), np.nan))
+
+
+def test_band_is_the_interval_of_every_point() -> None:
+    table = np.random.default_rng(3).normal([[0.0, 10.0, -4.0]], [[1.0, 2.0, 0.0]], (40, 3))
+    low, high = band(table, resamples=4000)
+    for k, column in enumerate(table.T):
+        found = estimate(column, mean)
+        assert low[k] == pytest.approx(found.low, abs=0.1)
+        assert high[k] == pytest.approx(found.high, abs=0.1)
+    assert np.isnan(band(table[:1])).all()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from analysis.style import COLOURS, GREY, new_figure, save
+from analysis.collection import Run
+from analysis.figures import Source
+from analysis.style import GREY, Drawing, Look, look, new_figure
+from model.errors import UserError
 from records.metrics import delays_s, summarise
 from records.reader import Result
 
@@ -19,21 +22,41 @@ _LEVELS = np.concatenate([np.arange(0.02, 0.99, 0.02), [0.99]])
 _MARKED = 0.95
 
 
-def draw_gap(pairs: Sequence[tuple[Result, Result]], stem: Path) -> list[Path]:
+def draw(source: Source) -> Drawing:
+    """Of all runs below the folders that are there in both worlds; of one scenario and length."""
+    found = source.results
+    together: dict[tuple[str, ...], dict[str, Run]] = {}
+    for run in found.runs:
+        key = run.scenario_text, f"{run.duration_s:g}", run.policy, run.checkpoint, str(run.seed)
+        together.setdefault(key, {})[run.world] = run
+    both = {key: worlds for key, worlds in together.items() if len(worlds) == 2}
+    if not both:
+        raise UserError(
+            "no run lies below in both worlds (same scenario, length, policy and seed): "
+            "'./lab gap' makes them"
+        )
+    if len({key[:2] for key in both}) > 1:
+        raise UserError("runs of several scenarios or lengths lie below: name the folder of one")
+    pairs = [(w["emulation"].result, w["simulation"].result) for w in both.values()]
+    alone = len(together) - len(both)
+    said = (f"{alone} runs have no counterpart in the other world.",) if alone else ()
+    drawing = draw_gap(pairs)
+    return Drawing(drawing.figure, drawing.data, (*said, *found.said))
+
+
+def draw_gap(pairs: Sequence[tuple[Result, Result]]) -> Drawing:
     """Q–Q of E and mean loads V/c per class of links, of (emulation, simulation) pairs.
 
-    A colour is a policy; its seeds are pooled. Returns the files written: SVG, PNG, and the
-    quantiles as CSV.
+    A colour is a policy; its seeds are pooled. The data are the quantiles.
     """
     by_policy: dict[str, list[tuple[Result, Result]]] = {}
     for pair in pairs:
         by_policy.setdefault(str(pair[0].manifest["policy"]), []).append(pair)
     figure, (left, right) = new_figure(2, height_in=3.8)
     data: dict[str, list[Any]] = {"policy": [], "level": [], "emulation_s": [], "simulation_s": []}
-    for k, (policy, runs) in enumerate(by_policy.items()):
-        colour = COLOURS[k % len(COLOURS)]
+    for policy, runs in by_policy.items():
         emulated, simulated = (_quantiles([run[w] for run in runs]) for w in (0, 1))
-        _draw_quantiles(left, policy, emulated, simulated, colour)
+        _draw_quantiles(left, look(policy), emulated, simulated)
         data["policy"] += [policy] * len(_LEVELS)
         data["level"] += [round(float(v), 4) for v in _LEVELS]
         data["emulation_s"] += emulated.tolist()
@@ -46,7 +69,7 @@ def draw_gap(pairs: Sequence[tuple[Result, Result]], stem: Path) -> list[Path]:
         f" ({_verdicts(pairs)})",
         fontsize=10,
     )
-    return save(figure, stem, data)
+    return Drawing(figure, pl.DataFrame(data))
 
 
 def _verdicts(pairs: Sequence[tuple[Result, Result]]) -> str:
@@ -63,12 +86,12 @@ def _quantiles(results: Sequence[Result]) -> FloatArray:
     return found
 
 
-def _draw_quantiles(
-    axes: Any, policy: str, emulated: FloatArray, simulated: FloatArray, colour: str
-) -> None:
+def _draw_quantiles(axes: Any, style: Look, emulated: FloatArray, simulated: FloatArray) -> None:
+    colour = style.colour
     axes.plot(
-        simulated, emulated, marker=".", markersize=4, linewidth=0.8, color=colour, label=policy
-    )
+        simulated, emulated, style.dashes, marker=".", markersize=4, linewidth=0.8, color=colour,
+        label=style.label,
+    )  # fmt: skip
     mark = int(np.argmin(np.abs(_LEVELS - _MARKED)))
     axes.plot(simulated[mark], emulated[mark], marker="D", markersize=6, color=colour, zorder=4)
 
@@ -99,13 +122,13 @@ def _draw_loads(axes: Any, by_policy: dict[str, list[tuple[Result, Result]]]) ->
     classes = sorted({name for both in loads.values() for one in both for name in one})
     width = 0.8 / (2 * len(loads))
     places = np.arange(len(classes))
-    for k, (_, both) in enumerate(loads.items()):
+    for k, (policy, both) in enumerate(loads.items()):
         for world, load in enumerate(both):
             axes.bar(
                 places - 0.4 + (2 * k + world + 0.5) * width,
                 [load.get(name, 0.0) for name in classes],
                 0.92 * width,
-                color=COLOURS[k % len(COLOURS)],
+                color=look(policy).colour,
                 alpha=0.45 if world else 1.0,
                 hatch="///" if world else None,
                 edgecolor="white",
