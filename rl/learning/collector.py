@@ -13,7 +13,6 @@ from torch import Tensor
 
 from model.network import build_network
 from model.scenario import Scenario
-from rl.learning.counterfactual import alternatives_s
 from rl.learning.credit import (
     LinkHistory,
     crossings_of,
@@ -29,7 +28,7 @@ from rl.simulator.batch import Batch
 from rl.simulator.layout import Layout
 from rl.simulator.turns import Turn, Turns
 
-Credit = Literal["own", "team", "priced", "counterfactual"]
+Credit = Literal["own", "team", "priced"]
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
@@ -52,8 +51,6 @@ class Chunk:
         target, rate, log_prob: what was, and with which probability.
         delay_s: E, s, (K,); of tasks without a result yet: what it is going to be at least.
         charge: what each decision is charged with, s, (K,); see ``rl.learning.credit``.
-        costs: what it would have been charged with at every target, s, (K, targets), if asked for;
-            see ``rl.learning.counterfactual``.
     """
 
     agents: Tensor
@@ -70,7 +67,6 @@ class Chunk:
     log_prob: Tensor
     delay_s: Tensor
     charge: Tensor
-    costs: Tensor | None = None
 
     @property
     def env_slots(self) -> int:
@@ -196,8 +192,6 @@ class Collector:
             target, rate, logs = choose(scores, question, candidates)
             turns.decide(turn, target.numpy(), self.rates_mbps[rate.numpy()])
             notes.add(slot, turn, agent, question, (target, rate, logs))
-            if self.credit == "counterfactual":
-                notes.rates.append(scores.rate_logits.argmax(dim=-1))
         self._maker.look()
         notes.link_wait.append(self._maker.link_wait_s.copy())
 
@@ -225,7 +219,7 @@ class Collector:
 
     def _chunk(self, notes: _Notes, *, fresh: bool) -> Chunk:
         decided = notes.decided()
-        delay, charge, costs = self._charges(decided, notes)
+        delay, charge = self._charges(decided, notes)
         to_tensor = torch.from_numpy
         return Chunk(
             agents=torch.stack(notes.agents),
@@ -242,37 +236,30 @@ class Collector:
             log_prob=torch.cat([c[2] for c in notes.choices]),
             delay_s=to_tensor(delay.astype(np.float32)),
             charge=to_tensor(charge.astype(np.float32)),
-            costs=None if costs is None else to_tensor(costs.astype(np.float32)),
         )
 
     def _charges(
         self, decided: dict[str, IntArray], notes: _Notes
-    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
-        """E of each decision, its charge, and what other targets would have been charged with."""
-        batch, alpha = self.batch, self.scenario.decision.alpha
+    ) -> tuple[FloatArray, FloatArray]:
+        """E of each decision, and its charge."""
+        batch, decision = self.batch, self.scenario.decision
         slot, env, task = decided["slot"], decided["env"], decided["task"]
         delay = delays_s(batch, env, task)
-        own = alpha * delay
+        own = decision.alpha * delay
         if self.credit == "own":
-            return delay, own, None
+            return delay, own
         slots = len(notes.agents)
         if self.credit == "team":
             place = slot * self.envs + env
             total = np.bincount(place, own, slots * self.envs)
             count = np.bincount(place, minlength=slots * self.envs)
-            return delay, (total / np.maximum(count, 1))[place], None
+            return delay, (total / np.maximum(count, 1))[place]
         device = decided["agent"] % self.agents
         crossings = crossings_of(batch, slots, slot, env, device, decided["target"])
         history = LinkHistory(np.stack(notes.link_wait), crossings)
         others = unit_externality_s(batch, env, task)
         others += link_externality_s(batch, history, slot, env, task)
-        charge = own + alpha * others
-        if self.credit == "priced":
-            return delay, charge, None
-        likeliest = self.rates_mbps[torch.cat(notes.rates).numpy()]
-        costs = alpha * alternatives_s(batch, history, decided, likeliest)
-        costs[np.arange(len(charge)), decided["target"]] = charge
-        return delay, charge, costs
+        return delay, own + decision.alpha * others
 
 
 class _Notes:
@@ -285,7 +272,6 @@ class _Notes:
         self.link_wait: list[FloatArray] = []
         self.questions: list[Question] = []
         self.choices: list[tuple[Tensor, Tensor, Tensor]] = []
-        self.rates: list[Tensor] = []
         self._where: list[tuple[int, Turn, IntArray]] = []
 
     def add(

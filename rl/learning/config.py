@@ -46,6 +46,7 @@ class TrainingConfig(BaseModel):
     hidden: Count = 64
     head: Count = 32
     augmented: bool = Field(False, description="whether the actor sees D_i(t) and eqs. (22)-(24)")
+    anneal: bool = Field(False, description="whether learning rates fall to 0 until the last slot")
     slots: Count = Field(50_000, description="environment slots to train for")
     evaluate_every: Count = Field(10_000, description="environment slots between evaluations")
     evaluation_episodes: Count = Field(12, description="held-out episodes of each evaluation")

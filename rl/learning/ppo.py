@@ -74,18 +74,12 @@ class Targets:
         advantage: of each decision, normalised.
         settled: whether a decision is learnt from.
         charge: in units of the scale.
-        old_logs: log π of all targets when the chunk was played, (K, targets).
-        costs: charges at all targets in units of the scale, and ``advantages`` of all targets,
-            (K, targets); None without counterfactual credit.
         value: return of each slot; ``old_values`` (critics, slots, E) what the critics said.
     """
 
     advantage: Tensor
     settled: Tensor
     charge: Tensor
-    old_logs: Tensor
-    costs: Tensor | None
-    advantages: Tensor | None
     value: Tensor
     old_values: Tensor
 
@@ -120,7 +114,16 @@ class Ppo:
             ],
             eps=1e-5,
         )
+        for optimiser in (self.actor_optimiser, self.critic_optimiser):
+            for group in optimiser.param_groups:
+                group["initial_lr"] = group["lr"]
         self._critic_states: list[State] | None = None
+
+    def anneal(self, share: float) -> None:
+        """Set all learning rates to a share of what they were at the start."""
+        for optimiser in (self.actor_optimiser, self.critic_optimiser):
+            for group in optimiser.param_groups:
+                group["lr"] = share * group["initial_lr"]
 
     def player(self, _: int) -> Actor:
         """Whose policy plays the next chunk."""
@@ -160,7 +163,7 @@ class Ppo:
         counts = torch.bincount(place, minlength=slots * envs)
         with torch.no_grad():
             old, _ = self.critics(chunk.states, states)
-            old_logs, baseline = self._before(chunk)
+            baseline = self._baseline(chunk)
 
         def slot_mean(x: Tensor) -> Tensor:
             sums = torch.zeros(slots * envs).index_add_(0, place, x)
@@ -175,33 +178,24 @@ class Ppo:
         self.values.update(returns.flatten())
         settled = chunk.slot < slots - self.options.settle
         mean, deviation = advantage[settled].mean(), advantage[settled].std()
-        costs = advantages = None
-        if chunk.costs is not None:
-            costs = chunk.costs / scale
-            advantages = _all_advantages(costs, old_logs.exp(), settled)
         return Targets(
             advantage=(advantage - mean) / (deviation + 1e-6),
             settled=settled,
             charge=charge,
-            old_logs=old_logs,
-            costs=costs,
-            advantages=advantages,
             value=returns,
             old_values=old[:, :-1],
         )
 
-    def _before(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
-        """Log π of all targets as played, (K, targets), and b_k, (K,), in units of the scale."""
+    def _baseline(self, chunk: Chunk) -> Tensor:
+        """b_k, (K,), in units of the scale."""
+        if not self.options.local_baseline:
+            return torch.zeros_like(chunk.charge)
         state, chosen = unroll_trunk(self.actor, chunk, torch.arange(chunk.states.shape[1]))
 
-        def take(scores: Scores, _: Tensor) -> Tensor:
-            logs = torch.log_softmax(scores.logits, dim=-1)
-            expected = (logs.exp() * scores.values).sum(dim=-1, keepdim=True)
-            return torch.cat([logs, expected], dim=-1)
+        def expected(scores: Scores, _: Tensor) -> Tensor:
+            return (torch.softmax(scores.logits, dim=-1) * scores.values).sum(dim=-1)
 
-        both = scored_in_blocks(self.actor, chunk, state, chosen, take)
-        logs, expected = both[:, :-1], both[:, -1]
-        return logs, expected if self.options.local_baseline else torch.zeros_like(expected)
+        return scored_in_blocks(self.actor, chunk, state, chosen, expected)
 
     def _actor_step(self, chunk: Chunk, targets: Targets, part: Tensor) -> dict[str, float]:
         state, chosen = unroll_trunk(self.actor, chunk, part)
@@ -229,19 +223,14 @@ class Ppo:
         options = self.options
         target, rate = chunk.target[block], chunk.rate[block]
         logs, entropy = log_prob(scores, target, rate)
-        difference = logs - chunk.log_prob[block]
-        if targets.advantages is not None:
-            # The targets' part of the gradient is taken over all targets; the rest is the rate's.
-            old = targets.old_logs[block]
-            moved = torch.log_softmax(scores.logits, dim=-1) - old
-            moved = torch.where(old.isfinite(), moved, 0.0)  # -inf - -inf where padded
-            difference = difference - moved[torch.arange(len(target)), target]
-            gain = (old.exp() * self._clipped(moved.exp(), targets.advantages[block])).sum()
-        else:
-            gain = torch.zeros(())
-        ratio = difference.exp()
-        gain = gain + self._clipped(ratio, targets.advantage[block]).sum()
-        local = self._local_loss(scores.values, chunk, targets, block)
+        ratio = (logs - chunk.log_prob[block]).exp()
+        advantage = targets.advantage[block]
+        clipped = ratio.clamp(1.0 - options.clip, 1.0 + options.clip)
+        gain = torch.minimum(ratio * advantage, clipped * advantage).sum()
+        value = scores.values[torch.arange(len(target)), target]
+        local = nn.functional.huber_loss(
+            value, targets.charge[block], delta=options.huber, reduction="sum"
+        )
         bonus = entropy.sum()
         loss = -gain - options.entropy * bonus + options.local_q * local
         with torch.no_grad():
@@ -249,26 +238,6 @@ class Ppo:
             kl = (ratio - 1.0 - ratio.log()).sum()
             logged = torch.stack([gain, bonus, local, outside, kl])
         return loss, logged
-
-    def _clipped(self, ratio: Tensor, advantage: Tensor) -> Tensor:
-        """Eq. (26), of each action."""
-        clip = self.options.clip
-        clipped = ratio.clamp(1.0 - clip, 1.0 + clip)
-        return torch.minimum(ratio * advantage, clipped * advantage)
-
-    def _local_loss(self, values: Tensor, chunk: Chunk, targets: Targets, block: Tensor) -> Tensor:
-        """Of the local Q: at the target that was chosen, or at all where their costs are known."""
-        huber = self.options.huber
-        if targets.costs is None:
-            value = values[torch.arange(len(block)), chunk.target[block]]
-            return nn.functional.huber_loss(
-                value, targets.charge[block], delta=huber, reduction="sum"
-            )
-        exists = chunk.question.exists[block]
-        errors = nn.functional.huber_loss(
-            values, targets.costs[block], delta=huber, reduction="none"
-        )
-        return (errors * exists).sum() / exists.sum() * len(block)
 
     def _critic_step(self, chunk: Chunk, targets: Targets, part: Tensor) -> dict[str, float]:
         """One step of every critic; each has an optimiser state and a rate of its own."""
@@ -316,10 +285,3 @@ class Ppo:
             getattr(self, name).load_state_dict(state[name])
         self._critic_states = state["critic_states"]
         self._random.bit_generator.state = state["random"]
-
-
-def _all_advantages(costs: Tensor, policy: Tensor, settled: Tensor) -> Tensor:
-    """A_k(u) = Σ_v π(v) c_k(v) − c_k(u), scaled to deviation 1 under the policy; (K, targets)."""
-    result = (policy * costs).sum(dim=-1, keepdim=True) - costs
-    deviation = (policy * result.square()).sum(dim=-1)[settled].mean().sqrt()
-    return result / (deviation + 1e-6)

@@ -174,6 +174,8 @@ class Training:
         learner = self.learner
         choose: Choose = learner.choose if isinstance(learner, Dqn) else sample
         chunk = self.collectors[turn].collect(learner.player(turn), self.config.chunk_slots, choose)
+        if self.config.anneal and isinstance(learner, Ppo):
+            learner.anneal(max(0.0, 1.0 - self.slots / self.config.slots))
         row: dict[str, Any] = dict(learner.update(chunk, turn))
         self._turn += 1
         self.slots += chunk.env_slots
