@@ -120,7 +120,8 @@ def _entrants(scenario: Scenario, word: str, *, tuned: bool) -> list[Entrant]:
     found = load_tuned(scenario, name) if tuned and not wants_default else None
     if found is None:
         return [Entrant(name, name)]
-    return [Entrant(f"{name}{MARK}", name, found.params)]
+    mark = MARK if found.scenario == scenario.name else f" (tuned for {found.scenario})"
+    return [Entrant(f"{name}{mark}", name, found.params)]
 
 
 def run_contest(

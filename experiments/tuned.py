@@ -53,9 +53,10 @@ GRIDS: Mapping[str, Mapping[str, Sequence[policies.Value]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """Tuned parameters of a rule for a scenario, and the file they are in."""
+    """Tuned parameters of a rule, the scenario they were tuned for, and the file they are in."""
 
     params: dict[str, policies.Value]
+    scenario: str
     path: Path
 
 
@@ -128,17 +129,22 @@ def _write(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def load_tuned(scenario: Scenario, rule: str, folder: Path = TUNED_FOLDER) -> Tuned | None:
-    """Parameters tuned for a scenario; None if there are none.
+    """Parameters tuned for a scenario, or for the case that it varies; None if there are none.
 
+    A variant (``case3-burst``) is met with what was tuned for its case, as checkpoints are.
     Raises ``UserError`` if they are of a scenario that has changed since, in more than its length.
     """
-    path = _path(scenario.name, rule, folder)
-    if not path.is_file():
-        return None
-    data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if data["scenario_hash"] != scenario_hash(scenario, any_length=True):
-        raise UserError(
-            f"{path}: tuned for another version of {scenario.name}; "
-            f"tune again: ./lab tune {rule} {scenario.name}"
-        )
-    return Tuned(data["params"], path)
+    case = scenario.name.partition("-")[0]
+    for name in (scenario.name, case):
+        path = _path(name, rule, folder)
+        if not path.is_file():
+            continue
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        same = data["scenario_hash"] == scenario_hash(scenario, any_length=True)
+        if name == scenario.name and not same:
+            raise UserError(
+                f"{path}: tuned for another version of {scenario.name}; "
+                f"tune again: ./lab tune {rule} {scenario.name}"
+            )
+        return Tuned(data["params"], name, path)
+    return None

@@ -194,6 +194,8 @@ def test_tunes_and_remembers_for_this_scenario_only(mini: Scenario, tmp_path: Pa
     assert load_tuned(mini, "threshold", tmp_path) is None
     with pytest.raises(UserError, match="tune again"):
         load_tuned(load_scenario("mini", {"decision.alpha": 0.5}), "greedy", tmp_path)
+    variant = mini.model_copy(update={"name": "mini-burst", "slot_s": 2.0})
+    assert load_tuned(variant, "greedy", tmp_path) == found
 
 
 @pytest.mark.parametrize("path", sorted(TUNED_FOLDER.glob("*/*.yaml")), ids=str)
