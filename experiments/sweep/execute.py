@@ -15,6 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
+from experiments.pool import end_with_parent
 from experiments.sweep.cell import Cell, RunCell, TrainCell, origin
 from model.errors import UserError
 from records.metrics import summarise
@@ -194,6 +195,7 @@ def _emulation(job: Job, cell: RunCell, folder: Path) -> None:
 
     # A group of its own: Ctrl-C is the sweep's, which passes it on.
     os.setpgid(0, 0)
+    end_with_parent(signal.SIGTERM)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     (folder / "pid").write_text(str(os.getpid()))
     log = os.open(folder / EMULATION_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

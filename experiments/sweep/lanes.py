@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Protocol
@@ -79,8 +80,8 @@ class Lanes:
         self._free: list[_Lane] = []
         self._running: dict[Future[Outcome], tuple[str, _Lane | None]] = {}
         self._emulations = ThreadPoolExecutor(1)
-        self._threads = one_thread_each()
-        self._threads.__enter__()
+        self._environment = ExitStack()
+        self._environment.enter_context(one_thread_each())
 
     def has_room(self, cell: Cell) -> bool:
         """A lane is free; or, for an emulation, the whole machine."""
@@ -137,4 +138,4 @@ class Lanes:
         # A second request has an emulation end at once.
         self.ask_to_stop()
         self._emulations.shutdown(wait=True)
-        self._threads.__exit__(None, None, None)
+        self._environment.close()

@@ -27,22 +27,27 @@ CHECKPOINTS = ("best", "shipped")
 
 
 def _seeds(value: object) -> object:
-    """``3`` and ``"0-15"`` as lists of seeds; everything else as it is."""
+    """``3`` and ``"0-15"`` as the seeds that they mean; everything else as it is."""
     if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d{1,9})\s*-\s*(\d{1,9})\s*", value)):
         first, last = int(match[1]), int(match[2])
         if not first <= last < first + MAX_SEEDS:
             raise ValueError(f"'{value}': must be FIRST-LAST, at most {MAX_SEEDS} seeds")
-        return list(range(first, last + 1))
+        return tuple(range(first, last + 1))
     if isinstance(value, str):
         raise ValueError(f"'{value[:40]}': must be seeds, as 3, [1, 2, 3] or 0-15")
-    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+    return (value,) if isinstance(value, int) and not isinstance(value, bool) else _tuple(value)
+
+
+def _tuple(value: object) -> object:
+    # A validator in Python no longer knows that its input was JSON, which has lists only.
+    return tuple(value) if isinstance(value, list) else value
 
 
 Seeds = Annotated[
     tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), BeforeValidator(_seeds)
 ]
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
-Values = Annotated[tuple[Any, ...], Field(min_length=1)]
+Values = Annotated[tuple[Any, ...], Field(min_length=1), BeforeValidator(_tuple)]
 Plain = bool | int | float | str
 
 
