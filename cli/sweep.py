@@ -250,11 +250,12 @@ def _interruptible(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
 def _run(plan: Plan, book: Book, pace: Pace, jobs: int, ray: str | None) -> Tally:
     reason = why_no_emulation(plan) if ray in (None, LOCAL) else ""
     with ExitStack() as stack:
+        executor: Executor = Lanes(book.cell_folder, jobs)
         if ray:
-            stack.enter_context(connected(ray, jobs, can_emulate=not reason))
+            variables = stack.enter_context(connected(ray, jobs, can_emulate=not reason))
+            executor = Cluster(book.cell_folder, variables)
             if not reason and not emulating_nodes():
                 reason = "no node of the cluster offers to emulate (docs/sweeps.md)"
-        executor: Executor = Cluster(book.cell_folder) if ray else Lanes(book.cell_folder, jobs)
         shown = stack.enter_context(_Progress(plan, book, pace, jobs))
         asked = stack.enter_context(_interruptible(shown.say))
         whole = False

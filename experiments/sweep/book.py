@@ -124,6 +124,8 @@ class Book:
     def write_index(self, plan: Plan) -> Path:
         """Make the index of a plan. Raises ``UserError`` if it cannot be written."""
         path = self.folder / INDEX
+        if not self.folder.is_dir():
+            raise UserError(f"{self.folder}: nothing of this sweep has been run yet")
         temporary = path.with_name(f".{INDEX}.{os.getpid()}.tmp")
         with _written(path):
             try:

@@ -6,13 +6,12 @@ cell's folder comes back as a whole. Each node has the same checkout at the same
 
 from __future__ import annotations
 
-import io
 import os
+import secrets
 import shutil
-import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,41 +25,57 @@ from model.errors import UserError
 EMULATION = "emulation"
 """The resource of a node that can emulate; it has one of it."""
 _CODE = ("model", "topologies", "controller", "emulation", "rl", "records", "experiments")
-_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 LOCAL = "local"
+Files = dict[str, bytes]
+"""Files of a folder by their path below it."""
 
 
 @contextmanager
-def connected(address: str, cores: int, *, can_emulate: bool) -> Iterator[None]:
+def connected(address: str, cores: int, *, can_emulate: bool) -> Iterator[dict[str, str]]:
     """Join the cluster at an address, or make one of this machine (``local``) for as long.
 
-    Raises ``UserError`` if Ray is not installed or there is no cluster.
+    Yields variables for the environment of the cells. Raises ``UserError`` if Ray is not installed
+    or there is no cluster.
     """
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update(_QUIET)
+    if address == LOCAL:
+        # Only who has its token may use the cluster; Ray would keep one in the home folder, and
+        # looks once in the life of a process.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         import ray
     except ImportError:
         raise UserError("--ray needs Ray: ./lab python -m pip install ray") from None
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    folder = None
-    if address == LOCAL:
-        # Short: paths of sockets below it are limited to 107 characters.
-        folder = tempfile.mkdtemp(prefix="lab-ray-")
-        options |= {"include_dashboard": False, "num_cpus": cores, "_temp_dir": folder}
-        options |= {"resources": {EMULATION: 1} if can_emulate else {}}
-    else:
-        options["address"] = address
-    try:
+    variables = {"PYTHONPATH": str(ROOT), **dict.fromkeys(THREADS, "1")}
+    with ExitStack() as stack:
+        if address == LOCAL:
+            # Short: paths of sockets below it are limited to 107 characters.
+            folder = stack.enter_context(_temporary("lab-ray-"))
+            variables["TMPDIR"] = str(folder)
+            options |= {"include_dashboard": False, "num_cpus": cores, "_temp_dir": str(folder)}
+            options |= {"resources": {EMULATION: 1} if can_emulate else {}}
+        else:
+            options["address"] = address
+        stack.callback(ray.shutdown)
         try:
             ray.init(**options)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             words = " ".join(str(error).split())[:200]
             raise UserError(f"--ray {address}: cannot join a cluster there: {words}") from None
-        yield
+        yield variables
+
+
+@contextmanager
+def _temporary(prefix: str) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        yield folder
     finally:
-        ray.shutdown()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
+        # The last of Ray's processes may still be writing.
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def emulating_nodes() -> int:
@@ -71,18 +86,21 @@ def emulating_nodes() -> int:
 
 
 class Cluster:
-    """An executor of everything that the cluster has, to be used while ``connected``."""
+    """An executor of everything that the cluster has, to be used while ``connected``.
 
-    def __init__(self, folder_of: Callable[[str], Path]):
+    Args:
+        folder_of: where a cell's files belong on this machine.
+        variables: of the environment of the cells.
+    """
+
+    def __init__(self, folder_of: Callable[[str], Path], variables: Mapping[str, str]):
         import ray
 
         self._ray, self._folder_of = ray, folder_of
         self._running: dict[Any, Cell] = {}
-        variables = {"PYTHONPATH": str(ROOT), **dict.fromkeys(THREADS, "1")}
         # A lost cell comes back through the schedule, which counts how often.
-        self._work = ray.remote(
-            max_retries=0, max_calls=0, runtime_env={"env_vars": variables}
-        )(_work)
+        options = {"max_retries": 0, "runtime_env": {"env_vars": dict(variables)}}
+        self._work = ray.remote(**options)(_work)
 
     def has_room(self, cell: Cell) -> bool:
         """A core is free somewhere; or, for an emulation, a node that offers to emulate."""
@@ -103,27 +121,30 @@ class Cluster:
     def ended(self, timeout_s: float) -> list[Ended]:
         """Outcomes since, their folders in place; the cell of a killed worker is ``LOST``."""
         errors = self._ray.exceptions
-        ready, _ = self._ray.wait(list(self._running), timeout=timeout_s) if self._running else ((), ())
+        if not self._running:
+            return []
+        ready, _ = self._ray.wait(list(self._running), timeout=timeout_s)
         found: list[Ended] = []
         for task in ready:
             cell = self._running.pop(task)
             try:
-                outcome, packed = self._ray.get(task)
+                outcome, files = self._ray.get(task)
             except (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError):
                 found.append((cell.key, LOST))
             except errors.RayError as error:
                 found.append((cell.key, Outcome("failed", " ".join(str(error).split())[:500])))
             else:
-                found.append((cell.key, self._unpacked(cell, outcome, packed)))
+                found.append((cell.key, self._unpacked(cell, outcome, files)))
         return found
 
-    def _unpacked(self, cell: Cell, outcome: Outcome, packed: bytes) -> Outcome:
+    def _unpacked(self, cell: Cell, outcome: Outcome, files: Files) -> Outcome:
         folder = self._folder_of(cell.key)
         shutil.rmtree(folder, ignore_errors=True)
         try:
-            folder.mkdir(parents=True)
-            with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-                archive.extractall(folder, filter="data")
+            for name, content in files.items():
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
         except OSError as error:
             return Outcome("unwritable", f"{folder}: cannot be written: {error.strerror or error}")
         return outcome
@@ -137,10 +158,10 @@ class Cluster:
             self._ray.cancel(task, force=kill)
 
 
-def _work(job: Job, policy: bytes | None, code: str) -> tuple[Outcome, bytes]:
-    """On a node: the cell's outcome and its folder, packed."""
+def _work(job: Job, policy: bytes | None, code: str) -> tuple[Outcome, Files]:
+    """On a node: the cell's outcome and the files of its folder."""
     if source_hash(*_CODE) != code:
-        return Outcome("failed", f"{os.uname().nodename} has another version of the code"), _packed()
+        return Outcome("failed", f"{os.uname().nodename} has another version of the code"), {}
     # The same name for the same cell: what a killed attempt left here goes with the next one.
     folder = Path(tempfile.gettempdir()) / f"lab-sweep-{os.getuid()}-{job.cell.key}"
     shutil.rmtree(folder, ignore_errors=True)
@@ -150,14 +171,11 @@ def _work(job: Job, policy: bytes | None, code: str) -> tuple[Outcome, bytes]:
         if checkpoint and policy:
             checkpoint.write_bytes(policy)
         outcome = execute(job, folder / "cell", checkpoint)
-        return outcome, _packed(folder / "cell")
+        return outcome, _files(folder / "cell")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _packed(folder: Path | None = None) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        if folder and folder.is_dir():
-            archive.add(folder, arcname=".")
-    return buffer.getvalue()
+def _files(folder: Path) -> Files:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}

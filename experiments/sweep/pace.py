@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from experiments.sweep.cell import Cell, RunCell, TrainCell, device_count
 
 STATED_S = {"training": 1.5e-4, "simulator": 3e-4}
-"""Seconds per device and slot where nothing has been measured: two cores of a virtual machine
+"""Seconds per device and slot where nothing has been measured: one core of a virtual machine
 (AMD EPYC), case3 with 45 devices, 25 November 2026."""
-BRING_UP_S = 8.0
-"""Of an emulation, with its end, where none has been measured."""
+BEGIN_S = {"training": 10.0, "simulator": 0.1, "emulation": 8.0}
+"""Seconds of a cell of any length: loading torch and evaluating, writing, bringing up."""
 
 
 def _size(cell: Cell) -> float:
@@ -45,11 +45,12 @@ class Pace:
         for group in ((cell.kind, cell.policy), (cell.kind, "")):
             if not self._cells[group]:
                 continue
+            many, seconds, sizes = self._cells[group], self._seconds[group], self._sizes[group]
             if cell.kind == "emulation":
-                extra = (self._seconds[group] - self._sizes[group]) / self._cells[group]
-                return size + max(0.0, extra)
-            return size * self._seconds[group] / self._sizes[group]
-        return size + BRING_UP_S if cell.kind == "emulation" else size * STATED_S[cell.kind]
+                return size + max(0.0, (seconds - sizes) / many)
+            begin = min(BEGIN_S[cell.kind], 0.5 * seconds / many)
+            return begin + size * (seconds - begin * many) / sizes
+        return BEGIN_S[cell.kind] + size * STATED_S.get(cell.kind, 1.0)
 
     def source(self, cell: Cell) -> str:
         """Where the expectation for a cell comes from."""

@@ -156,7 +156,9 @@ class SweepFile:
             self.sweep = Sweep.model_validate_json(json.dumps(data), strict=True)
         except ValidationError as error:
             wrong = mistakes_of(error, data, Sweep)
-            lines = [str(self.mistake(where, words)) for where, words in wrong]
+            # A list without its wrong entries may seem too short, too.
+            outer = {where[:k] for where, _ in wrong for k in range(len(where))}
+            lines = [str(self.mistake(at, words)) for at, words in wrong if at not in outer]
             raise ScenarioError("\n".join(lines[:10])) from None
 
     def mistake(self, path: KeyPath, words: str) -> ScenarioError:
