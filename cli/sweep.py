@@ -34,7 +34,9 @@ FAILED, INTERRUPTED = 1, 130
 
 @click.command()
 @click.argument("file", metavar="FILE")
-@click.option("--dry-run", is_flag=True, help="Show the plan and how long it will take; do nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show the plan and how long it will take; do nothing."
+)
 @click.option("--jobs", type=click.IntRange(1), help="Processes. Default: one per core.")
 @click.option("--out", type=click.Path(path_type=Path),
               help="Folder of the sweep. Default: results/sweeps/NAME.")  # fmt: skip
@@ -42,10 +44,10 @@ FAILED, INTERRUPTED = 1, 130
 @click.option("--prune", is_flag=True,
               help="Remove cells of an earlier version of the file or the code.")  # fmt: skip
 @click.option("--ray", metavar="local|ADDRESS",
-              help="Spread over a Ray cluster: auto, HOST:6379, or one of this machine.")  # fmt: skip
+              help="Spread over a Ray cluster: auto, HOST:6379; or local.")  # fmt: skip
 @click.option("--shard", metavar="I/N", help="Only part I of N, as for an array of batch jobs.")
 @click.option("--query", metavar="SQL",
-              help="Ask the index, table cells, and run nothing: a table, or CSV in a pipe.")  # fmt: skip
+              help="Ask the index, as table cells; in a pipe, CSV comes out.")  # fmt: skip
 def sweep(  # noqa: PLR0913 - the options, by name
     file: str,
     *,
@@ -206,7 +208,9 @@ class _Progress:
 
     def lost(self, cell: Cell, attempt: int) -> None:
         self._running.pop(cell.key, None)
-        self.say(f"killed: {cell.label}: its process was killed (attempt {attempt}); it comes again")
+        self.say(
+            f"killed: {cell.label}: its process was killed (attempt {attempt}); it comes again"
+        )
 
     def say(self, words: str) -> None:
         self._bars.console.print(words, markup=False)

@@ -37,7 +37,6 @@ from model.load import load_scenario
 from model.network import build_network
 from rl.policies import completed, create, default_policy
 
-
 MAX_HOSTS = 500
 """Of an emulation: each is several processes."""
 

@@ -64,9 +64,7 @@ def in_parallel(
     # Fresh processes: a fork would inherit threads of libraries, and their locks.
     context = multiprocessing.get_context("spawn")
     with one_thread_each():
-        pool = ProcessPoolExecutor(
-            min(jobs, max(1, len(items))), context, initializer=begin_worker
-        )
+        pool = ProcessPoolExecutor(min(jobs, max(1, len(items))), context, initializer=begin_worker)
         try:
             futures = {pool.submit(work, item): k for k, item in enumerate(items)}
             for future in as_completed(futures):

@@ -12,7 +12,7 @@ from rl import policies
 from rl.simulator.run import simulate
 
 
-def simulate_to_folder(
+def simulate_to_folder(  # noqa: PLR0913 - a run, by name
     scenario: Scenario,
     policy: str,
     params: Mapping[str, policies.Value],

@@ -1,4 +1,4 @@
-"""A cell of a sweep: one training or one run, and the key of everything that decides its outcome."""
+"""A cell of a sweep: one training or one run, and the key of all that decides its outcome."""
 
 from __future__ import annotations
 

@@ -80,9 +80,14 @@ def _temporary(prefix: str) -> Iterator[Path]:
 
 def emulating_nodes() -> int:
     """Nodes of the cluster that offer to emulate."""
+    return int(_resources().get(EMULATION, 0))
+
+
+def _resources() -> dict[str, float]:
     import ray
 
-    return int(ray.cluster_resources().get(EMULATION, 0))
+    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return found
 
 
 class Cluster:
@@ -99,12 +104,12 @@ class Cluster:
         self._ray, self._folder_of = ray, folder_of
         self._running: dict[Any, Cell] = {}
         # A lost cell comes back through the schedule, which counts how often.
-        options = {"max_retries": 0, "runtime_env": {"env_vars": dict(variables)}}
-        self._work = ray.remote(**options)(_work)
+        environment = {"env_vars": dict(variables)}
+        self._work: Any = ray.remote(max_retries=0, runtime_env=environment)(_work)
 
     def has_room(self, cell: Cell) -> bool:
         """A core is free somewhere; or, for an emulation, a node that offers to emulate."""
-        offered = self._ray.cluster_resources()
+        offered = _resources()
         emulation = cell.kind == "emulation"
         same = sum((c.kind == "emulation") == emulation for c in self._running.values())
         return bool(same < offered.get(EMULATION if emulation else "CPU", 0))

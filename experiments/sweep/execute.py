@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from experiments.pool import end_with_parent
 from experiments.sweep.cell import Cell, RunCell, TrainCell, origin

@@ -1,4 +1,4 @@
-"""Cells on this machine: a process for each lane, and one emulation at a time with nothing beside."""
+"""Cells on this machine: so many lanes, and one emulation at a time with nothing beside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from multiprocessing.synchronize import Event
@@ -45,7 +51,7 @@ _stop: Event
 
 
 def _begin(stop: Event) -> None:
-    global _stop  # noqa: PLW0603 - a worker's only way to be told something later
+    global _stop
     _stop = stop
     begin_worker()
 

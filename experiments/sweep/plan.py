@@ -91,19 +91,22 @@ class _Planner:
             yield from ((name, cell) for cell in self._runs(("run", name), run))
 
     def _trainings(self, where: KeyPath, block: TrainBlock) -> Iterator[TrainCell]:
-        for k, named in enumerate(block.scenarios):
-            scenario = self._scenario((*where, "scenarios", k), named, block.set)
+        for i, named in enumerate(block.scenarios):
+            scenario = self._scenario((*where, "scenarios", i), named, block.set)
             for j, algorithm in enumerate(block.algorithms):
                 for varied in grid(block.vary):
                     settings = {**block.settings, **varied}
                     try:
                         config = load_config(algorithm, settings)
                     except UserError as error:
-                        place = "algorithms" if "there is no algorithm" in str(error) else "settings"
+                        place = (
+                            "algorithms" if "there is no algorithm" in str(error) else "settings"
+                        )
                         end: KeyPath = (j,) if place == "algorithms" else ()
                         raise self._file.mistake((*where, place, *end), str(error)) from None
+                    shown = {**settings, **{f"scenario.{k}": v for k, v in block.set.items()}}
                     for seed in block.seeds:
-                        yield TrainCell(scenario, config, seed, {**block.set, **settings})
+                        yield TrainCell(scenario, config, seed, shown)
 
     def _runs(self, where: KeyPath, block: RunBlock) -> Iterator[RunCell]:
         for k, named in enumerate(block.scenarios):
@@ -195,9 +198,7 @@ class _Planner:
                     given = {"checkpoint": str(path)} if path else {}
                     yield policies.completed(spec.policy, {**params, **given}, scenario), None
 
-    def _training_of(
-        self, where: KeyPath, scenario: Scenario, spec: PolicySpec
-    ) -> list[TrainCell]:
+    def _training_of(self, where: KeyPath, scenario: Scenario, spec: PolicySpec) -> list[TrainCell]:
         """Trainings of a block for a scenario, or else for the case that it varies."""
         mine = [c for c in self._trained[spec.checkpoints] if c.policy == spec.policy]
         for name in (scenario.name, scenario.name.partition("-")[0]):
@@ -219,7 +220,9 @@ class _Planner:
                 f"there is no training block '{spec.checkpoints}'"
                 f"{nearest(spec.checkpoints, allowed) or '.'} There are: {', '.join(allowed)}",
             )
-        return shipped(algorithm, scenario.name) or [None] if spec.checkpoints == "shipped" else [None]
+        return (
+            shipped(algorithm, scenario.name) or [None] if spec.checkpoints == "shipped" else [None]
+        )
 
     def _require_fair_seeds(self, where: KeyPath, seeds: Sequence[int], spec: PolicySpec) -> None:
         if spec.tuned and set(seeds) & set(TUNING_SEEDS):

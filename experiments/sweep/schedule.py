@@ -1,4 +1,4 @@
-"""Carries a plan out: what is open, in the plan's order, as far as there is room and it can begin."""
+"""Carries a plan out: what is open, in the plan's order, as there is room for it."""
 
 from __future__ import annotations
 

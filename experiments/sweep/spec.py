@@ -28,14 +28,14 @@ CHECKPOINTS = ("best", "shipped")
 
 def _seeds(value: object) -> object:
     """``3`` and ``"0-15"`` as the seeds that they mean; everything else as it is."""
-    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d{1,9})\s*-\s*(\d{1,9})\s*", value)):
+    if not isinstance(value, str):
+        return (value,) if type(value) is int else _tuple(value)
+    if match := re.fullmatch(r"\s*(\d{1,9})\s*-\s*(\d{1,9})\s*", value):
         first, last = int(match[1]), int(match[2])
         if not first <= last < first + MAX_SEEDS:
             raise ValueError(f"'{value}': must be FIRST-LAST, at most {MAX_SEEDS} seeds")
         return tuple(range(first, last + 1))
-    if isinstance(value, str):
-        raise ValueError(f"'{value[:40]}': must be seeds, as 3, [1, 2, 3] or 0-15")
-    return (value,) if isinstance(value, int) and not isinstance(value, bool) else _tuple(value)
+    raise ValueError(f"'{value[:40]}': must be seeds, as 3, [1, 2, 3] or 0-15")
 
 
 def _tuple(value: object) -> object:
@@ -168,7 +168,6 @@ class SweepFile:
         origin = f"{self.path}:{lines.get(known, 1)}"
         dotted = ".".join(map(str, path))
         return ScenarioError("\n".join(f"{origin}: {dotted}: {w}" for w in words.splitlines()))
-
 
 
 def find_sweep(name_or_path: str) -> Path:
