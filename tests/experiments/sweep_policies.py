@@ -1,4 +1,5 @@
-"""Policies that misbehave, for checks of sweeps."""
+"""Policies that misbehave, for checks of sweeps. A parameter that names a file stands for its
+content, so these are given folders."""
 
 from __future__ import annotations
 
@@ -11,25 +12,26 @@ from rl.policies.base import Policy
 
 
 class Slow(Policy):
-    """Says where it runs, then takes its time, once in a run; afterwards as `own edge`."""
+    """Says in ``folder/pid`` where it runs and then takes its time, for whoever comes first."""
 
-    def __init__(self, note: str = "", seconds: float = 0.0) -> None:
-        self.note, self.seconds = note, seconds
+    def __init__(self, folder: str = "", seconds: float = 0.0) -> None:
+        self.folder, self.seconds = folder, seconds
 
     def decide(self, observation: Observation, task: TaskView) -> Decision:
-        if self.note and not Path(self.note).exists():
-            Path(self.note).write_text(str(os.getpid()))
+        note = Path(self.folder) / "pid"
+        if not note.exists():
+            note.write_text(str(os.getpid()))
             time.sleep(self.seconds)
         return Decision(0, self.profile.max_rate_mbps)
 
 
 class Broken(Policy):
-    """Raises as long as a file is not there."""
+    """Raises as long as ``folder/mended`` is not there."""
 
-    def __init__(self, until: str = "") -> None:
-        self.until = until
+    def __init__(self, folder: str = "") -> None:
+        self.folder = folder
 
     def decide(self, observation: Observation, task: TaskView) -> Decision:
-        if not Path(self.until).exists():
+        if not (Path(self.folder) / "mended").exists():
             raise ZeroDivisionError("no\nidea")
         return Decision(0, self.profile.max_rate_mbps)
