@@ -213,7 +213,7 @@ class _Progress:
         )
 
     def say(self, words: str) -> None:
-        self._bars.console.print(words, markup=False)
+        self._bars.console.print(words, markup=False, soft_wrap=True)
 
     def _show(self) -> None:
         spread, alone = _expected(list(self._open.values()), self._pace)
@@ -282,11 +282,12 @@ def _run(plan: Plan, book: Book, pace: Pace, jobs: int, ray: str | None) -> Tall
 def _report(console: Console, plan: Plan, book: Book, tally: Tally) -> int:
     status = Counter(counts(plan, book).values())
     for reason, many in Counter(tally.left.values()).items():
-        console.print(f"skipped: {many} cells: {reason}", markup=False)
+        console.print(f"skipped: {many} cells: {reason}", markup=False, soft_wrap=True)
     console.print(
         f"{status['done']} cells done, {status['failed']} failed, {status['open']} open; "
         f"{book.folder}/index.parquet",
         markup=False,
+        soft_wrap=True,
     )
     if status["failed"]:
         console.print("--retry-failed begins failed cells again; --query tells why they failed")

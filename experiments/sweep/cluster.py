@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -58,6 +59,7 @@ def connected(address: str, cores: int, *, can_emulate: bool) -> Iterator[dict[s
             options |= {"include_dashboard": False, "num_cpus": cores, "_temp_dir": str(folder)}
             options |= {"resources": {EMULATION: 1} if can_emulate else {}}
         else:
+            _require_listener(address)
             options["address"] = address
         stack.callback(ray.shutdown)
         try:
@@ -66,6 +68,19 @@ def connected(address: str, cores: int, *, can_emulate: bool) -> Iterator[dict[s
             words = " ".join(str(error).split())[:200]
             raise UserError(f"--ray {address}: cannot join a cluster there: {words}") from None
         yield variables
+
+
+def _require_listener(address: str) -> None:
+    """Raise ``UserError`` if nobody listens at HOST:PORT, for which Ray would wait minutes."""
+    host, colon, port = address.rpartition(":")
+    if address == "auto":
+        return
+    if not colon or not port.isdecimal():
+        raise UserError(f"--ray {address}: must be local, auto or HOST:PORT, as 10.0.0.1:6379")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"--ray {address}: no cluster there: {error}; ray start --head") from None
 
 
 @contextmanager

@@ -133,6 +133,8 @@ def _train(job: Job, cell: TrainCell, folder: Path, should_stop: Callable[[], bo
     training.resume()
     if not training.run(lambda *_: None, should_stop=should_stop):
         return Outcome("stopped", f"after {training.slots} of {cell.config.slots} slots")
+    # Hundreds of MB where there is a replay memory, and there is nothing to go on with.
+    (where / "state.pt").unlink()
     metrics: dict[str, float | int | str | None] = {
         "held_out_unit_delay": training.best["unit_delay"],
         "best_slots": training.best["slots"],

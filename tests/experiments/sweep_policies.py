@@ -1,5 +1,7 @@
-"""Policies that misbehave, for checks of sweeps. A parameter that names a file stands for its
-content, so these are given folders."""
+"""Policies that misbehave, for checks of sweeps.
+
+A parameter that names a file stands for its content, so these are given folders.
+"""
 
 from __future__ import annotations
 
