@@ -183,7 +183,7 @@ def test_ctrl_c_finishes_what_is_under_way(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         said, complaints = process.communicate(timeout=60)
     assert process.returncode == 130, complaints
-    assert "stopping: what is under way is finished" in complaints
+    assert "stopping: runs are finished" in complaints
     found = [r for r in rows(*mine) if r["status"] == "done"]
     assert 0 < len(found) < 10
     assert f"{len(found)} cells done, 0 failed" in said

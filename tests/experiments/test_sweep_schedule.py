@@ -160,7 +160,7 @@ def test_a_lost_cell_comes_back_and_at_last_fails(tmp_path: Path, plan: Plan) ->
 
 def test_what_waits_for_a_failed_training_is_left_and_says_so(tmp_path: Path, plan: Plan) -> None:
     def answer(cell: Cell) -> Outcome:
-        bad = cell.kind == "training" and cell.seed == 2  # type: ignore[union-attr]
+        bad = cell.kind == "training" and cell.seed == 2
         return Outcome("failed", "no luck") if bad else done(cell)
 
     tally, _, _ = carry(plan, book_in(tmp_path), answer)
