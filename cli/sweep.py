@@ -240,7 +240,7 @@ def _interruptible(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        say("stopping: runs are finished, trainings saved, an emulation ends; Ctrl-C again ends at once")
+        say("stopping: runs are finished, trainings saved; Ctrl-C again ends at once")
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, stop) for number in numbers]
