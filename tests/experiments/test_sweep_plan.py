@@ -186,6 +186,13 @@ def test_shipped_checkpoints(tmp_path: Path) -> None:
         assert len(paths) == (many or len(shipped))
 
 
+def test_the_document_s_example_is_a_sweep(tmp_path: Path) -> None:
+    text = (SWEEP_FOLDER.parent / "docs" / "sweeps.md").read_text("utf-8")
+    found = plan(tmp_path, text.partition("```yaml\n")[2].partition("```")[0])
+    assert Counter(found.blocks.values()).keys() == {("learners",), ("test",), ("rules",)}
+    assert {c.kind for c in found.cells.values()} == {"training", "simulator", "emulation"}
+
+
 def needed(name: str) -> dict[str, set[tuple[str, str]]]:
     """Block → (scenario, policy) of its cells."""
     found = make_plan(SweepFile(SWEEP_FOLDER / f"{name}.yaml"))
