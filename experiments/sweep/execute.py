@@ -22,7 +22,8 @@ from records.metrics import summarise
 from records.provenance import utc_now
 from records.reader import Result, find_results, open_result
 
-_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.ENOTDIR}
 EMULATION_LOG = "emulation.log"
 
 Status = Literal["done", "failed", "stopped", "unwritable"]
@@ -102,11 +103,8 @@ def _carry_out(
 
 
 def _fault(error: BaseException, folder: Path) -> Outcome:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, OSError):
-        cause = cause.__cause__
     words = " ".join(str(error).split()) or "no message"
-    if cause is not None and cause.errno in _UNWRITABLE:
+    if _is_unwritable(error, folder):
         return Outcome("unwritable", words)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,6 +114,18 @@ def _fault(error: BaseException, folder: Path) -> Outcome:
         return Outcome("unwritable", f"{folder}: cannot be written: {second.strerror}")
     named = words if isinstance(error, UserError) else f"{type(error).__name__}: {words}"
     return Outcome("failed", named[:500])
+
+
+def _is_unwritable(error: BaseException, folder: Path) -> bool:
+    """Whether a folder cannot be written, which no fault of the cell itself amounts to."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__
+    if cause is None:
+        return False
+    where = Path(cause.filename) if isinstance(cause.filename, str) else None
+    ours = where is not None and (where.is_relative_to(folder) or where in folder.parents)
+    return cause.errno in _FULL or (cause.errno in _FORBIDDEN and ours)
 
 
 def _train(job: Job, cell: TrainCell, folder: Path, should_stop: Callable[[], bool]) -> Outcome:
@@ -186,7 +196,9 @@ def _emulate(job: Job, cell: RunCell, folder: Path) -> Outcome:
     if process.exitcode == 130:
         return Outcome("stopped", "the run was interrupted")
     if process.exitcode != 0 or not found:
-        return Outcome("failed", _why_broken(folder, process.exitcode))
+        why = _why_broken(folder, process.exitcode)
+        full = any(os.strerror(number) in why for number in _FULL)
+        return Outcome("unwritable" if full else "failed", why)
     return _measured(open_result(found[0]), folder)
 
 

@@ -169,4 +169,6 @@ class _Schedule:
                 self._unwritable = str(error)
             else:
                 (self._tally.done if outcome.status == "done" else self._tally.failed).append(key)
+        else:
+            self._book.hand_over(key)
         self._watcher.ended(cell, outcome)

@@ -255,6 +255,17 @@ def test_unwritable_places_are_told_from_faults_of_a_cell(tmp_path: Path, plan: 
         pass
 
 
+def test_what_a_policy_may_not_read_is_the_policy_s_fault(
+    tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "/some/model.bin")
+
+    monkeypatch.setattr("experiments.simulated.simulate", forbidden)
+    outcome = execute(job(plan, "own-edge"), tmp_path / "cell", None)
+    assert (outcome.status, outcome.reason.partition(":")[0]) == ("failed", "PermissionError")
+
+
 def other_process_locks(folder: Path, shard: str = "") -> str:
     code = (
         "import sys\nfrom pathlib import Path\nfrom experiments.sweep.book import locked\n"
