@@ -6,6 +6,7 @@ import csv
 import re
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -180,7 +181,7 @@ class _Progress:
         status = counts(plan, book)
         self._open = {k: c for k, c in plan.cells.items() if status[k] == "open"}
         self._pace, self._jobs, self._all = pace, jobs, len(self._open)
-        self._running: dict[str, Cell] = {}
+        self._running: dict[str, tuple[Cell, float]] = {}
         self._failed = 0
         self._total = sum(map(pace.expect, self._open.values()))
         self._bar = self._bars.add_task("", total=max(self._total, 1e-9))
@@ -193,8 +194,7 @@ class _Progress:
         self._bars.stop()
 
     def begun(self, cell: Cell) -> None:
-        self._running[cell.key] = cell
-        self._show()
+        self._running[cell.key] = cell, time.monotonic()
 
     def ended(self, cell: Cell, outcome: Outcome) -> None:
         self._running.pop(cell.key, None)
@@ -204,7 +204,6 @@ class _Progress:
         else:
             self._failed += outcome.status == "failed"
             self.say(f"{outcome.status}: {cell.label}: {outcome.reason}")
-        self._show()
 
     def lost(self, cell: Cell, attempt: int) -> None:
         self._running.pop(cell.key, None)
@@ -215,10 +214,15 @@ class _Progress:
     def say(self, words: str) -> None:
         self._bars.console.print(words, markup=False, soft_wrap=True)
 
-    def _show(self) -> None:
+    def passed(self) -> None:
         spread, alone = _expected(list(self._open.values()), self._pace)
+        for cell, begun in self._running.values():
+            gone = min(time.monotonic() - begun, self._pace.expect(cell))
+            spread, alone = (
+                (spread, alone - gone) if cell.kind == "emulation" else (spread - gone, alone)
+            )
         left = _duration(spread / self._jobs + alone)
-        names = ", ".join(c.label for c in list(self._running.values())[:2])
+        names = ", ".join(cell.label for cell, _ in list(self._running.values())[:2])
         more = f" and {len(self._running) - 2} more" if len(self._running) > 2 else ""
         done = self._all - len(self._open)
         failed = f", {self._failed} failed" if self._failed else ""

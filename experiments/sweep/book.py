@@ -24,7 +24,6 @@ from experiments.sweep.cell import Cell, RunCell, TrainCell, device_count, train
 from experiments.sweep.execute import Outcome
 from experiments.sweep.plan import Plan
 from model.errors import UserError
-from model.scenario import Scenario
 from records.ownership import give_to_user, give_tree_to_user, make_folder
 from records.provenance import utc_now
 from records.writer import write_atomically
@@ -143,10 +142,8 @@ class Book:
         return path
 
     def _index(self, plan: Plan) -> pa.Table:
-        sizes: dict[str, int] = {}
         rows = [
-            _facts(cell, plan.blocks[key], self.outcome(key), sizes)
-            for key, cell in plan.cells.items()
+            _facts(cell, plan.blocks[key], self.outcome(key)) for key, cell in plan.cells.items()
         ]
         facts = dict(_FACTS)
         metrics = dict.fromkeys(name for row in rows for name in row if name not in facts)
@@ -154,9 +151,7 @@ class Book:
         return pa.Table.from_pylist(rows, schema=schema)
 
 
-def _facts(
-    cell: Cell, blocks: tuple[str, ...], outcome: Outcome | None, sizes: dict[str, int]
-) -> dict[str, Any]:
+def _facts(cell: Cell, blocks: tuple[str, ...], outcome: Outcome | None) -> dict[str, Any]:
     what = outcome or Outcome("stopped")
     trained = cell.trained if isinstance(cell, RunCell) else None
     params = dict(cell.params) if isinstance(cell, RunCell) else {}
@@ -173,7 +168,7 @@ def _facts(
         "training_seed": training_seed(cell),
         "training_key": trained.key if trained else None,
         "training_settings": json.dumps(dict(trained.settings)) if trained else None,
-        "devices": _devices(cell.scenario, sizes),
+        "devices": device_count(cell.scenario),
         "slots": cell.scenario.slots if isinstance(cell, RunCell) else cell.config.slots,
         "status": what.status if outcome else "open",
         "reason": what.reason,
@@ -183,13 +178,6 @@ def _facts(
         "machine": what.machine or None,
         "result": f"cells/{cell.key}/{what.result}" if what.result else None,
     }
-
-
-def _devices(scenario: Scenario, sizes: dict[str, int]) -> int:
-    text = scenario.network.model_dump_json()
-    if text not in sizes:
-        sizes[text] = device_count(scenario)
-    return sizes[text]
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal
 
 from emulation.policy_files import policy_file
@@ -119,6 +119,7 @@ class RunCell:
 Cell = TrainCell | RunCell
 
 
+@cache
 def device_count(scenario: Scenario) -> int:
     """Devices of a scenario, as its network draws them."""
     return len(build_network(scenario).devices)

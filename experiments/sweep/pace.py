@@ -29,6 +29,7 @@ class Pace:
         self._seconds: dict[tuple[str, str], float] = defaultdict(float)
         self._sizes: dict[tuple[str, str], float] = defaultdict(float)
         self._cells: dict[tuple[str, str], int] = defaultdict(int)
+        self._known: dict[str, float] = {}
         for cell, seconds in measured:
             self.learn(cell, seconds)
 
@@ -36,12 +37,12 @@ class Pace:
         """Take a measured cell into account."""
         for group in ((cell.kind, cell.policy), (cell.kind, "")):
             self._seconds[group] += seconds
-            self._sizes[group] += _size(cell)
+            self._sizes[group] += self._size(cell)
             self._cells[group] += 1
 
     def expect(self, cell: Cell) -> float:
         """Seconds that a cell will take; by its policy, else its kind, else the stated rate."""
-        size = _size(cell)
+        size = self._size(cell)
         for group in ((cell.kind, cell.policy), (cell.kind, "")):
             if not self._cells[group]:
                 continue
@@ -51,6 +52,11 @@ class Pace:
             begin = min(BEGIN_S[cell.kind], 0.5 * seconds / many)
             return begin + size * (seconds - begin * many) / sizes
         return BEGIN_S[cell.kind] + size * STATED_S.get(cell.kind, 1.0)
+
+    def _size(self, cell: Cell) -> float:
+        if cell.key not in self._known:
+            self._known[cell.key] = _size(cell)
+        return self._known[cell.key]
 
     def source(self, cell: Cell) -> str:
         """Where the expectation for a cell comes from."""

@@ -26,6 +26,9 @@ class Watcher(Protocol):
     def ended(self, cell: Cell, outcome: Outcome) -> None:
         """A cell is done, has failed or was stopped."""
 
+    def passed(self) -> None:
+        """A moment has passed."""
+
     def lost(self, cell: Cell, attempt: int) -> None:
         """The process that had a cell was killed; it begins again."""
 
@@ -108,6 +111,7 @@ class _Schedule:
                 break
             for key, outcome in self._executor.ended(_LOOK_EVERY_S):
                 self._end(self._running.pop(key), outcome)
+            self._watcher.passed()
         if self._unwritable:
             raise UserError(
                 f"{self._unwritable}; the sweep stops here, and the same command goes on from there"

@@ -44,12 +44,16 @@ class Told:
         self.begun_cells: list[Cell] = []
         self.ended_cells: list[tuple[Cell, Outcome]] = []
         self.losses: list[int] = []
+        self.moments = 0
 
     def begun(self, cell: Cell) -> None:
         self.begun_cells.append(cell)
 
     def ended(self, cell: Cell, outcome: Outcome) -> None:
         self.ended_cells.append((cell, outcome))
+
+    def passed(self) -> None:
+        self.moments += 1
 
     def lost(self, _: Cell, attempt: int) -> None:
         self.losses.append(attempt)
