@@ -81,7 +81,7 @@ def sweep(  # noqa: PLR0913 - the options, by name
         _show_plan(console, plan, book, pace, jobs)
         return 0
     with locked(book.folder, shard or ""):
-        book.begin(read.text)
+        book.begin(plan.name, read.text)
         if prune:
             console.print(f"{book.prune(whole)} cells of an earlier version removed")
         elif strangers := book.strangers(whole):

@@ -72,12 +72,21 @@ class Book:
         """Where a cell lies."""
         return self.folder / "cells" / key
 
-    def begin(self, text: str) -> None:
-        """Make the folder and note the file. Raises ``UserError`` if it cannot be written."""
+    def begin(self, name: str, text: str) -> None:
+        """Make the folder and note the sweep's file in it.
+
+        Raises ``UserError`` if it cannot be written, or is that of another sweep.
+        """
+        noted, mark = self.folder / "sweep.yaml", f"# Sweep {name}, as it was last begun."
         with _written(self.folder):
+            was = noted.read_text(encoding="utf-8").splitlines() if noted.is_file() else [mark]
+            if was[:1] != [mark]:
+                raise UserError(
+                    f"{self.folder}: is the folder of another sweep; take another --out"
+                )
             make_folder(self.folder / "cells")
             write_atomically(self.folder / "README.txt", _README)
-            write_atomically(self.folder / "sweep.yaml", text)
+            write_atomically(noted, f"{mark}\n{text}")
 
     def outcome(self, key: str) -> Outcome | None:
         """What became of a cell, done or failed; None if it is open, or that cannot be read."""

@@ -98,7 +98,7 @@ def plan(tmp_path: Path) -> Plan:
 
 def book_in(tmp_path: Path) -> Book:
     book = Book(tmp_path / "out")
-    book.begin(TEXT)
+    book.begin("test", TEXT)
     return book
 
 
@@ -153,7 +153,7 @@ def test_a_lost_cell_comes_back_and_at_last_fails(tmp_path: Path, plan: Plan) ->
         return LOST if cell.key == victim else done(cell)
 
     other = Book(tmp_path / "other")
-    other.begin(TEXT)
+    other.begin("test", TEXT)
     tally, told, _ = carry(plan, other, always)
     assert tally.failed == [victim]
     assert len(told.losses) == MOST_ATTEMPTS - 1
@@ -247,6 +247,14 @@ def test_cells_of_another_version_are_found_and_pruned(tmp_path: Path, plan: Pla
     assert book.prune(plan) == 1
     assert book.strangers(plan) == []
     assert book.outcome(cell.key) is not None
+
+
+def test_a_folder_is_of_one_sweep(tmp_path: Path) -> None:
+    book = book_in(tmp_path)
+    book.begin("test", TEXT + "# changed\n")
+    with pytest.raises(UserError, match="folder of another sweep"):
+        book.begin("other", TEXT)
+    assert (book.folder / "sweep.yaml").read_text().endswith("# changed\n")
 
 
 def test_unwritable_places_are_told_from_faults_of_a_cell(tmp_path: Path, plan: Plan) -> None:
