@@ -84,21 +84,30 @@ def sweep(  # noqa: PLR0913 - the options, by name
         book.begin(plan.name, read.text)
         if prune:
             console.print(f"{book.prune(whole)} cells of an earlier version removed")
-        elif strangers := book.strangers(whole):
-            console.print(
-                f"note: {len(strangers)} cells in {book.folder} are of an earlier version of the "
-                "file or the code; --prune removes them"
-            )
+        _look_over(console, whole, book)
         if retry_failed:
-            for key, status in counts(plan, book).items():
-                if status == "failed":
-                    book.forget(key)
+            _open_failed(plan, book)
         _show_plan(console, plan, book, pace, jobs)
         try:
             tally = _run(plan, book, pace, jobs, ray)
         finally:
             book.write_index(whole)
         return _report(console, plan, book, tally)
+
+
+def _look_over(console: Console, plan: Plan, book: Book) -> None:
+    if strangers := book.strangers(plan):
+        console.print(
+            f"note: {len(strangers)} cells in {book.folder} are of an earlier version of the "
+            "file or the code; --prune removes them",
+            soft_wrap=True,
+        )
+
+
+def _open_failed(plan: Plan, book: Book) -> None:
+    for key, status in counts(plan, book).items():
+        if status == "failed":
+            book.forget(key)
 
 
 def _parts(shard: str) -> tuple[int, int]:

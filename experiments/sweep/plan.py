@@ -17,7 +17,7 @@ from model.load import load_scenario
 from model.scenario import Scenario
 from model.yaml_input import KeyPath
 from rl import policies
-from rl.learning.config import load_config
+from rl.learning.config import algorithms, load_config
 from rl.policies.learned import Learned
 from rl.policies.weights import shipped
 from rl.tuning import TUNING_SEEDS, grid
@@ -99,11 +99,9 @@ class _Planner:
                     try:
                         config = load_config(algorithm, settings)
                     except UserError as error:
-                        place = (
-                            "algorithms" if "there is no algorithm" in str(error) else "settings"
-                        )
-                        end: KeyPath = (j,) if place == "algorithms" else ()
-                        raise self._file.mistake((*where, place, *end), str(error)) from None
+                        known = algorithm in algorithms()
+                        at: KeyPath = ("settings",) if known else ("algorithms", j)
+                        raise self._file.mistake((*where, *at), str(error)) from None
                     shown = {**settings, **{f"scenario.{k}": v for k, v in block.set.items()}}
                     for seed in block.seeds:
                         yield TrainCell(scenario, config, seed, shown)
