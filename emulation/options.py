@@ -39,6 +39,7 @@ class RunOptions:
             but the name under which the result is filed.
         strict: whether a verdict ``invalid`` is an error.
         command_line: as typed, for the manifest.
+        origin: what the run is part of, further entries of the manifest.
     """
 
     scenario: Scenario
@@ -56,6 +57,7 @@ class RunOptions:
     stepped: bool = False
     strict: bool = False
     command_line: tuple[str, ...] = ()
+    origin: dict[str, Any] = field(default_factory=dict)
 
 
 def needs_netem(scenario: Scenario) -> bool:

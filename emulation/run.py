@@ -34,7 +34,11 @@ from emulation.policy_files import policy_file
 from emulation.session import INTERRUPTED, run_session
 from model.errors import UserError
 from model.load import load_scenario
+from model.network import build_network
 from rl.policies import completed, create, default_policy
+
+MAX_HOSTS = 500
+"""Of an emulation: each is several processes."""
 
 
 def require_machine(options: RunOptions) -> RunOptions:
@@ -42,6 +46,12 @@ def require_machine(options: RunOptions) -> RunOptions:
 
     Raises ``UserError`` saying what it lacks for an emulation, and what to do.
     """
+    hosts = len(build_network(options.scenario).units)
+    if hosts > MAX_HOSTS:
+        raise UserError(
+            f"scenario {options.scenario.name} has {hosts} hosts; at most {MAX_HOSTS} can be "
+            "emulated (--world simulator takes more)"
+        )
     machine = probe()
     missing = machine.missing(REQUIRED_TO_RUN)
     if missing:

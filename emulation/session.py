@@ -122,6 +122,7 @@ def _info(options: RunOptions, run_id: str) -> RunInfo:
         "datapath": options.datapath,
         "openflow": options.openflow,
         "without_netem": options.without_netem,
+        **options.origin,
     }
     return RunInfo(
         scenario=options.scenario,

@@ -48,11 +48,16 @@ class Cell:
         what = {
             "scenario": scenario_hash(self.scenario),
             "policy": self.policy,
-            "params": {name: _content(value) for name, value in sorted(self.params.items())},
+            "params": {name: content_of(value) for name, value in sorted(self.params.items())},
             "seed": self.seed,
             "code": code_version(self.policy),
         }
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:24]
+        return key_of(what)
+
+
+def key_of(what: Mapping[str, Any]) -> str:
+    """Name for everything that is described by the same plain data."""
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def scenario_hash(scenario: Scenario, *, any_length: bool = False) -> str:
@@ -66,10 +71,14 @@ def scenario_hash(scenario: Scenario, *, any_length: bool = False) -> str:
 @cache
 def code_version(policy: str) -> str:
     """Hash of the simulator's source and of the file that a policy of one's own is in."""
-    paths = [p for name in _CODE for p in _sources(ROOT / name)]
     own = inspect.getsourcefile(policies.policy_class(policy))
-    if own and Path(own).resolve() not in paths:
-        paths.append(Path(own).resolve())
+    return source_hash(*_CODE, *([str(Path(own).resolve())] if own else ()))
+
+
+@cache
+def source_hash(*names: str) -> str:
+    """Hash of the source in files and folders of the project, each file once."""
+    paths = dict.fromkeys(p for name in names for p in _sources(ROOT / name))
     digest = hashlib.sha256()
     for path in paths:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -80,7 +89,7 @@ def _sources(path: Path) -> list[Path]:
     return sorted(path.rglob("*.py")) if path.is_dir() else [path]
 
 
-def _content(value: policies.Value) -> policies.Value:
+def content_of(value: policies.Value) -> policies.Value:
     """A parameter that names a file (a checkpoint) stands for what is in the file."""
     path = Path(value) if isinstance(value, str) and value else None
     if path is None or not path.is_file():

@@ -12,7 +12,7 @@ from rl import policies
 from rl.simulator.run import simulate
 
 
-def simulate_to_folder(
+def simulate_to_folder(  # noqa: PLR0913 - a run, by name
     scenario: Scenario,
     policy: str,
     params: Mapping[str, policies.Value],
@@ -20,9 +20,12 @@ def simulate_to_folder(
     out: Path,
     *,
     command_line: Sequence[str] = (),
+    origin: Mapping[str, object] | None = None,
     on_slot: Callable[[int], None] | None = None,
 ) -> Path:
     """Simulate and return the folder of the result, which is made below ``out``.
+
+    ``origin``: what the run is part of, further entries of the manifest.
 
     Raises ``UserError`` if the policy or a parameter does not exist, or nothing can be written.
     """
@@ -34,6 +37,7 @@ def simulate_to_folder(
         world="simulation",
         policy_params=params,
         command_line=command_line,
+        extra=origin or {},
     )
     with ResultWriter(result_folder(out, info), info) as writer:
         run = simulate(scenario, lambda: policies.create(policy, params), seed, on_slot=on_slot)

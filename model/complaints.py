@@ -1,4 +1,4 @@
-"""A validator's findings in the words of a scenario file: where, what is wrong, what is allowed."""
+"""A validator's findings in the words of a file's author: where, what is wrong, what is allowed."""
 
 from __future__ import annotations
 
@@ -30,12 +30,17 @@ _NAME_RULE = "must be at most 41 lower-case letters, digits, '-' and '_'"
 _NUMBER_AND_UNIT = re.compile(r"^\s*[-+]?[0-9.]+\s*([%a-zA-Zµ/·]+)\s*$")
 
 
-def section_at(path: KeyPath) -> type[BaseModel] | None:
-    """The section of a scenario that stands at a key path, or None where a value stands."""
-    current: Any = Scenario
+def section_at(path: KeyPath, root: type[BaseModel] = Scenario) -> type[BaseModel] | None:
+    """The section of a file that stands at a key path, or None where a value stands.
+
+    ``root``: what the whole file is; a scenario, or another model of sections.
+    """
+    current: Any = root
     for part in path:
-        if isinstance(part, int):
-            inner = get_args(current)
+        inner = get_args(current)
+        if get_origin(current) is dict:
+            current = inner[1]
+        elif isinstance(part, int):
             current = inner[0] if get_origin(current) is tuple and inner else None
         elif isinstance(current, type) and issubclass(current, BaseModel):
             field = current.model_fields.get(part)
@@ -45,17 +50,19 @@ def section_at(path: KeyPath) -> type[BaseModel] | None:
     return current if isinstance(current, type) and issubclass(current, BaseModel) else None
 
 
-def keys_at(path: KeyPath) -> list[str]:
+def keys_at(path: KeyPath, root: type[BaseModel] = Scenario) -> list[str]:
     """Keys that a section may have; empty where no section stands."""
-    section = section_at(path)
+    section = section_at(path, root)
     return list(section.model_fields) if section else []
 
 
-def mistakes_of(error: ValidationError, data: object) -> list[Mistake]:
+def mistakes_of(
+    error: ValidationError, data: object, root: type[BaseModel] = Scenario
+) -> list[Mistake]:
     """One mistake for each place that the validator complains about."""
     found: dict[KeyPath, list[str]] = {}
     for detail in error.errors(include_url=False):
-        path, words = _mistake(detail, data)
+        path, words = _mistake(detail, data, root)
         messages = found.setdefault(path, [])
         if words not in messages:
             messages.append(words)
@@ -87,29 +94,29 @@ def _real_path(loc: tuple[str | int, ...], data: object, *, keep_last: bool) -> 
     return tuple(path)
 
 
-def _mistake(detail: ErrorDetails, data: object) -> Mistake:
+def _mistake(detail: ErrorDetails, data: object, root: type[BaseModel]) -> Mistake:
     kind, value = detail["type"], detail["input"]
     path = _real_path(detail["loc"], data, keep_last=kind == "missing")
     if kind == "extra_forbidden":
-        allowed = keys_at(path[:-1])
+        allowed = keys_at(path[:-1], root)
         key = str(path[-1])
         return path, f"unknown key{nearest(key, allowed) or '.'} Allowed here: {', '.join(allowed)}"
     if kind == "missing":
-        return path, f"missing; it has no default{_described(path)}"
+        return path, f"missing; it has no default{_described(path, root)}"
     if kind == "value_error":
-        return _by_validator(path, detail["msg"].removeprefix("Value error, "))
+        return _by_validator(path, detail["msg"].removeprefix("Value error, "), root)
     if value is None:
         return path, "has no value; give one, or leave the key out for its default"
     if isinstance(value, str) and (unit := _unit_words(path, value, kind)):
         return path, unit
-    return path, f"{_words(detail, path)}, not {_shown(value)}{_suggested(detail)}"
+    return path, f"{_words(detail, path, root)}, not {_shown(value)}{_suggested(detail)}"
 
 
-def _words(detail: ErrorDetails, path: KeyPath) -> str:
+def _words(detail: ErrorDetails, path: KeyPath, root: type[BaseModel]) -> str:
     kind = detail["type"]
     if kind == "string_pattern_mismatch":
         return _PATTERNS.get(detail.get("ctx", {}).get("pattern", ""), _NAME_RULE)
-    if kind in ("too_long", "missing") or (kind == "too_short" and section_at(path) is None):
+    if kind in ("too_long", "missing") or (kind == "too_short" and section_at(path, root) is None):
         context = detail.get("ctx", {})
         if limit := context.get("max_length"):
             return f"must have at most {limit} entries"
@@ -118,17 +125,17 @@ def _words(detail: ErrorDetails, path: KeyPath) -> str:
     return re.sub(r"^(Input|Value|List|Tuple|String) should (be|have|match)", r"must \2", message)
 
 
-def _by_validator(path: KeyPath, message: str) -> Mistake:
+def _by_validator(path: KeyPath, message: str, root: type[BaseModel]) -> Mistake:
     # A section's own validator begins with the key that it speaks of, as "clusters.0.bs: ".
     dotted, colon, rest = message.partition(": ")
     keys = dotted.split(".")
-    if colon and keys[0] in keys_at(path):
+    if colon and keys[0] in keys_at(path, root):
         return (*path, *(int(k) if k.isdecimal() else k for k in keys)), rest
     return path, message
 
 
-def _described(path: KeyPath) -> str:
-    section = section_at(path[:-1])
+def _described(path: KeyPath, root: type[BaseModel]) -> str:
+    section = section_at(path[:-1], root)
     field = section.model_fields.get(str(path[-1])) if section else None
     return f" ({field.description})" if field and field.description else ""
 

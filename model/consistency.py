@@ -10,8 +10,8 @@ from model.network import Network, build_network
 from model.scenario import CapacityChange, ClusterSpec, LinkFailure, Scenario
 from model.yaml_input import KeyPath
 
-MAX_UNITS = 500
-"""Hosts of an experiment: each is several processes in the emulation."""
+MAX_UNITS = 2000
+"""Hosts of an experiment: a device's knowledge of its peers grows with their square."""
 MAX_TASKS = 5_000_000
 """Expected tasks of a run: all of them are drawn beforehand and kept in memory."""
 MAX_EVENTS = 200_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from model.network import build_network
 from model.scenario import Scenario
+from rl.learning.config import Credit
 from rl.learning.credit import (
     LinkHistory,
     crossings_of,
@@ -28,7 +29,6 @@ from rl.simulator.batch import Batch
 from rl.simulator.layout import Layout
 from rl.simulator.turns import Turn, Turns
 
-Credit = Literal["own", "team", "priced"]
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 

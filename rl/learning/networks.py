@@ -7,14 +7,14 @@ with weights that all candidates share, so that their number may differ between 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from rl.learning.config import Cell, Combination
 from rl.policies.features import AGENT_COLUMNS, AUGMENTED, CANDIDATE_COLUMNS, GROUPS
 
-Cell = Literal["gru", "lstm"]
 State = tuple[Tensor, ...]
 """Hidden state of a recurrent layer: (h,) of a GRU, (h, c) of an LSTM; (1, rows, width) each."""
 
@@ -198,9 +198,6 @@ class Critic(nn.Module):
         """Values (slots, rows) of a sequence (slots, rows, inputs), and the last state."""
         out, state = self.trunk(x, state)
         return self.out(out).squeeze(-1), state
-
-
-Combination = Literal["single", "min", "mean"]
 
 
 class Critics(nn.Module):

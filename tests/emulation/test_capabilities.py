@@ -21,6 +21,10 @@ from emulation.capabilities import (
     parse_trials,
     probe,
 )
+from emulation.options import RunOptions
+from emulation.run import require_machine
+from model.errors import UserError
+from model.load import load_scenario
 
 # Linux 6.18 without netem and fq, iproute2 6.1.
 TRIAL_OUTPUT = """\
@@ -124,3 +128,10 @@ def test_a_port_that_is_taken_is_told_and_stops_no_run() -> None:
     assert "nothing for a run" in taken.follows
     assert taken.name not in REQUIRED_TO_RUN
     assert _free_port(number).ok
+
+
+def test_more_hosts_than_can_be_emulated_are_refused() -> None:
+    clusters = [{"name": f"c{k}", "bs": "bs1", "devices": 99} for k in range(1, 7)]
+    scenario = load_scenario("case3", {"slots": 5, "network.clusters": clusters})
+    with pytest.raises(UserError, match="597 hosts; at most 500 can be emulated"):
+        require_machine(RunOptions(scenario))

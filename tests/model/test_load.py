@@ -147,7 +147,7 @@ def test_overrides() -> None:
         ("network:\n  clusters:\n    - {name: c, bs: bs1, devices: 2}\n    - {name: cd1, bs: bs1}",
          4, "its device 'cd1' would have the name of a cluster"),
         ("network:\n  clusters:\n" + "".join(f"    - {{name: k{k}, bs: bs1, devices: 99}}\n"
-         for k in range(6)), 3, "hosts; at most 500 are allowed"),
+         for k in range(21)), 3, "hosts; at most 2000 are allowed"),
         ("decision: {rates_mbps: [5, 20]}", 2, "no rate may exceed max_rate_mbps"),
         ("decision: {rates_mbps: [5, 2.5]}", 2, "rates_mbps: must increase"),
         ("decision: {rates_mbps: []}", 2, "decision.rates_mbps: must have at least 1"),

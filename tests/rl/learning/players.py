@@ -10,7 +10,8 @@ import torch
 
 from model.load import load_scenario
 from model.scenario import Scenario
-from rl.learning.collector import Chunk, Collector, Credit
+from rl.learning.collector import Chunk, Collector
+from rl.learning.config import Credit
 from rl.learning.networks import Actor, ActorShape
 
 
