@@ -73,7 +73,7 @@ def _ours(scenario: Scenario, name: str, chunks: int) -> Speed:
     from rl.learning.collector import sample
     from rl.learning.training import Training
 
-    run = Training(load_config(name, {}), scenario, 1, Path())
+    run = Training(load_config(name, {}, scenario.name), scenario, 1, Path())
     learner, collectors = run.learner, run.collectors
     choose = getattr(learner, "choose", sample)
     playing, total, slots = 0.0, 0.0, 0
@@ -93,6 +93,6 @@ def _ours(scenario: Scenario, name: str, chunks: int) -> Speed:
 def _theirs(scenario: Scenario, chunks: int) -> Speed:
     from experiments.benchmarl_bench import Workload, measure
 
-    config = load_config(REFERENCE, {})
+    config = load_config(REFERENCE, {}, scenario.name)
     epochs, parts = (int(config.options[key]) for key in ("epochs", "minibatches"))
     return measure(scenario, Workload(config.envs, config.chunk_slots, epochs, parts), chunks)

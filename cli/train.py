@@ -78,7 +78,8 @@ def train(  # noqa: PLR0913 - the options, by name
     overrides: dict[str, Any] = parse_assignments(settings, "--set")
     if slots is not None:
         overrides["slots"] = slots
-    config, resolved = load_config(algorithm, overrides), load_scenario(scenario)
+    resolved = load_scenario(scenario)
+    config = load_config(algorithm, overrides, resolved.name)
     work = [
         Job(config, resolved, seed, out / resolved.name / algorithm / f"seed{seed}",
             " ".join(["./lab", *sys.argv[1:]]), fresh)

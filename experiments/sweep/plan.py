@@ -97,7 +97,7 @@ class _Planner:
                 for varied in grid(block.vary):
                     settings = {**block.settings, **varied}
                     try:
-                        config = load_config(algorithm, settings)
+                        config = load_config(algorithm, settings, scenario.name)
                     except UserError as error:
                         known = algorithm in algorithms()
                         at: KeyPath = ("settings",) if known else ("algorithms", j)

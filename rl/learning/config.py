@@ -77,15 +77,22 @@ def algorithms() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 
 
-def load_config(algorithm: str, overrides: Mapping[str, Any]) -> TrainingConfig:
-    """The hyper-parameters of an algorithm; ``overrides`` by key, ``options.KEY`` of the family.
+def load_config(algorithm: str, overrides: Mapping[str, Any], scenario: str = "") -> TrainingConfig:
+    """The hyper-parameters of an algorithm.
+
+    Args:
+        algorithm: its name.
+        overrides: by key, ``options.KEY`` of the family.
+        scenario: name of what is trained for; an algorithm's file may have settings for a case
+            (section ``scenarios``), which hold for its variants, too.
 
     Raises ``UserError`` naming what is wrong.
     """
     if algorithm not in algorithms():
         raise UserError(f"there is no algorithm '{algorithm}'; there are {', '.join(algorithms())}")
     data = yaml.safe_load((FOLDER / f"{algorithm}.yaml").read_text(encoding="utf-8"))
-    for key, value in overrides.items():
+    for_case = data.pop("scenarios", {}).get(scenario.partition("-")[0], {})
+    for key, value in {**for_case, **overrides}.items():
         section, _, name = key.rpartition(".")
         if section not in ("", "options"):
             raise UserError(f"--set {key}: keys are {', '.join(TrainingConfig.model_fields)}")
