@@ -254,11 +254,10 @@ class Collector:
             total = np.bincount(place, own, slots * self.envs)
             count = np.bincount(place, minlength=slots * self.envs)
             return delay, (total / np.maximum(count, 1))[place]
-        device = decided["agent"] % self.agents
-        crossings = crossings_of(batch, slots, slot, env, device, decided["target"])
+        crossings = crossings_of(batch, slots, env, task, decided["target"])
         history = LinkHistory(np.stack(notes.link_wait), crossings)
         others = unit_externality_s(batch, env, task)
-        others += link_externality_s(batch, history, slot, env, task)
+        others += link_externality_s(batch, history, env, task)
         return delay, own + decision.alpha * others
 
 

@@ -10,7 +10,7 @@ critics' state is.
 """
 
 # Compiled by numba, which takes types from the arrays; annotations would be ignored.
-# ruff: noqa: ANN001, ANN201, ANN202
+# ruff: noqa: ANN001, ANN201, ANN202, PLR0913
 # mypy: allow-untyped-defs, allow-untyped-decorators
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class LinkHistory:
 
     Attributes:
         wait_s: V_l / c_l at the end of each slot, (slots, E, L).
-        crossings: offloaded tasks born in each slot whose path crosses a link, (slots, E, L).
+        crossings: tasks whose last byte was sent over each link in each slot, (slots, E, L).
     """
 
     wait_s: FloatArray
@@ -113,43 +113,55 @@ def _pushed_back(where, wait, service):
 
 
 def link_externality_s(
-    batch: Batch, history: LinkHistory, slot: IntArray, env: IntArray, task: IntArray
+    batch: Batch, history: LinkHistory, env: IntArray, task: IntArray
 ) -> FloatArray:
-    """Waiting that each task brought to those that crossed its links after it, s.
+    """Waiting that each task brought to those whose last bytes met its own on a link, s.
 
-    The same recursion in steps of a slot: a task lengthens the queue of each link on its way by its
-    own transmission time, until that queue has once been empty.
+    The same recursion in steps of a slot: the bytes enter the links of the way at the task's rate,
+    and what stands in a queue because of them is at most what has entered, and at most the queue.
     """
-    row, ref = batch.moving.task[env, task], batch.moving.task_ref[env, task]
+    ref = batch.moving.task_ref[env, task]
     paths = batch.layout.paths
     pair = ref[:, ix.DEVICE] * batch.layout.targets + ref[:, ix.TARGET]
     links = paths.there[0, pair]
     links = np.where(np.arange(links.shape[1]) < paths.there_len[0, pair][:, None], links, -1)
-    megabytes = row[:, ix.DATA] * batch.fixed.constants[ix.OVERHEAD]
-    total: FloatArray = _queued_behind(
-        slot, env, links.astype(np.int64), megabytes, batch.fixed.cap[:, :, 0],
-        history.wait_s, history.crossings,
+    wire, begin, end = _sending(batch, env, task, len(history.wait_s))
+    total: FloatArray = _queued_with(
+        env, links.astype(np.int64), wire, begin, end, batch.fixed.cap[:, :, 0], history.wait_s,
+        history.crossings,
     )  # fmt: skip
     return total
 
 
+def _sending(
+    batch: Batch, env: IntArray, task: IntArray, slots: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Bytes on the wire, MB, and when they are sent, in slots since the chunk began."""
+    row, slot_s = batch.moving.task[env, task], batch.scenario.slot_s
+    wire = row[:, ix.DATA] * batch.fixed.constants[ix.OVERHEAD]
+    begin = row[:, ix.BORN] / slot_s - (batch.slot - slots)
+    return wire, begin, begin + 8.0 * wire / row[:, ix.RATE] / slot_s
+
+
 @njit(cache=True)
-def _queued_behind(slot, env, links, megabytes, speed, wait, crossings):
-    total = np.zeros(len(slot))
-    for i in range(len(slot)):
-        if megabytes[i] <= 0.0:
+def _queued_with(env, links, wire, begin, end, speed, wait, crossings):
+    total = np.zeros(len(env))
+    for i in range(len(env)):
+        if wire[i] <= 0.0:
             continue
         for link in links[i]:
             if link < 0:
                 continue
-            saved = megabytes[i] / speed[env[i], link]
-            for t in range(slot[i], wait.shape[0]):
-                saved = min(saved, wait[t, env[i], link])
-                if saved <= 0.0:
+            full = wire[i] / speed[env[i], link]
+            mine, entered = 0.0, 0.0
+            for t in range(int(begin[i]), wait.shape[0]):
+                before, last = mine, entered
+                entered = full * min(1.0, (t + 1 - begin[i]) / max(end[i] - begin[i], 1e-9))
+                mine = min(mine + entered - last, wait[t, env[i], link])
+                if mine <= 0.0 and t >= end[i]:
                     break
-                # Those born in the same slot came half before and half after it.
-                share = 0.5 if t == slot[i] else 1.0
-                total[i] += share * saved * crossings[t, env[i], link]
+                others = crossings[t, env[i], link] - (1.0 if t == int(end[i]) else 0.0)
+                total[i] += 0.5 * (before + mine) * others
     return total
 
 
@@ -162,13 +174,14 @@ def link_waits(fixed, moving, now, out):
 
 
 def crossings_of(
-    batch: Batch, slots: int, slot: IntArray, env: IntArray, device: IntArray, target: IntArray
+    batch: Batch, slots: int, env: IntArray, task: IntArray, target: IntArray
 ) -> FloatArray:
-    """How many of the decisions cross each link, by the slot of their birth, (slots, E, L)."""
-    links = batch.layout.paths.there[0, device * batch.layout.targets + target]
-    length = batch.layout.paths.there_len[0, device * batch.layout.targets + target]
+    """How many of the decided tasks sent their last byte over each link, by slot, (slots, E, L)."""
+    pair = batch.moving.task_ref[env, task, ix.DEVICE] * batch.layout.targets + target
+    links, length = batch.layout.paths.there[0, pair], batch.layout.paths.there_len[0, pair]
+    slot = _sending(batch, env, task, slots)[2].astype(np.int64)
     counts = np.zeros((slots, len(batch.seeds), batch.moving.link_until.shape[1]))
     for hop in range(links.shape[1]):
-        on = hop < length
+        on = (hop < length) & (slot < slots)
         np.add.at(counts, (slot[on], env[on], links[on, hop]), 1.0)
     return counts
