@@ -33,7 +33,6 @@ VERBS: dict[str, dict[str, str]] = {
     "Learn": {
         "tune": "cli.tune:tune",
         "train": "cli.train:train",
-        "evaluate": "cli.evaluate:evaluate",
     },
     "Compare and draw": {
         "contest": "cli.contest:contest",
