@@ -106,13 +106,13 @@ def labels(runs: Iterable[Training]) -> dict[Path, str]:
     """Folder → algorithm, with the hyper-parameters that set it apart: ``m2ppo critics=min``.
 
     They are told against what the paper says of its algorithms, and else the commonest value among
-    the runs of the algorithm.
+    the runs of the algorithm in its case: algorithms may have settings for a case.
     """
     found: dict[Path, str] = {}
-    by_algorithm: dict[str, list[Training]] = {}
+    by_algorithm: dict[tuple[str, str], list[Training]] = {}
     for run in runs:
-        by_algorithm.setdefault(run.algorithm, []).append(run)
-    for algorithm, several in by_algorithm.items():
+        by_algorithm.setdefault((run.algorithm, run.case), []).append(run)
+    for (algorithm, _), several in by_algorithm.items():
         flat = {run.folder: _hyperparameters(run.config) for run in several}
         usual = dict(printed()["learners"].get(algorithm, {}))
         for name in dict.fromkeys(k for one in flat.values() for k in one):
