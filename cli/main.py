@@ -15,6 +15,8 @@ import click
 from cli import __version__
 from model.errors import ScenarioError, UserError
 
+COMPLETE = "_LAB_COMPLETE"
+"""Variable by which a shell asks for completions; click's own name for it would hold a ``/``."""
 INTERRUPTED = 130
 """Exit status of a command that was ended by Ctrl-C, as shells have it."""
 
@@ -48,6 +50,9 @@ VERBS: dict[str, dict[str, str]] = {
         "compare": "cli.compare:compare",
         "report": "cli.report:report",
         "pcap": "cli.pcap:pcap",
+    },
+    "Comfort": {
+        "completion": "cli.completion:completion",
     },
 }
 """Heading in the help → verb → ``module:command``. A new verb is one line here."""
@@ -131,7 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A policy of one's own lies where one works. Last, so that no file there hides a library.
         sys.path.append(os.getcwd())  # noqa: PTH109 - pathlib costs a tenth of the help's time
     try:
-        result: Any = lab.main(arguments, prog_name="./lab", standalone_mode=False)
+        result: Any = lab.main(
+            arguments, prog_name="./lab", complete_var=COMPLETE, standalone_mode=False
+        )
     except click.ClickException as error:
         return _complain_of_usage(error)
     except ScenarioError as error:
