@@ -11,7 +11,15 @@ from rich.table import Table
 
 from experiments.contest import Contest, Plan, plan_contest, run_contest
 from experiments.pool import usable_cores
-from experiments.standings import Standings, cells, heading, standings, title, write
+from experiments.standings import (
+    Standings,
+    cells,
+    heading,
+    json_text,
+    standings,
+    title,
+    write,
+)
 from model.load import load_scenario, parse_overrides
 from records.ownership import give_tree_to_user
 from rl import policies
@@ -36,6 +44,7 @@ _RULES = [n for n in policies.names() if not issubclass(policies.policy_class(n)
               show_default=True, help="Folder of cells and tables; what is there is not run again.")  # fmt: skip  # noqa: E501
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
               help="Override a value of all scenarios.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the tables for programs, as JSON.")
 def contest(  # noqa: PLR0913 - the options, by name
     scenarios: tuple[str, ...],
     names: str,
@@ -46,6 +55,7 @@ def contest(  # noqa: PLR0913 - the options, by name
     jobs: int | None,
     out: Path,
     settings: tuple[str, ...],
+    as_json: bool,
 ) -> int:
     """Let policies meet in each SCENARIO, all of them in the same episodes.
 
@@ -63,11 +73,14 @@ def contest(  # noqa: PLR0913 - the options, by name
     )
     result = _run(plan, out, jobs or usable_cores())
     tables = standings(result)
+    paths = write(tables, out)
+    give_tree_to_user(out)
+    if as_json:
+        click.echo(json_text(tables), nl=False)
+        return 0 if result.complete else INTERRUPTED
     console = Console(highlight=False)
     for table in tables:
         _show(console, table)
-    paths = write(tables, out)
-    give_tree_to_user(out)
     kept = len(result.outcomes) - result.computed
     console.print(
         f"\n{result.computed} cells simulated, {kept} were there; {paths[0]}, .csv, .json"

@@ -235,16 +235,21 @@ def write(tables: Sequence[Standings], folder: Path) -> list[Path]:
     sheet = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     sheet.writeheader()
     sheet.writerows(rows)
-    plain = _without_nan([asdict(table) for table in tables])
     texts = {
         "contest.md": markdown(tables),
         "contest.csv": text.getvalue(),
-        "contest.json": json.dumps(plain, indent=1, ensure_ascii=False) + "\n",
+        "contest.json": json_text(tables),
     }
     make_folder(folder)
     for name, content in texts.items():
         write_atomically(folder / name, content)
     return [folder / name for name in texts]
+
+
+def json_text(tables: Sequence[Standings]) -> str:
+    """All tables as JSON; NaN is null."""
+    plain = _without_nan([asdict(table) for table in tables])
+    return json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
 
 
 def _without_nan(value: Any) -> Any:

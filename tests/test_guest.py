@@ -51,7 +51,7 @@ def test_a_login_stands_in_the_checkout_and_a_folder_once_chosen_stays(
 
 
 def test_the_command_as_typed_reaches_the_lab(guest: Path) -> None:
-    """sudo starts ``python`` in the folder it was called in; the rest is the module's affair."""
+    """Called in the checkout, the module enters the lab; sudo keeps the folder."""
     package = guest / "the checkout" / "emulation"
     package.mkdir()
     shutil.copy(ROOT / "emulation/run.py", package)
