@@ -163,6 +163,12 @@ def test_the_tutorial_can_be_followed_and_its_numbers_are_right(here: Path) -> N
     assert faster is not None
     assert f"{faster[1]} of the tasks are faster" in text
 
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for found in (naive, rule):
+        told = f"{found.unit_delay:.1f} s/MB | {found.link_load['access']:.2f} s | "
+        assert told + f"{found.tasks['unfinished']} of {found.generated} |" in readme
+    assert f"keeps {100 * rule.target_share['self']:.0f} % of the tasks" in readme
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
