@@ -39,7 +39,8 @@ class Command:
 
 def commands(page: Path) -> list[Command]:
     """Every command of a page, in order."""
-    found, fenced = [], False
+    found: list[Command] = []
+    fenced = False
     for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
         where = f"{page.relative_to(ROOT)}:{number}"
         if line.lstrip().startswith("```"):
