@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -77,7 +78,12 @@ def contest(  # noqa: PLR0913 - the options, by name
     give_tree_to_user(out)
     if as_json:
         click.echo(json_text(tables), nl=False)
-        return 0 if result.complete else INTERRUPTED
+    else:
+        _show_all(result, tables, paths)
+    return 0 if result.complete else INTERRUPTED
+
+
+def _show_all(result: Contest, tables: Sequence[Standings], paths: Sequence[Path]) -> None:
     console = Console(highlight=False)
     for table in tables:
         _show(console, table)
@@ -87,8 +93,6 @@ def contest(  # noqa: PLR0913 - the options, by name
     )
     if not result.complete:
         console.print("Interrupted: these are the episodes in which everybody has played.")
-        return INTERRUPTED
-    return 0
 
 
 def _run(plan: Plan, out: Path, jobs: int) -> Contest:
