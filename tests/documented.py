@@ -41,7 +41,9 @@ def commands(page: Path) -> list[Command]:
     """Every command of a page, in order."""
     found: list[Command] = []
     fenced = False
-    for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
+    # A command may go on in the next line.
+    text = re.sub(r" *\\\n *", " ", page.read_text("utf-8"))
+    for number, line in enumerate(text.splitlines(), 1):
         where = f"{page.relative_to(ROOT)}:{number}"
         if line.lstrip().startswith("```"):
             fenced = not fenced
