@@ -10,7 +10,9 @@ import pytest
 
 from cli import demo
 from cli.main import main
+from emulation.options import RunOptions
 from model.errors import UserError
+from model.load import load_scenario
 from records.metrics import summarise
 from records.reader import find_results, open_result
 
@@ -60,7 +62,7 @@ def test_it_says_why_it_only_simulates(
         raise UserError("this machine cannot emulate now: privilege: not root")
 
     monkeypatch.setattr("emulation.run.require_machine", refuse)
-    options = demo.RunOptions(demo.load_scenario("mini"))
+    options = RunOptions(load_scenario("mini"))
     assert demo._can_emulate(options, insist=False) is False
     assert capsys.readouterr().out.count("\n") == 1
     with pytest.raises(UserError, match="privilege"):
