@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +198,26 @@ def records(listed: Sequence[Column]) -> list[dict[str, Any]]:
         for name, value, unit in run.summary.values()
         if np.isfinite(value)
     ]  # fmt: skip
+
+
+def plain(listed: Sequence[Column], found: Sequence[tuple[Column, Difference]]) -> dict[str, Any]:
+    """Metrics of every run and the paired differences to the first column, for JSON."""
+    return {
+        "reference": listed[0].label,
+        "columns": [
+            {"label": c.label, "runs": [_plain_run(run) for run in c.group.runs]} for c in listed
+        ],
+        "differences": [{"label": c.label, **_known(asdict(d))} for c, d in found],
+    }
+
+
+def _plain_run(run: Run) -> dict[str, Any]:
+    what = {"folder": str(run.result.folder), "seed": run.seed, "valid": run.valid}
+    return {**what, "metrics": run.summary.to_dict()}
+
+
+def _known(value: Any) -> Any:
+    """NaN, which JSON lacks, as None."""
+    if isinstance(value, dict):
+        return {key: _known(v) for key, v in value.items()}
+    return None if isinstance(value, float) and np.isnan(value) else value

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.showing import FOLDER, out_option, read, show_files, show_sentences, show_tables
 from model.errors import UserError
 
+if TYPE_CHECKING:
+    from analysis.compare import Column
+
 
 @click.command()
 @click.argument("results", nargs=-1, required=True, type=FOLDER, metavar="RESULT…")
 @out_option("results/analysis/compare")
-def compare(results: tuple[Path, ...], out: Path) -> None:
+@click.option("--page", is_flag=True, help="Write it as a page with pictures too: HTML and PDF.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the differences for programs, as JSON."
+)
+def compare(results: tuple[Path, ...], out: Path, page: bool, as_json: bool) -> None:
     """Show the metrics of each RESULT beside those of the first, and how the runs differ.
 
     A RESULT may be a folder of results: those of a policy, scenario and world stand together, as
@@ -21,17 +31,32 @@ def compare(results: tuple[Path, ...], out: Path) -> None:
     over episodes, of a single pair over 20 stretches of its time. Invalid emulations are marked †.
     """
     from analysis import compare as content
+    from analysis.report import document, versus
     from analysis.tables import write
 
-    found = [(folder, read((folder,), keep_invalid=True, partial=True)) for folder in results]
-    listed = content.columns(found)
-    if len(listed) < 2:
-        raise UserError(f"{results[0]}: one result is nothing to compare: name two, or a folder")
-    tables = [content.side_by_side(listed)]
+    listed, notes = read_columns(results)
     paired, said = content.differences(listed)
+    tables = [content.side_by_side(listed)]
     if paired:
         tables.append(content.difference_table(listed[0], paired))
-    said += [sentence for _, collection in found for sentence in collection.said]
+    said += notes
+    paths = write(tables, said, content.records(listed), out)
+    if page:
+        paths += document.write(versus.report_of(listed), out)
+    if as_json:
+        click.echo(json.dumps(content.plain(listed, paired), indent=1, ensure_ascii=False))
+        return
     show_tables(tables)
     show_sentences(said)
-    show_files(write(tables, said, content.records(listed), out))
+    show_files(paths)
+
+
+def read_columns(results: Sequence[Path]) -> tuple[list[Column], list[str]]:
+    """What stands side by side, and what a reader must be told. Raises ``UserError`` for one."""
+    from analysis.compare import columns
+
+    found = [(folder, read((folder,), keep_invalid=True, partial=True)) for folder in results]
+    listed = columns(found)
+    if len(listed) < 2:
+        raise UserError(f"{results[0]}: one result is nothing to compare: name two, or a folder")
+    return listed, [sentence for _, collection in found for sentence in collection.said]

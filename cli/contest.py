@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,7 +12,15 @@ from rich.table import Table
 
 from experiments.contest import Contest, Plan, plan_contest, run_contest
 from experiments.pool import usable_cores
-from experiments.standings import Standings, cells, heading, standings, title, write
+from experiments.standings import (
+    Standings,
+    cells,
+    heading,
+    json_text,
+    standings,
+    title,
+    write,
+)
 from model.load import load_scenario, parse_overrides
 from records.ownership import give_tree_to_user
 from rl import policies
@@ -36,6 +45,7 @@ _RULES = [n for n in policies.names() if not issubclass(policies.policy_class(n)
               show_default=True, help="Folder of cells and tables; what is there is not run again.")  # fmt: skip  # noqa: E501
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
               help="Override a value of all scenarios.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the tables for programs, as JSON.")
 def contest(  # noqa: PLR0913 - the options, by name
     scenarios: tuple[str, ...],
     names: str,
@@ -46,6 +56,7 @@ def contest(  # noqa: PLR0913 - the options, by name
     jobs: int | None,
     out: Path,
     settings: tuple[str, ...],
+    as_json: bool,
 ) -> int:
     """Let policies meet in each SCENARIO, all of them in the same episodes.
 
@@ -63,19 +74,25 @@ def contest(  # noqa: PLR0913 - the options, by name
     )
     result = _run(plan, out, jobs or usable_cores())
     tables = standings(result)
+    paths = write(tables, out)
+    give_tree_to_user(out)
+    if as_json:
+        click.echo(json_text(tables), nl=False)
+    else:
+        _show_all(result, tables, paths)
+    return 0 if result.complete else INTERRUPTED
+
+
+def _show_all(result: Contest, tables: Sequence[Standings], paths: Sequence[Path]) -> None:
     console = Console(highlight=False)
     for table in tables:
         _show(console, table)
-    paths = write(tables, out)
-    give_tree_to_user(out)
     kept = len(result.outcomes) - result.computed
     console.print(
         f"\n{result.computed} cells simulated, {kept} were there; {paths[0]}, .csv, .json"
     )
     if not result.complete:
         console.print("Interrupted: these are the episodes in which everybody has played.")
-        return INTERRUPTED
-    return 0
 
 
 def _run(plan: Plan, out: Path, jobs: int) -> Contest:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +15,8 @@ import click
 from cli import __version__
 from model.errors import ScenarioError, UserError
 
+COMPLETE = "_LAB_COMPLETE"
+"""Variable by which a shell asks for completions; click's own name for it would hold a ``/``."""
 INTERRUPTED = 130
 """Exit status of a command that was ended by Ctrl-C, as shells have it."""
 
@@ -24,6 +28,7 @@ VERBS: dict[str, dict[str, str]] = {
         "trace": "cli.trace:trace",
     },
     "Run": {
+        "demo": "cli.demo:demo",
         "run": "cli.run:run",
         "api": "cli.api:api",
         "watch": "cli.watch:watch",
@@ -31,6 +36,7 @@ VERBS: dict[str, dict[str, str]] = {
         "bench": "cli.bench:bench",
     },
     "Learn": {
+        "new": "cli.new:new",
         "tune": "cli.tune:tune",
         "train": "cli.train:train",
     },
@@ -44,6 +50,9 @@ VERBS: dict[str, dict[str, str]] = {
         "compare": "cli.compare:compare",
         "report": "cli.report:report",
         "pcap": "cli.pcap:pcap",
+    },
+    "Comfort": {
+        "completion": "cli.completion:completion",
     },
 }
 """Heading in the help → verb → ``module:command``. A new verb is one line here."""
@@ -123,8 +132,13 @@ def lab() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit status; the user's mistakes take one line, no traceback."""
+    with contextlib.suppress(OSError):  # a folder that was removed meanwhile has no name
+        # A policy of one's own lies where one works. Last, so that no file there hides a library.
+        sys.path.append(os.getcwd())  # noqa: PTH109 - pathlib costs a tenth of the help's time
     try:
-        result: Any = lab.main(arguments, prog_name="./lab", standalone_mode=False)
+        result: Any = lab.main(
+            arguments, prog_name="./lab", complete_var=COMPLETE, standalone_mode=False
+        )
     except click.ClickException as error:
         return _complain_of_usage(error)
     except ScenarioError as error:

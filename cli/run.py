@@ -14,7 +14,7 @@ from records.display import print_summary
 from rl.policies import completed, default_policy
 
 
-def _simulate(scenario: str, **asked: Any) -> None:
+def simulate_here(scenario: str, **asked: Any) -> None:
     """The same scenario, trace and policy in the slotted simulator; needs no privileges."""
     # numba takes a second to load, which an emulation need not wait for.
     from experiments.simulated import simulate_to_folder
@@ -57,7 +57,7 @@ def run(world: str, **asked: Any) -> None:
     run broke, 2 bad input, 3 not valid (--strict), 130 interrupted.
     """
     if world == "simulator":
-        _simulate(**asked)
+        simulate_here(**asked)
         return
     from emulation.run import emulate
 

@@ -109,7 +109,7 @@ class Machinery:
             **process_environment(self.ledger),
             **quiet,
             **kept,
-            "PYTHONPATH": os.pathsep.join([str(PROJECT), str(Path.cwd())]),
+            "PYTHONPATH": str(PROJECT),
             "LANG": "C.UTF-8",
         }
 

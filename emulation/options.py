@@ -9,11 +9,14 @@ from typing import Any, Literal, get_args
 
 import click
 import yaml
+from click.shell_completion import CompletionItem
 
 from emulation.openvswitch import Datapath
 from model.errors import UserError
+from model.load import scenario_names
 from model.network import build_network
 from model.scenario import LinkClass, LinkSpec, Scenario
+from rl import policies
 
 OpenFlow = Literal["ryu", "os-ken"]
 
@@ -94,9 +97,19 @@ def parse_assignments(words: tuple[str, ...], option: str) -> dict[str, Any]:
     return pairs
 
 
+def _offer_scenarios(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+    """What a shell completes: names that fit, else files."""
+    names = [CompletionItem(name) for name in scenario_names() if name.startswith(begun)]
+    return names or [CompletionItem(begun, type="file")]
+
+
+def _offer_policies(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in policies.names() if name.startswith(begun)]
+
+
 _OPTIONS = (
-    click.argument("scenario", metavar="SCENARIO"),
-    click.option("--policy", default=None,
+    click.argument("scenario", metavar="SCENARIO", shell_complete=_offer_scenarios),
+    click.option("--policy", default=None, shell_complete=_offer_policies,
                  help="A policy's name, or package.module:Class for one of your own.  "
                  "[default: m2ppo where it was trained for the scenario, else self-biased]"),
     click.option("--param", "params", multiple=True, metavar="KEY=VALUE",

@@ -10,6 +10,13 @@ from emulation.messages import NodeConfig
 from model.errors import UserError
 
 
+def look_here_too() -> None:
+    """Let modules be found in the current folder; last, so that no file there hides a library."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+
+
 def policy_file(name: str) -> Path | None:
     """Where the module of ``package.module:Class`` lies, found without running any of it."""
     module, colon, _ = name.partition(":")

@@ -30,7 +30,7 @@ from emulation.options import (
     parse_assignments,
     without_netem,
 )
-from emulation.policy_files import policy_file
+from emulation.policy_files import look_here_too, policy_file
 from emulation.session import INTERRUPTED, run_session
 from model.errors import UserError
 from model.load import load_scenario
@@ -78,6 +78,7 @@ def require_policy(options: RunOptions) -> RunOptions:
     A user's own module is not imported here, as root, but by the nodes, which have no privileges.
     """
     if ":" in options.policy:
+        look_here_too()
         if policy_file(options.policy) is None:
             raise UserError(
                 f"policy '{options.policy}': there is no such module here or in the project"

@@ -47,7 +47,7 @@ import rl.policies
 from emulation import privileges
 from emulation.messages import Fatal, NodeConfig, to_list
 from emulation.node import run_node
-from emulation.policy_files import policy_file, require_readable
+from emulation.policy_files import look_here_too, policy_file, require_readable
 from emulation.walls import ProcessWall, View, try_walls
 from model.errors import UserError
 from rl.policies import weights
@@ -261,6 +261,7 @@ def main() -> None:
     parser.add_argument("--control-fd", type=int, required=True)
     handle = socket.socket(fileno=parser.parse_args().control_fd)
     _load_policies()
+    look_here_too()
     gc.collect()
     gc.freeze()
     Spawner(handle).run()

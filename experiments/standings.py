@@ -119,9 +119,13 @@ def _sees(entrant: Entrant) -> str:
 
 
 def _is_rule(entrant: Entrant) -> bool:
-    """A policy of the lab that was not trained: learners name a checkpoint."""
-    kind = policies.policy_class(entrant.policy)
-    return entrant.policy in policies.names() and "checkpoint" not in policies.parameters(kind)
+    """A policy of the lab that was not trained."""
+    return entrant.policy in policies.names() and not _is_trained(entrant)
+
+
+def _is_trained(entrant: Entrant) -> bool:
+    """Learners name a checkpoint."""
+    return "checkpoint" in policies.parameters(policies.policy_class(entrant.policy))
 
 
 def _row(
@@ -140,7 +144,7 @@ def _row(
         policy=entrant.policy,
         params=dict(entrant.params) if len(found) == 1 else {},
         sees=_sees(entrant),
-        training_seeds=len(found) if not _is_rule(entrant) else 0,
+        training_seeds=len(found) if _is_trained(entrant) else 0,
         episodes=mine.shape[1],
         iqm=estimate_crossed(mine),
         mean=estimate_crossed(mine, mean),
@@ -231,16 +235,21 @@ def write(tables: Sequence[Standings], folder: Path) -> list[Path]:
     sheet = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     sheet.writeheader()
     sheet.writerows(rows)
-    plain = _without_nan([asdict(table) for table in tables])
     texts = {
         "contest.md": markdown(tables),
         "contest.csv": text.getvalue(),
-        "contest.json": json.dumps(plain, indent=1, ensure_ascii=False) + "\n",
+        "contest.json": json_text(tables),
     }
     make_folder(folder)
     for name, content in texts.items():
         write_atomically(folder / name, content)
     return [folder / name for name in texts]
+
+
+def json_text(tables: Sequence[Standings]) -> str:
+    """All tables as JSON; NaN is null."""
+    plain = _without_nan([asdict(table) for table in tables])
+    return json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
 
 
 def _without_nan(value: Any) -> Any:

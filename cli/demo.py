@@ -1,0 +1,86 @@
+"""Two policies on the same tasks and a page that shows the difference, in three minutes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from cli.compare import read_columns
+from cli.showing import show_files
+from emulation.options import RunOptions
+from model.errors import UserError
+from model.load import load_scenario
+from records.ownership import make_folder
+from rl.policies import default_policy
+
+SCENARIO, NAIVE = "mini", "own-edge"
+
+
+@click.command()
+@click.option("--world", type=click.Choice(["emulation", "simulator"]), default=None,
+              help="Where to run.  [default: the real network where it can be had]")  # fmt: skip
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path),
+              default=Path("results/demo"), show_default=True,
+              help="Folder for both runs.")  # fmt: skip
+def demo(world: str | None, out: Path) -> int:
+    """Run the scenario mini twice and show what a policy changes.
+
+    First everything goes to the edge server, then a policy decides by what each device observes.
+    Both meet the very same tasks. On the real network where you are root and the machine can, else
+    in the simulator. One HTML page, which needs nothing else, shows both.
+    """
+    from analysis.report import document, versus
+
+    folder = out / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    try:
+        make_folder(folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    scenario = load_scenario(SCENARIO)
+    policies = NAIVE, default_policy(scenario)
+    plans = [RunOptions(scenario, policy, out=folder) for policy in policies]
+    emulated = world != "simulator" and _can_emulate(plans[0], insist=world == "emulation")
+    for options in plans:
+        click.echo(f"\n{SCENARIO} under {options.policy}: {_doing(options, emulated=emulated)}")
+        status = _emulate(options) if emulated else _simulate(options)
+        if status:
+            return status
+    listed, _ = read_columns([folder / SCENARIO / policy for policy in policies])
+    pages = document.write(versus.report_of(listed), folder / "demo")
+    show_files(pages)
+    return 0
+
+
+def _doing(options: RunOptions, *, emulated: bool) -> str:
+    length = f"{options.scenario.duration_s:g} s"
+    return f"real packets for {length}" if emulated else f"{length} simulated"
+
+
+def _can_emulate(options: RunOptions, *, insist: bool) -> bool:
+    from emulation.run import require_machine
+
+    try:
+        require_machine(options)
+    except UserError as error:
+        if insist:
+            raise
+        click.echo(f"In the simulator, since {error}.")
+        return False
+    return True
+
+
+def _emulate(options: RunOptions) -> int:
+    from emulation.run import require_machine, require_policy
+    from emulation.session import run_session
+
+    return run_session(require_machine(require_policy(options)))
+
+
+def _simulate(options: RunOptions) -> int:
+    from cli.run import simulate_here
+
+    asked = {"settings": (), "params": (), "slots": None}
+    simulate_here(SCENARIO, policy=options.policy, seed=options.seed, out=options.out, **asked)
+    return 0

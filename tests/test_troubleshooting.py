@@ -1,0 +1,99 @@
+"""The messages in README.md's table of troubles are those that a user gets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from emulation import run
+from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, Finding
+from emulation.messages import NodeConfig
+from emulation.options import RunOptions
+from emulation.policy_files import require_readable
+from model.errors import UserError
+from model.load import load_scenario
+from rl.policies import completed, create
+
+ROOT = Path(__file__).resolve().parent.parent
+_ABLE = [Finding(name, ok=True, detail="") for name in REQUIRED_TO_RUN]
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, *lacking: str) -> None:
+    found = [f for f in _ABLE if f.name not in lacking]
+    absent = [Finding(name, ok=False, detail="absent", follows="?") for name in lacking]
+    kernel = Finding("kernel datapath", ok=False, detail="")
+    monkeypatch.setattr(run, "probe", lambda: Capabilities((*found, *absent, kernel)))
+
+
+def not_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, "privilege")
+    run.require_machine(RunOptions(load_scenario("mini")))
+
+
+def no_netem(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, "netem")
+    run.require_machine(RunOptions(load_scenario("case1-cloud")))
+
+
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    config = NodeConfig.__new__(NodeConfig)
+    object.__setattr__(config, "policy", "mine:Mine")
+    object.__setattr__(config, "uid", 65534)
+    require_readable(Path("mine.py"), config)
+
+
+def unknown_key(_: pytest.MonkeyPatch) -> None:
+    load_scenario("mini", {"network.acess": 1})
+
+
+def absent_module(_: pytest.MonkeyPatch) -> None:
+    run.require_policy(RunOptions(load_scenario("mini"), "no_such_module:Mine"))
+
+
+TROUBLES: dict[str, Callable[[pytest.MonkeyPatch], object]] = {
+    "this machine cannot emulate now": not_root,
+    "asks for delay or loss": no_netem,
+    "no checkpoint of": lambda _: completed("m2ppo", {}, load_scenario("mini")),
+    "there is no policy": lambda _: create("own-egde"),
+    "policy '…': there is no such module": absent_module,
+    "… cannot be read by uid": unreadable,
+    "unknown key": unknown_key,
+}
+"""Beginning of a row → what brings its message about. The other rows are not raised by Python."""
+ELSEWHERE = {
+    "fidelity: invalid: no idle CPU in … seconds": "records/fidelity.py",
+    "set-up stopped at …": "tools/setup.sh",
+    "… is missing or out of date, and not yours to change": "tools/setup.sh",
+}
+
+
+def rows() -> list[str]:
+    text = (ROOT / "README.md").read_text("utf-8")
+    table = text.partition("## If something is in the way")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
+
+
+def test_every_row_is_tried() -> None:
+    raised = [row for row in rows() if row.startswith(tuple(TROUBLES))]
+    assert len(raised) == len(TROUBLES)
+    assert set(rows()) - set(raised) == set(ELSEWHERE)
+
+
+@pytest.mark.parametrize("begin", TROUBLES)
+def test_the_message_is_as_told(begin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (row,) = [row for row in rows() if row.startswith(begin)]
+    with pytest.raises(UserError) as caught:
+        TROUBLES[begin](monkeypatch)
+    pattern = ".*".join(re.escape(part) for part in row.split("…"))
+    assert re.search(pattern, str(caught.value), re.DOTALL)
+
+
+@pytest.mark.parametrize("row", ELSEWHERE)
+def test_other_messages_are_in_the_source(row: str) -> None:
+    source = (ROOT / ELSEWHERE[row]).read_text("utf-8")
+    parts = [part.strip() for part in re.split(r"…|fidelity: invalid: ", row)]
+    assert all(part in source for part in parts)
