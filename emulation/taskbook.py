@@ -92,8 +92,9 @@ class TaskBook:
     def counts(self, now_s: float) -> Counts:
         """How many tasks were born, done and failed until now."""
         born = int(np.searchsorted(self.trace.born_s, now_s, side="right"))
-        failed = np.isfinite(self._failed_s)
-        done = np.isfinite(self._time["known_s"]) & ~failed
+        # Reports come from clocks a little ahead: what they tell of later has not happened yet.
+        failed = self._failed_s <= now_s
+        done = (self._time["known_s"] <= now_s) & ~failed
         return Counts(born, int(done.sum()), int(failed.sum()))
 
     def unit_delay(self, now_s: float) -> float:
@@ -101,7 +102,7 @@ class TaskBook:
         born = self.trace.born_s <= now_s
         data_mb = float(self.trace.data_mb[born].sum())
         known = np.where(np.isfinite(self._failed_s), np.nan, self._time["known_s"])
-        until = np.where(np.isfinite(known), known, now_s)
+        until = np.fmin(known, now_s)
         return float((until - self.trace.born_s)[born].sum()) / data_mb if data_mb else float("nan")
 
     def take_final(self) -> list[dict[str, Any]]:

@@ -69,6 +69,18 @@ def test_unit_delay_charges_what_is_pending() -> None:
     assert b.unit_delay(3.0) == pytest.approx(4.0 / 8.0)
 
 
+def test_what_a_clock_ahead_reports_has_not_happened_yet() -> None:
+    b = book()
+    b.receive(Known(0, 0.5))
+    b.receive(Known(1, 1.2))
+    b.receive(Failed(2, 2.1, "connection lost"))
+    early, late = b.counts(0.9), b.counts(3.0)
+    assert (early.born, early.done, early.failed, early.in_flight) == (1, 1, 0, 0)
+    assert (late.born, late.done, late.failed, late.in_flight) == (4, 2, 1, 1)
+    # at 1.1 s: born 0 and 1; E = 0.5 + 0.1 over 4 MB
+    assert b.unit_delay(1.1) == pytest.approx(0.6 / 4.0)
+
+
 def test_what_happens_after_the_end_is_not_in_the_run() -> None:
     b = book()
     b.receive(Known(0, 100.5))
