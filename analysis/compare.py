@@ -15,6 +15,7 @@ from analysis.frames import tasks_until
 from analysis.style import WORLDS
 from analysis.tables import Table, shown
 from records.metrics import digits
+from records.plain import without_nan
 from records.statistics import Estimate, FloatArray
 
 STRETCHES = 20
@@ -207,17 +208,10 @@ def plain(listed: Sequence[Column], found: Sequence[tuple[Column, Difference]]) 
         "columns": [
             {"label": c.label, "runs": [_plain_run(run) for run in c.group.runs]} for c in listed
         ],
-        "differences": [{"label": c.label, **_known(asdict(d))} for c, d in found],
+        "differences": [{"label": c.label, **without_nan(asdict(d))} for c, d in found],
     }
 
 
 def _plain_run(run: Run) -> dict[str, Any]:
     what = {"folder": str(run.result.folder), "seed": run.seed, "valid": run.valid}
     return {**what, "metrics": run.summary.to_dict()}
-
-
-def _known(value: Any) -> Any:
-    """NaN, which JSON lacks, as None."""
-    if isinstance(value, dict):
-        return {key: _known(v) for key, v in value.items()}
-    return None if isinstance(value, float) and np.isnan(value) else value

@@ -11,7 +11,6 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from model.errors import UserError
 from model.load import load_scenario
 from rl.learning.config import algorithms, load_config
 
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
     from model.scenario import Scenario
 
 REFERENCE = "mappo"
-"""Whose settings BenchMARL's MAPPO is given, and whose speed it is compared with first."""
+"""Whose settings BenchMARL's MAPPO is given."""
+_THEIRS = "BenchMARL mappo"
 
 
 @click.command()
@@ -29,17 +29,16 @@ REFERENCE = "mappo"
               default=("m2ppo", REFERENCE, "maa3c", "madqn"), show_default=True)  # fmt: skip
 @click.option("--chunks", type=click.IntRange(1), default=4, show_default=True,
               help="Chunks that are timed, after one that is not.")  # fmt: skip
-@click.option("--benchmarl/--no-benchmarl", default=None,
-              help="Compare with BenchMARL's recurrent MAPPO; default: if installed.")  # fmt: skip
-def training(scenario: str, names: tuple[str, ...], chunks: int, *, benchmarl: bool | None) -> None:
-    """Environment slots per CPU-second of whole training loops in SCENARIO, one thread."""
+def training(scenario: str, names: tuple[str, ...], chunks: int) -> None:
+    """Environment slots per CPU-second of whole training loops in SCENARIO, one thread.
+
+    Beside them BenchMARL's recurrent MAPPO, where it is installed.
+    """
     # torch and numba take seconds to load, which a wrong option need not wait for.
     import torch
 
     from experiments import benchmarl_bench
 
-    if benchmarl and not benchmarl_bench.available():
-        raise UserError("BenchMARL is not installed; docs/learning.md, 'Speed', says how")
     torch.set_num_threads(1)
     resolved = load_scenario(scenario)
     console = Console()
@@ -47,17 +46,19 @@ def training(scenario: str, names: tuple[str, ...], chunks: int, *, benchmarl: b
     for name in names:
         with console.status(name):
             speeds[name] = _ours(resolved, name, chunks)
-    if benchmarl or (benchmarl is None and benchmarl_bench.available()):
+    if benchmarl_bench.available():
         with console.status("BenchMARL"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            speeds["BenchMARL mappo"] = _theirs(resolved, chunks)
+            speeds[_THEIRS] = _theirs(resolved, chunks)
     console.print(_table(speeds))
+    if _THEIRS not in speeds:
+        console.print("BenchMARL is not installed: docs/learning.md, 'Speed', says how.")
 
 
 def _table(speeds: dict[str, Speed]) -> Table:
     """A row a learner; with BenchMARL's, how many times faster the others are."""
     rates = {name: speed.env_slots / speed.cpu_s for name, speed in speeds.items()}
-    base = rates.get("BenchMARL mappo")
+    base = rates.get(_THEIRS)
     heads = ["algorithm", "env slots", "slots / CPU-s", "playing", "updating"]
     table = Table(*heads, *(["x BenchMARL"] if base else []), box=None, padding=(0, 2))
     for name, speed in speeds.items():

@@ -39,15 +39,14 @@ def compare(results: tuple[Path, ...], out: Path, page: bool, as_json: bool) -> 
     tables = [content.side_by_side(listed)]
     if paired:
         tables.append(content.difference_table(listed[0], paired))
-    said += notes
-    paths = write(tables, said, content.records(listed), out)
+    paths = write(tables, [*said, *notes], content.records(listed), out)
     if page:
-        paths += document.write(versus.report_of(listed), out)
+        paths += document.write(versus.report_of(listed, paired, said), out)
     if as_json:
         click.echo(json.dumps(content.plain(listed, paired), indent=1, ensure_ascii=False))
         return
     show_tables(tables)
-    show_sentences(said)
+    show_sentences([*said, *notes])
     show_files(paths)
 
 

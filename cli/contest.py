@@ -21,12 +21,12 @@ from experiments.standings import (
     title,
     write,
 )
+from model.errors import INTERRUPTED
 from model.load import load_scenario, parse_overrides
 from records.ownership import give_tree_to_user
 from rl import policies
 from rl.policies.learned import Learned
 
-INTERRUPTED = 130
 _RULES = [n for n in policies.names() if not issubclass(policies.policy_class(n), Learned)]
 
 

@@ -31,6 +31,7 @@ def demo(world: str | None, out: Path) -> int:
     Both meet the very same tasks. On the real network where you are root and the machine can, else
     in the simulator. One HTML page, which needs nothing else, shows both.
     """
+    from analysis.compare import differences
     from analysis.report import document, versus
 
     folder = out / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -48,7 +49,7 @@ def demo(world: str | None, out: Path) -> int:
         if status:
             return status
     listed, _ = read_columns([folder / SCENARIO / policy for policy in policies])
-    pages = document.write(versus.report_of(listed), folder / "demo")
+    pages = document.write(versus.report_of(listed, *differences(listed)), folder / "demo")
     show_files(pages)
     return 0
 

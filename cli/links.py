@@ -45,5 +45,7 @@ def links(folders: tuple[Path, ...], keep_invalid: bool, out: Path) -> None:
     said += found.said
     show_tables(tables)
     show_sentences(said)
-    rows = [dict(zip(t.heading, row, strict=True)) for t in tables for row in t.rows]
-    show_files(paths + write(tables, said, [dict(r) for r in rows], out / "links"))
+    rows: list[dict[str, object]] = [
+        dict(zip(t.heading, row, strict=True)) for t in tables for row in t.rows
+    ]
+    show_files(paths + write(tables, said, rows, out / "links"))

@@ -13,12 +13,10 @@ from typing import Any
 import click
 
 from cli import __version__
-from model.errors import ScenarioError, UserError
+from model.errors import INTERRUPTED, ScenarioError, UserError
 
 COMPLETE = "_LAB_COMPLETE"
 """Variable by which a shell asks for completions; click's own name for it would hold a ``/``."""
-INTERRUPTED = 130
-"""Exit status of a command that was ended by Ctrl-C, as shells have it."""
 
 VERBS: dict[str, dict[str, str]] = {
     "Look": {

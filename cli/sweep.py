@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import csv
 import re
-import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from cli.interrupting import interruptible
 from experiments.pool import usable_cores
 from experiments.sweep.book import Book, ask, counts, locked
 from experiments.sweep.cell import Cell
@@ -29,8 +27,10 @@ from experiments.sweep.pace import Pace
 from experiments.sweep.plan import Plan, make_plan
 from experiments.sweep.schedule import Tally, carry_out
 from experiments.sweep.spec import SweepFile, find_sweep
+from model.errors import INTERRUPTED
 
-FAILED, INTERRUPTED = 1, 130
+FAILED = 1
+_STOPPING = "stopping: runs are finished, trainings saved; Ctrl-C again ends at once"
 
 
 @click.command()
@@ -61,7 +61,7 @@ def sweep(  # noqa: PLR0913 - the options, by name
     shard: str | None,
     query: str | None,
 ) -> int:
-    """Carry out the sweep FILE, a path or a name from sweeps/: ci, paper, emulation.
+    """Carry out the sweep FILE, a path or a name from sweeps/: ci, paper, emulation, ordering.
 
     Every cell, a training or a run, is done once and kept; the same command goes on where it
     stopped. Emulations need root and run one after the other. Ctrl-C ends in order, twice at once.
@@ -243,38 +243,19 @@ class _Progress:
         )
 
 
-@contextmanager
-def _interruptible(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C (or SIGTERM) is a request, the second ends at once."""
-    asked = False
-
-    def stop(_: int, __: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        say("stopping: runs are finished, trainings saved; Ctrl-C again ends at once")
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, stop) for number in numbers]
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-
-
 def _run(plan: Plan, book: Book, pace: Pace, jobs: int, ray: str | None) -> Tally:
     reason = why_no_emulation(plan) if ray in (None, LOCAL) else ""
     with ExitStack() as stack:
-        executor: Executor = Lanes(book.cell_folder, jobs)
+        executor: Executor
         if ray:
             variables = stack.enter_context(connected(ray, jobs, can_emulate=not reason))
             executor = Cluster(book.cell_folder, variables)
             if not reason and not emulating_nodes():
                 reason = "no node of the cluster offers to emulate (docs/sweeps.md)"
+        else:
+            executor = Lanes(book.cell_folder, jobs)
         shown = stack.enter_context(_Progress(plan, book, pace, jobs))
-        asked = stack.enter_context(_interruptible(shown.say))
+        asked = stack.enter_context(interruptible(shown.say, _STOPPING))
         whole = False
         try:
             tally = carry_out(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -20,15 +18,16 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from cli.interrupting import interruptible
 from emulation.options import parse_assignments
 from experiments.pool import in_parallel
-from model.errors import UserError
+from model.errors import INTERRUPTED, UserError
 from model.load import load_scenario
 from model.scenario import Scenario
 from records.ownership import give_tree_to_user
 from rl.learning.config import TrainingConfig, algorithms, load_config
 
-INTERRUPTED = 130
+_SAVING = "saving; Ctrl-C again ends at once, without"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,29 +128,17 @@ def _prepare(job: Job) -> Any:
 
 def _one(job: Job) -> bool:
     training = _prepare(job)
-    asked = False
-
-    def stop(_: int, __: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        click.echo("saving; Ctrl-C again ends at once, without", err=True)
-
-    before = signal.signal(signal.SIGINT, stop)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    try:
-        with Progress(*columns, console=Console(stderr=True)) as bars:
-            bar = bars.add_task("slots", total=job.config.slots, completed=training.slots)
+    bars = Progress(*columns, console=Console(stderr=True))
+    with bars, interruptible(bars.console.print, _SAVING) as asked:
+        bar = bars.add_task("slots", total=job.config.slots, completed=training.slots)
 
-            def show(slots: int, row: dict[str, float]) -> None:
-                best = training.best["unit_delay"]
-                text = f"s/MB now {row['unit_delay']:.3f}, best {best:.3f}; slots"
-                bars.update(bar, completed=slots, description=text)
+        def show(slots: int, row: dict[str, float]) -> None:
+            best = training.best["unit_delay"]
+            text = f"s/MB now {row['unit_delay']:.3f}, best {best:.3f}; slots"
+            bars.update(bar, completed=slots, description=text)
 
-            finished: bool = training.run(show, should_stop=lambda: asked)
-    finally:
-        signal.signal(signal.SIGINT, before)
+        finished: bool = training.run(show, should_stop=asked)
     return finished

@@ -31,8 +31,8 @@ from emulation.options import (
     without_netem,
 )
 from emulation.policy_files import look_here_too, policy_file
-from emulation.session import INTERRUPTED, run_session
-from model.errors import UserError
+from emulation.session import run_session
+from model.errors import INTERRUPTED, UserError
 from model.load import load_scenario
 from model.network import build_network
 from rl.policies import completed, create, default_policy

@@ -23,7 +23,7 @@ from emulation.options import RunOptions
 from emulation.recorder import Recorder
 from emulation.stepping import Stepper
 from emulation.taskbook import TaskBook
-from model.errors import UserError
+from model.errors import INTERRUPTED, UserError
 from model.network import build_network
 from model.workload import generate_trace
 from records.display import print_summary
@@ -32,7 +32,7 @@ from records.ownership import give_tree_to_user
 from records.reader import open_result
 from records.writer import ResultWriter, RunInfo, result_folder
 
-DONE, BROKEN, NOT_VALID, INTERRUPTED = 0, 1, 3, 130
+DONE, BROKEN, NOT_VALID = 0, 1, 3
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from emulation.options import RunOptions
 from emulation.run import require_machine, require_policy
-from emulation.session import BROKEN, INTERRUPTED, run_session
+from emulation.session import BROKEN, run_session
 from experiments.gap import Gap, Pair, compare
 from experiments.simulated import simulate_to_folder
-from model.errors import UserError
+from model.errors import INTERRUPTED, UserError
 from records.reader import Result, find_results, open_result
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from experiments.cells import Outcome
 from experiments.contest import Contest, Entrant
 from records.ownership import make_folder
+from records.plain import without_nan
 from records.statistics import (
     Estimate,
     FloatArray,
@@ -248,13 +249,5 @@ def write(tables: Sequence[Standings], folder: Path) -> list[Path]:
 
 def json_text(tables: Sequence[Standings]) -> str:
     """All tables as JSON; NaN is null."""
-    plain = _without_nan([asdict(table) for table in tables])
+    plain = without_nan([asdict(table) for table in tables])
     return json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(v) for v in value]
-    return None if isinstance(value, float) and np.isnan(value) else value

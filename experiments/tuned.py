@@ -17,6 +17,7 @@ from records.ownership import make_folder
 from records.provenance import git_state, utc_now
 from records.writer import write_atomically
 from rl import policies
+from rl.policies.weights import case_of
 from rl.tuning import TUNING_SEEDS, Trial, grid, tune
 
 TUNED_FOLDER = Path(__file__).resolve().parent.parent / "scenarios" / "tuned"
@@ -134,8 +135,7 @@ def load_tuned(scenario: Scenario, rule: str, folder: Path = TUNED_FOLDER) -> Tu
     A variant (``case3-burst``) is met with what was tuned for its case, as checkpoints are.
     Raises ``UserError`` if they are of a scenario that has changed since, in more than its length.
     """
-    case = scenario.name.partition("-")[0]
-    for name in (scenario.name, case):
+    for name in (scenario.name, case_of(scenario.name)):
         path = _path(name, rule, folder)
         if not path.is_file():
             continue

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+INTERRUPTED = 130
+"""Exit status of what was ended by Ctrl-C, as shells have it."""
+
 
 class UserError(Exception):
     """A mistake in input or circumstances that the user can mend.

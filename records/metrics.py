@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from model.network import NodeKind, build_network
 from model.scenario import Scenario
+from records.plain import without_nan
 from records.reader import Result
 from records.schema import OUTCOMES
 
@@ -97,13 +98,8 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for JSON: NaN becomes None."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, dict):
-                return {k: plain(v) for k, v in value.items()}
-            return None if isinstance(value, float) and np.isnan(value) else value
-
-        return {key: plain(value) for key, value in asdict(self).items()}
+        plain: dict[str, Any] = without_nan(asdict(self))
+        return plain
 
     def rows(self) -> list[tuple[str, str, str]]:
         """(name, value, unit) for display; what could not be measured is left out."""

@@ -6,7 +6,7 @@ A new one is a module with ``draw`` and a line in ``FIGURES``.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -65,8 +65,3 @@ def draw(name: str, source: Source) -> Drawing:
     module = importlib.import_module(f"analysis.figures.{FIGURES[name][0]}")
     function: Callable[[Source], Drawing] = module.draw
     return function(source)
-
-
-def names() -> Sequence[str]:
-    """Names of the figures."""
-    return tuple(FIGURES)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from analysis.collection import Run
-from analysis.compare import Column, Difference, difference_table, differences, side_by_side
+from analysis.compare import Column, Difference, difference_table, side_by_side
 from analysis.frames import tasks_until
 from analysis.report import figures
 from analysis.report.document import Picture, Report, Section
@@ -20,12 +20,14 @@ _POINTS = 400
 _BINS = 15
 
 
-def report_of(listed: Sequence[Column]) -> Report:
+def report_of(
+    listed: Sequence[Column], found: Sequence[tuple[Column, Difference]], said: Sequence[str]
+) -> Report:
     """Columns on one page, the first as the reference. Raises ``UserError`` for unreadable tables.
 
-    Of a column with several runs, tables have means and pictures the first run.
+    Of a column with several runs, tables have means and pictures the first run. ``found`` and
+    ``said`` are what ``analysis.compare.differences`` makes of the columns.
     """
-    found, said = differences(listed)
     runs = [(column.label, column.group.runs[0]) for column in listed]
     sections = [
         Section(

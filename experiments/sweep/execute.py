@@ -17,7 +17,7 @@ from typing import Literal
 
 from experiments.pool import end_with_parent
 from experiments.sweep.cell import Cell, RunCell, TrainCell, origin
-from model.errors import UserError
+from model.errors import INTERRUPTED, UserError
 from records.metrics import summarise
 from records.provenance import utc_now
 from records.reader import Result, find_results, open_result
@@ -193,7 +193,7 @@ def _emulate(job: Job, cell: RunCell, folder: Path) -> Outcome:
             process.terminate()  # An orderly end: nothing of it stays on the machine.
             process.join()
     found = find_results(folder)
-    if process.exitcode == 130:
+    if process.exitcode == INTERRUPTED:
         return Outcome("stopped", "the run was interrupted")
     if process.exitcode != 0 or not found:
         why = _why_broken(folder, process.exitcode)
@@ -232,7 +232,7 @@ def _emulation(job: Job, cell: RunCell, folder: Path) -> None:
         os.write(2, f"lab: {error}\n".encode())
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 def _why_broken(folder: Path, status: int | None) -> str:

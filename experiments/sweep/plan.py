@@ -19,7 +19,7 @@ from model.yaml_input import KeyPath
 from rl import policies
 from rl.learning.config import algorithms, load_config
 from rl.policies.learned import Learned
-from rl.policies.weights import shipped
+from rl.policies.weights import case_of, shipped
 from rl.tuning import TUNING_SEEDS, grid
 
 MAX_CELLS = 100_000
@@ -199,7 +199,7 @@ class _Planner:
     def _training_of(self, where: KeyPath, scenario: Scenario, spec: PolicySpec) -> list[TrainCell]:
         """Trainings of a block for a scenario, or else for the case that it varies."""
         mine = [c for c in self._trained[spec.checkpoints] if c.policy == spec.policy]
-        for name in (scenario.name, scenario.name.partition("-")[0]):
+        for name in (scenario.name, case_of(scenario.name)):
             found = [c for c in mine if c.scenario.name == name]
             if found:
                 return found

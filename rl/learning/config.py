@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model.errors import UserError
-from rl.policies.weights import Choice
+from rl.policies.weights import Choice, case_of
 
 FOLDER = Path(__file__).resolve().parent
 # Said here and not where they are used: reading a configuration must not load torch.
@@ -91,7 +91,7 @@ def load_config(algorithm: str, overrides: Mapping[str, Any], scenario: str = ""
     if algorithm not in algorithms():
         raise UserError(f"there is no algorithm '{algorithm}'; there are {', '.join(algorithms())}")
     data = yaml.safe_load((FOLDER / f"{algorithm}.yaml").read_text(encoding="utf-8"))
-    for_case = data.pop("scenarios", {}).get(scenario.partition("-")[0], {})
+    for_case = data.pop("scenarios", {}).get(case_of(scenario), {})
     for key, value in {**for_case, **overrides}.items():
         section, _, name = key.rpartition(".")
         if section not in ("", "options"):

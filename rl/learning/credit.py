@@ -56,8 +56,7 @@ def delays_s(batch: Batch, env: IntArray, task: IntArray) -> FloatArray:
     k = np.flatnonzero(np.isnan(result))
     if len(k):
         unit = ref[k, ix.UNIT]
-        wire = row[k, ix.DATA] * f.constants[ix.OVERHEAD]
-        sent = row[k, ix.DISPATCHED] + 8.0 * wire / row[k, ix.RATE]
+        sent = _sent(batch, row[k])[1]
         waits = np.zeros((m.link_until.shape[0], m.link_until.shape[1] + 1))
         link_waits(f, m, now, waits[:, :-1])
         pair = ref[k, ix.DEVICE] * batch.layout.targets + ref[k, ix.TARGET]
@@ -133,14 +132,19 @@ def link_externality_s(
     return total
 
 
+def _sent(batch: Batch, row: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Bytes of tasks on the wire, MB, and when the last of them is sent, s."""
+    wire: FloatArray = row[:, ix.DATA] * batch.fixed.constants[ix.OVERHEAD]
+    return wire, row[:, ix.DISPATCHED] + 8.0 * wire / row[:, ix.RATE]
+
+
 def _sending(
     batch: Batch, env: IntArray, task: IntArray, slots: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Bytes on the wire, MB, and when they are sent, in slots since the chunk began."""
-    row, slot_s = batch.moving.task[env, task], batch.scenario.slot_s
-    wire = row[:, ix.DATA] * batch.fixed.constants[ix.OVERHEAD]
-    begin = row[:, ix.BORN] / slot_s - (batch.slot - slots)
-    return wire, begin, begin + 8.0 * wire / row[:, ix.RATE] / slot_s
+    row, slot_s, first = batch.moving.task[env, task], batch.scenario.slot_s, batch.slot - slots
+    wire, end_s = _sent(batch, row)
+    return wire, row[:, ix.DISPATCHED] / slot_s - first, end_s / slot_s - first
 
 
 @njit(cache=True)

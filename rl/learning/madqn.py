@@ -96,8 +96,8 @@ class Dqn:
     def _step(self, chunk: Chunk) -> float:
         everything = torch.arange(chunk.states.shape[1])
         with torch.no_grad():
-            later = unroll_trunk(self.target, chunk, everything)[0]
-        later = scored_in_blocks(self.target, chunk, later, torch.arange(len(later)), _least)
+            state, chosen = unroll_trunk(self.target, chunk, everything)
+        later = scored_in_blocks(self.target, chunk, state, chosen, _least)
         successor = next_decisions(chunk)
         known = torch.nonzero(successor >= 0).squeeze(1)
         gap = chunk.slot[successor] - chunk.slot
@@ -142,7 +142,7 @@ class Dqn:
         self._steps, self._slots = state["counts"]
 
 
-def _least(scores: Scores, _: Tensor) -> Tensor:
+def _least(scores: Scores) -> Tensor:
     """min_u Q(o, u); padded targets have no finite logit."""
     return scores.values.masked_fill(~scores.logits.isfinite(), torch.inf).amin(dim=-1)
 

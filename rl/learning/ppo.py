@@ -192,7 +192,7 @@ class Ppo:
             return torch.zeros_like(chunk.charge)
         state, chosen = unroll_trunk(self.actor, chunk, torch.arange(chunk.states.shape[1]))
 
-        def expected(scores: Scores, _: Tensor) -> Tensor:
+        def expected(scores: Scores) -> Tensor:
             return (torch.softmax(scores.logits, dim=-1) * scores.values).sum(dim=-1)
 
         return scored_in_blocks(self.actor, chunk, state, chosen, expected)

@@ -60,7 +60,7 @@ def _options(kind: type[Any], given: Mapping[str, Any]) -> Any:
 def make_learner(config: TrainingConfig, scenario: Scenario, seed: int) -> Learner:
     """A learner with fresh networks; seeds torch's generator.
 
-    Raises ``UserError`` for an option that the family does not have.
+    Raises ``UserError`` for an option that the family does not have, or that leaves nothing to do.
     """
     torch.manual_seed(seed)
     rates = scenario.decision.rates_mbps
@@ -78,7 +78,13 @@ def make_learner(config: TrainingConfig, scenario: Scenario, seed: int) -> Learn
     )
     if config.family == "a3c":
         return A3c(actor, critics, _options(A3cOptions, config.options))
-    return Ppo(actor, critics, _options(PpoOptions, config.options), seed)
+    options: PpoOptions = _options(PpoOptions, config.options)
+    if options.settle >= config.chunk_slots:
+        raise UserError(
+            f"options.settle: {options.settle} slots of each chunk are not learnt from, which "
+            f"leaves none of chunk_slots = {config.chunk_slots}"
+        )
+    return Ppo(actor, critics, options, seed)
 
 
 def _student(actor: Actor, config: TrainingConfig, scenario: Scenario) -> Distiller:

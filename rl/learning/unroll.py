@@ -55,16 +55,16 @@ def scored_in_blocks(
     chunk: Chunk,
     state: Tensor,
     chosen: Tensor,
-    take: Callable[[Scores, Tensor], Tensor],
+    take: Callable[[Scores], Tensor],
 ) -> Tensor:
-    """What ``take`` makes of the scores of each block and of its indices; without gradients.
+    """What ``take`` makes of the scores, block by block; without gradients.
 
     Arguments as of ``backward_in_blocks``.
     """
     with torch.no_grad():
         return torch.cat(
             [
-                take(actor.score(own, questions(chunk, block)), block)
+                take(actor.score(own, questions(chunk, block)))
                 for own, block in zip(
                     torch.split(state, BLOCK), torch.split(chosen, BLOCK), strict=True
                 )

@@ -127,12 +127,17 @@ def _meta(path: str, values: Any) -> Meta:
     return meta
 
 
+def case_of(name: str) -> str:
+    """The case that a scenario varies, by its name: ``case3-burst`` → ``case3``; else itself."""
+    return name.partition("-")[0]
+
+
 def shipped(algorithm: str, scenario: str) -> tuple[Path, ...]:
     """Shipped checkpoints of an algorithm for a scenario, all training seeds in order.
 
     A variant (``case3-burst``) is served by what was trained on the case that it varies.
     """
-    for name in (scenario, scenario.partition("-")[0]):
+    for name in (scenario, case_of(scenario)):
         found = sorted((SHIPPED / name).glob(f"{algorithm}-seed*.npz"))
         if found:
             return tuple(found)
