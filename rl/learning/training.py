@@ -79,10 +79,11 @@ def make_learner(config: TrainingConfig, scenario: Scenario, seed: int) -> Learn
     if config.family == "a3c":
         return A3c(actor, critics, _options(A3cOptions, config.options))
     options: PpoOptions = _options(PpoOptions, config.options)
-    if options.settle >= config.chunk_slots:
+    longest = min(config.chunk_slots, scenario.slots)
+    if options.settle >= longest:
         raise UserError(
-            f"options.settle: {options.settle} slots of each chunk are not learnt from, which "
-            f"leaves none of chunk_slots = {config.chunk_slots}"
+            f"options.settle: the last {options.settle} slots of a chunk are not learnt from, "
+            f"which leaves none of {longest} (chunk_slots, or the scenario's slots)"
         )
     return Ppo(actor, critics, options, seed)
 
