@@ -9,7 +9,7 @@ import polars as pl
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 
-from analysis.style import Drawing, new_figure
+from analysis.style import Drawing, legend_below, new_figure
 from model.network import Network, build_network
 from records.reader import Result
 
@@ -53,7 +53,7 @@ def draw_map(result: Result, links: pl.DataFrame, units: pl.DataFrame) -> Drawin
                     label="mean load: V/c of links, Q/F of units (s)")  # fmt: skip
     axes.autoscale_view()
     axes.set(xlabel="m", ylabel="m", aspect="equal")
-    figure.legend(loc="outside upper center", ncols=5, fontsize=7)
+    legend_below(figure, [axes])  # above, the PDF has its headings
     rows = [{"what": k, "load_s": v} for k, v in (of_link | of_unit).items()]
     return Drawing(figure, pl.DataFrame(rows))
 
