@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from model.errors import ScenarioError
+from model.text import is_unicode
 
 MAX_BYTES = 256 * 1024
 MAX_VALUES = 20_000
@@ -130,15 +131,6 @@ class _Reader:
             self.document.lines[(*path, key)] = _line(key_node)
             found[key] = self.value(value_node, (*path, key))
         return found
-
-
-def is_unicode(text: str) -> bool:
-    """Whether a text can be written to a file; lone surrogates, which escapes can make, cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def read_yaml(text: str, label: str) -> Document:

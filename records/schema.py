@@ -128,3 +128,14 @@ TABLES: dict[str, pa.Schema] = {
     "ports": PORTS,
     "events": EVENTS,
 }
+
+MAY_BE_NULL: dict[str, frozenset[str]] = {
+    "tasks": frozenset(
+        {"target", "target_kind", "rate_mbps", "dispatched_s", "arrived_s", "service_start_s",
+         "service_end_s", "known_s", "attempts", "reason"}
+    ),
+    "probes": frozenset({"rtt_s"}),
+    "events": frozenset({"rate_mbps", "up"}),
+    "slots": frozenset({"lateness_s", "late_process", "idle_cpu_share"}),
+}  # fmt: skip
+"""Columns of a table that may lack values; all others are full."""
