@@ -129,13 +129,5 @@ TABLES: dict[str, pa.Schema] = {
     "events": EVENTS,
 }
 
-MAY_BE_NULL: dict[str, frozenset[str]] = {
-    "tasks": frozenset(
-        {"target", "target_kind", "rate_mbps", "dispatched_s", "arrived_s", "service_start_s",
-         "service_end_s", "known_s", "attempts", "reason"}
-    ),
-    "probes": frozenset({"rtt_s"}),
-    "events": frozenset({"rate_mbps", "up"}),
-    "slots": frozenset({"lateness_s", "late_process", "idle_cpu_share"}),
-}  # fmt: skip
-"""Columns of a table that may lack values; all others are full."""
+KEYS = frozenset({"task", "device", "slot", "link", "link_class", "unit", "kind", "switch", "neighbour"})
+"""Columns that say what a row is about, and so are full. Measured ones may lack values."""
