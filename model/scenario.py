@@ -35,9 +35,7 @@ class Section(BaseModel):
 class LinkSpec(Section):
     """One class of links; full duplex, each direction a FIFO of its own."""
 
-    rate_mbps: LinkMbps = Field(
-        description="capacity c_l of each direction, Mbps, on the wire"
-    )
+    rate_mbps: LinkMbps = Field(description="capacity c_l of each direction, Mbps, on the wire")
     delay_ms: Annotated[float, Field(ge=0, le=60_000)] = Field(
         0.0, description="one-way propagation delay, ms (needs netem)"
     )
@@ -237,7 +235,9 @@ class ProbeSpec(Section):
     edge_every_slots: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         2, description="each edge once in so many slots"
     )
-    peers_per_slot: Annotated[int, Field(ge=0, le=10_000)] = Field(1, description="cell peers pinged per slot")
+    peers_per_slot: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        1, description="cell peers pinged per slot"
+    )
     ping_bytes: Annotated[int, Field(ge=24, le=1400)] = Field(56, description="ICMP payload, bytes")
 
 
@@ -258,9 +258,7 @@ class CapacityChange(Section):
 
     at_s: NonNegative = Field(description="scenario time, s")
     link: str = Field(description='"bs1-bs2" (both directions) or "c1d1>bs1" (one direction)')
-    rate_mbps: LinkMbps = Field(
-        description="c_l from then on, Mbps"
-    )
+    rate_mbps: LinkMbps = Field(description="c_l from then on, Mbps")
 
 
 class LinkFailure(Section):

@@ -103,8 +103,10 @@ class Result:
             with pq.ParquetFile(path) as file:
                 _require(path, name, columns, file)
             # One file, not a data set: folder names such as seed=1 are no columns.
-            words = [c for c in columns if packed and pa.types.is_string(TABLES[name].field(c).type)]
-            table = pq.ParquetFile(path, read_dictionary=words).read(columns=columns)
+            texts = {c for c in columns if pa.types.is_string(TABLES[name].field(c).type)}
+            table = pq.ParquetFile(path, read_dictionary=texts if packed else ()).read(
+                columns=columns
+            )
             table.validate(full=True)
         except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
             reason = " ".join(str(error).split())[:_MOST_LETTERS]
@@ -138,7 +140,7 @@ class Result:
         if name in self._words:
             strange = set(column.unique().to_pylist()) - {None} - set(self._words[name])
             for word in sorted(strange)[:1]:
-                raise UserError(f"{path}: column {name} has '{word[:20]}', which is not of this run")
+                raise UserError(f"{path}: column {name} has '{word[:20]}', unknown in this run")
         most = {"slot": self.scenario.slots, "task": 2 * MAX_TASKS}.get(name)
         if most is not None and len(column):
             low, high = pc.min_max(column).as_py().values()
@@ -161,7 +163,8 @@ def _require(path: Path, name: str, columns: list[str], file: pq.ParquetFile) ->
             raise UserError(f"{path}: column {column} is not of type {wanted}")
     # A few bytes can stand for a billion equal values.
     if file.metadata.num_rows * len(columns) > MOST_VALUES:
-        raise UserError(f"{path}: has {file.metadata.num_rows} rows, more than can be read at once")
+        rows = file.metadata.num_rows
+        raise UserError(f"{path}: has {rows} rows, more than can be read at once")
 
 
 def open_result(folder: str | Path) -> Result:
@@ -171,8 +174,27 @@ def open_result(folder: str | Path) -> Result:
     """
     folder = Path(folder)
     path = folder / "manifest.json"
+    manifest = _manifest_of(path)
+    written = manifest.get("schema_version")
+    if written != SCHEMA_VERSION:
+        raise UserError(
+            f"{folder}: has version {str(written)[:20]} of the result format, this lab reads "
+            f"version {SCHEMA_VERSION}; use the lab of commit {_commit(manifest)}"
+        )
+    if wrong := complaint(manifest):
+        raise UserError(f"{path}: is damaged: {wrong}")
+    result = Result(folder, manifest)
+    if not result.finished:
+        result.notes.append(f"{folder}: the run was killed; its last seconds may be missing")
+    if manifest.get("write_error"):
+        result.notes.append(f"{folder}: {manifest['write_error']}")
+    return result
+
+
+def _manifest_of(path: Path) -> dict[str, Any]:
+    """A manifest as written, of any version. Raises ``UserError`` if it is none."""
     if not path.is_file():
-        raise UserError(f"{folder}: is no result folder (it has no manifest.json)")
+        raise UserError(f"{path.parent}: is no result folder (it has no manifest.json)")
     try:
         if path.stat().st_size > MOST_MANIFEST_BYTES:
             raise UserError(f"{path}: is too large for a manifest")
@@ -185,20 +207,7 @@ def open_result(folder: str | Path) -> Result:
         raise UserError(f"{path}: cannot be read: it has half a surrogate pair for text")
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise UserError(f"{path}: is no manifest of a result of this lab")
-    written = manifest.get("schema_version")
-    if written != SCHEMA_VERSION:
-        raise UserError(
-            f"{folder}: has version {str(written)[:20]} of the result format, this lab reads version "
-            f"{SCHEMA_VERSION}; use the lab of commit {_commit(manifest)}"
-        )
-    if wrong := complaint(manifest):
-        raise UserError(f"{path}: is damaged: {wrong}")
-    result = Result(folder, manifest)
-    if not result.finished:
-        result.notes.append(f"{folder}: the run was killed; its last seconds may be missing")
-    if manifest.get("write_error"):
-        result.notes.append(f"{folder}: {manifest['write_error']}")
-    return result
+    return manifest
 
 
 def _commit(manifest: dict[str, Any]) -> str:

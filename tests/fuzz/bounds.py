@@ -48,9 +48,10 @@ def bounded(memory_mb: int = 256, cpu_s: float = 5.0) -> Iterator[None]:
     assert time.process_time() - begin < cpu_s
 
 
-def require_told(error: Exception) -> None:
+def require_told(error: Exception, about: str = "") -> None:
     """A complaint is text of some lines at most, that can be printed and read."""
     text = str(error)
     assert text.strip()
+    assert about in text
     assert len(text) < _MOST_LETTERS
     text.encode()

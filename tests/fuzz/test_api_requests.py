@@ -47,7 +47,9 @@ def ask(service: Service, data: bytes) -> bytes:
     return answer
 
 
-METHODS = st.sampled_from([b"GET", b"GET", b"GET", b"HEAD", b"POST", b"OPTIONS", b"CONNECT", b"get"])
+METHODS = st.sampled_from(
+    [b"GET", b"GET", b"GET", b"HEAD", b"POST", b"OPTIONS", b"CONNECT", b"get"]
+)
 PLACES = st.sampled_from(
     [b"/health", b"/topology", b"/flows", b"/links", b"/links/c1d1%3Ebs1", b"/units/e1", b"/units",
      b"/history", b"/metrics", b"/", b"*", b"http://other/links", b"/..%2f..%2fetc/passwd",

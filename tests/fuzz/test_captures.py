@@ -1,4 +1,4 @@
-"""Packet captures: whatever a file holds, it is refused in a line, or told in tables that add up."""
+"""Packet captures: refused in a line, or told in tables that add up, whatever they hold."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def play(path: Path) -> bool:
             checkpoint = weights.load(str(path))
     except UserError as error:
         require_told(error)
-        assert str(path) in str(error)
+        require_told(error, about=str(path))
         return False
     network = Network(checkpoint)
     rng = np.random.default_rng(1)

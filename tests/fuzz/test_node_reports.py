@@ -41,7 +41,7 @@ from model.workload import generate_trace
 from records.reader import open_result
 from records.schema import OUTCOMES
 from records.writer import ResultWriter, RunInfo
-from tests.fuzz.bounds import bounded, tries
+from tests.fuzz.bounds import bounded, require_told, tries
 from tests.fuzz.damage import ODD_VALUES, damaged_data
 
 WANTED = load_scenario("mini")
@@ -76,7 +76,7 @@ def test_a_record_is_whole_or_refused(value: Any) -> None:
             record = from_list(value)
     except ValueError as error:
         event("refused")
-        assert len(str(error)) < 1_000
+        require_told(error)
         return
     event("taken")
     # It goes into the log, the manifest and the tables, which are UTF-8.
@@ -168,8 +168,8 @@ def test_lines_are_json_or_an_error_of_value(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"[" * 10**6 + b"\n", b"x" * 8 * 10**6, b'"' + b"y" * 8 * 10**6, (b"[" + b"1," * 500 + b"1]\n") * 8_000,
-     b"1" * 5_000 + b"\n"],
+    [b"[" * 10**6 + b"\n", b"x" * 8 * 10**6, b'"' + b"y" * 8 * 10**6,
+     (b"[" + b"1," * 500 + b"1]\n") * 8_000, b"1" * 5_000 + b"\n"],
     ids=["deep", "endless", "endless text", "flood", "huge number"],
 )  # fmt: skip
 def test_floods_end_in_an_error(data: bytes) -> None:

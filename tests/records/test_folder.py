@@ -40,7 +40,9 @@ def test_finished_folder(tmp_path: Path) -> None:
         writer.flush()
         assert (folder / "tasks.parquet.parts" / "0001.parquet").exists()
         writer.append("tasks", tasks(2, 1))
-        writer.append_columns("tasks", {"task": [3, 4], "device": ["c1d1"] * 2, "data_mb": [1.5, float("nan")]})
+        writer.append_columns(
+            "tasks", {"task": [3, 4], "device": ["c1d1"] * 2, "data_mb": [1.5, float("nan")]}
+        )
         writer.log("hello", slot=3)
         writer.update_manifest(fidelity={"verdict": "valid", "valid": True})
     result = open_result(folder)
