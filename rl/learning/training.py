@@ -286,7 +286,7 @@ class Training:
         if not path.is_file():
             return False
         try:
-            state = torch.load(path, weights_only=False)
+            state = torch.load(path, weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
             raise UserError(f"{path}: cannot be read: {error}") from error
         if (state["seed"], state["scenario"]) != (self.seed, self.scenario.model_dump_json()):
