@@ -102,7 +102,7 @@ def test_every_request_has_an_answer_or_an_end(service: Service, request_: bytes
     if status == b"200":
         assert TOKEN in request_, "answered without the token"
     else:
-        assert status in REFUSALS | {b"100", b"closed"}
+        assert status in REFUSALS | {b"100", b"closed"}, answer
         assert service.token.encode() not in answer
     assert service.client.get("/health").status_code == 200
 
