@@ -39,6 +39,7 @@ from controller.messages import (
     SwitchConnected,
     SwitchLost,
 )
+from controller.screen import Screen, StrangerError
 from controller.wire import encode
 
 log = logging.getLogger("controller")
@@ -180,14 +181,12 @@ class OpenFlow:
 
     def _serve_switch(self, handle: Any, address: Any) -> None:
         """One connection from its beginning to its end, in a thread of the library's."""
-        with contextlib.closing(self._connection(handle, address)) as switch:
+        with contextlib.closing(self._connection(Screen(handle), address)) as switch:
             try:
                 switch.serve()
-            except Exception:
-                if switch.id is not None:
-                    raise
+            except StrangerError as error:
                 # Anybody may knock at the port; only a switch's own words can be fatal.
-                log.warning("what connected from %s does not speak OpenFlow", address)
+                log.warning("what connected from %s is no switch, it says: %s", address, error)
 
     def _carry(self) -> None:
         """Hand the bytes of the outbox to the library, from within one of its threads."""

@@ -16,6 +16,8 @@ from typing import Any
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 Callback = Callable[..., None]
+_LONGEST_WAIT_S = 3600.0
+"""The system's waits overflow at some hundred years, which a timer's due time need not keep to."""
 
 
 class Timer:
@@ -102,7 +104,9 @@ class Loop:
         timers = self._timers
         while timers and timers[0][2].call is None:
             heapq.heappop(timers)
-        wait_s = max(0.0, timers[0][0] - time.monotonic()) if timers else None
+        wait_s = None
+        if timers:
+            wait_s = min(max(0.0, timers[0][0] - time.monotonic()), _LONGEST_WAIT_S)
         if limit_s is not None:
             wait_s = limit_s if wait_s is None else min(wait_s, limit_s)
         # epoll counts in milliseconds; select on the epoll set itself waits to the microsecond.

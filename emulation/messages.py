@@ -22,6 +22,7 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 from model.errors import UserError
+from model.text import is_unicode
 
 _MAX_ITEMS = 10_000
 _MAX_TEXT = 4000
@@ -251,15 +252,18 @@ def _fits(value: object, kind: str) -> bool:
     if not isinstance(value, dict | list):
         return _is_plain(value)
     items = value.values() if isinstance(value, dict) else value
-    return len(value) <= _MAX_ITEMS and all(
-        isinstance(v, _ITEM_TYPES[kind]) and _is_plain(v) for v in items
+    keys = value if isinstance(value, dict) else ()
+    return (
+        len(value) <= _MAX_ITEMS
+        and all(map(_is_plain, keys))
+        and all(isinstance(v, _ITEM_TYPES[kind]) and _is_plain(v) for v in items)
     )
 
 
 def _is_plain(value: object) -> bool:
-    """Numbers finite and not astronomic, texts of one screen."""
+    """Numbers finite and not astronomic, texts of one screen that can be written to a file."""
     if isinstance(value, str):
-        return len(value) <= _MAX_TEXT
+        return len(value) <= _MAX_TEXT and is_unicode(value)
     return value is None or abs(value) <= _MAX_NUMBER  # type: ignore[arg-type]
 
 
@@ -267,8 +271,12 @@ _NAMES = {record: kind for kind, record in _KINDS.items()}
 
 
 def to_list(record: Record) -> list[Any]:
-    """``[kind, field, …]``, for JSON."""
-    return [_NAMES[type(record)], *record]
+    """``[kind, field, …]``, for JSON; of a text, which a policy may have made, what is let in."""
+    return [_NAMES[type(record)], *(_shown(v) if isinstance(v, str) else v for v in record)]
+
+
+def _shown(text: str) -> str:
+    return text[:_MAX_TEXT].encode(errors="replace").decode()
 
 
 def from_list(value: Any) -> Record:

@@ -18,7 +18,6 @@ the beginning of a TCP segment, and a capture shows task and device without reas
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -48,6 +47,11 @@ MAX_PAYLOAD = {
     Kind.RESULT: MAX_RESULT_BYTES,
     Kind.ERROR: MAX_ERROR_BYTES,
 }
+MAX_WORK_GHZ_S = 1e7
+"""Ten times the largest mean that a scenario may ask for. More would fill the receiver's queue
+beyond what it may report, and so get a unit cut off for what somebody else has sent."""
+MAX_TIME_S = 1e15
+MAX_VALUE = {kind: MAX_WORK_GHZ_S if kind is Kind.TASK else MAX_TIME_S for kind in Kind}
 
 
 class WireError(Exception):
@@ -75,7 +79,7 @@ def decode(header: bytes | bytearray | memoryview) -> Frame:
     """The header in 32 bytes.
 
     Raises ``WireError`` for a wrong magic, version or type, a length beyond the type's limit, or a
-    value that is negative or not finite.
+    value that is negative, not finite or beyond the type's limit.
     """
     magic, version, number, device, task, attempt, payload, value = HEADER.unpack(header)
     if magic != MAGIC:
@@ -90,7 +94,7 @@ def decode(header: bytes | bytearray | memoryview) -> Frame:
         raise WireError(
             f"{kind.name} with {payload} bytes; at most {MAX_PAYLOAD[kind]} are allowed"
         )
-    if not (math.isfinite(value) and value >= 0.0):
+    if not 0.0 <= value <= MAX_VALUE[kind]:
         raise WireError(f"{kind.name} with value {value}")
     return Frame(kind, device, task, attempt, payload, value)
 

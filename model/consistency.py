@@ -7,7 +7,15 @@ from difflib import get_close_matches
 from itertools import pairwise
 
 from model.network import Network, build_network
-from model.scenario import CapacityChange, ClusterSpec, LinkFailure, Scenario
+from model.scenario import (
+    MAX_LINK_MBPS,
+    MIN_LINK_MBPS,
+    CapacityChange,
+    CapacityProcess,
+    ClusterSpec,
+    LinkFailure,
+    Scenario,
+)
 from model.yaml_input import KeyPath
 
 MAX_UNITS = 2000
@@ -97,9 +105,21 @@ def _events(scenario: Scenario, network: Network) -> Iterator[Mistake]:
                 f"this network has no {process.link_class} links"
                 + (" without a cloud (cloud.mode)" if process.link_class == "backbone" else ""),
             )
+        yield from _rates_of(process, here, network)
         changes = scenario.duration_s / process.every_s * len(network.shaped_links)
         if changes > MAX_EVENTS:
             yield (*here, "every_s"), f"more than {MAX_EVENTS} changes in this run; draw less often"
+
+
+def _rates_of(process: CapacityProcess, here: KeyPath, network: Network) -> Iterator[Mistake]:
+    rates = [k.spec.rate_mbps for k in network.shaped_links if k.link_class == process.link_class
+             and k.spec is not None]  # fmt: skip
+    low, high = process.factor
+    if rates and not MIN_LINK_MBPS <= min(rates) * low <= max(rates) * high <= MAX_LINK_MBPS:
+        yield (
+            (*here, "factor"),
+            f"makes rates beyond {MIN_LINK_MBPS:g} to {MAX_LINK_MBPS:g} Mbps of these links",
+        )
 
 
 def _both_ends(link: str) -> tuple[str, ...]:

@@ -41,22 +41,42 @@ class _Draft:
             "",
         )
 
-    def lay(self, path: KeyPath, value: object, origins: Mapping[KeyPath, str]) -> None:
-        """Put a value at a path: mappings merge, everything else replaces what was there."""
-        parent: Any = self.data
-        for part in path[:-1]:
-            parent = parent[part]
-        old = parent.get(path[-1]) if isinstance(parent, dict) else parent[path[-1]]
-        if path in origins:
-            self.origins[path] = origins[path]
+    def lay(
+        self, path: KeyPath, entries: Mapping[Any, object], origins: Mapping[KeyPath, str]
+    ) -> None:
+        """Put entries into what stands at a path: mappings merge, everything else replaces."""
+        section: Any = self.data
+        for part in path:
+            section = section[part]
+        merged: set[KeyPath] = set()
+        replaced: set[KeyPath] = set()
+        _merge(section, entries, path, merged, replaced)
+        # One pass over all origins, not one for each entry: a file may have thousands of both.
+        kept = {p: o for p, o in self.origins.items() if not _within(p, replaced)}
+        new = {p: o for p, o in origins.items() if p in merged or _within(p, replaced)}
+        self.origins = kept | new
+
+
+def _merge(
+    section: Any,
+    entries: Mapping[Any, object],
+    path: KeyPath,
+    merged: set[KeyPath],
+    replaced: set[KeyPath],
+) -> None:
+    for key, value in entries.items():
+        here = (*path, key)
+        old = section.get(key) if isinstance(section, dict) else section[key]
         if isinstance(old, dict) and isinstance(value, dict):
-            for key, inner in value.items():
-                self.lay((*path, key), inner, origins)
-            return
-        for stale in [p for p in self.origins if p[: len(path)] == path]:
-            del self.origins[stale]
-        parent[path[-1]] = value
-        self.origins |= {p: o for p, o in origins.items() if p[: len(path)] == path}
+            merged.add(here)
+            _merge(old, value, here, merged, replaced)
+        else:
+            replaced.add(here)
+            section[key] = value
+
+
+def _within(path: KeyPath, places: set[KeyPath]) -> bool:
+    return any(path[:k] in places for k in range(1, len(path) + 1))
 
 
 def scenario_names(folder: Path = SCENARIO_FOLDER) -> tuple[str, ...]:
@@ -72,7 +92,11 @@ def find_scenario(name_or_path: str | Path, beside: Path | None = None) -> Path:
     text = str(name_or_path)
     if "/" in text or text.endswith((".yaml", ".yml")):
         path = (beside or Path()) / text
-        if not path.is_file():
+        try:
+            found = path.is_file()
+        except OSError as error:
+            raise ScenarioError(f"{text[:200]}: cannot be read: {error.strerror}") from None
+        if not found:
             raise ScenarioError(f"{path}: there is no such file")
         return path
     path = SCENARIO_FOLDER / f"{text}.yaml"
@@ -154,8 +178,7 @@ def _inherit(path: Path, below: tuple[Path, ...]) -> _Draft:
         draft = _parent(parent, path, here, origins[("extends",)])
     for key in _OWN:
         draft.data.pop(key, None)
-    for key, value in own.items():
-        draft.lay((key,), value, origins)
+    draft.lay((), own, origins)
     draft.origins[()] = document.label
     draft.data.setdefault("name", path.stem)
     return draft
@@ -181,7 +204,7 @@ def _override(draft: _Draft, key: str, value: object) -> None:
     parts = key.split(".")
     for k, part in enumerate(parts):
         if isinstance(here, list):
-            if not part.isdecimal() or int(part) >= len(here):
+            if part not in map(str, range(len(here))):
                 many = f"0 to {len(here) - 1}" if here else "none; give the whole list"
                 raise ScenarioError(f"{origin}: '{part}' must be a position in the list ({many})")
             path.append(int(part))
@@ -200,7 +223,8 @@ def _override(draft: _Draft, key: str, value: object) -> None:
         here = here.get(part) if isinstance(here, dict) else here[int(part)]
     if isinstance(value, str):
         value = read_yaml(value, origin).data
-    draft.lay(tuple(path), json.loads(json.dumps(value)), {tuple(path): "--set"})
+    *above, last = path
+    draft.lay(tuple(above), {last: json.loads(json.dumps(value))}, {tuple(path): "--set"})
 
 
 def _validated(draft: _Draft) -> Scenario:

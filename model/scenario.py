@@ -15,8 +15,12 @@ NODE_NAME = r"^[a-z][a-z0-9]{0,5}$"
 """Node names stay within 6 characters: an interface is named after both of its ends, ``c2d3-bs1``,
 and Linux allows 15 characters."""
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+MAX_LINK_MBPS = 100_000
+MIN_LINK_MBPS = 0.001
+Positive = Annotated[float, Field(ge=1e-6, le=1e9)]
+NonNegative = Annotated[float, Field(ge=0, le=1e9)]
+"""What lies beyond is a slip of the pen, and would overflow where such numbers are multiplied."""
+LinkMbps = Annotated[float, Field(ge=MIN_LINK_MBPS, le=MAX_LINK_MBPS)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 NodeName = Annotated[str, Field(pattern=NODE_NAME)]
 LinkClass = Literal["e2e", "access", "e2d", "backbone"]
@@ -31,14 +35,14 @@ class Section(BaseModel):
 class LinkSpec(Section):
     """One class of links; full duplex, each direction a FIFO of its own."""
 
-    rate_mbps: Annotated[float, Field(gt=0, le=100_000)] = Field(
-        description="capacity c_l of each direction, Mbps, on the wire"
+    rate_mbps: LinkMbps = Field(description="capacity c_l of each direction, Mbps, on the wire")
+    delay_ms: Annotated[float, Field(ge=0, le=60_000)] = Field(
+        0.0, description="one-way propagation delay, ms (needs netem)"
     )
-    delay_ms: NonNegative = Field(0.0, description="one-way propagation delay, ms (needs netem)")
     loss_percent: Annotated[float, Field(ge=0, lt=100)] = Field(
         0.0, description="random loss, % (needs netem)"
     )
-    buffer_mb: Annotated[float, Field(ge=0.01)] = Field(
+    buffer_mb: Annotated[float, Field(ge=0.01, le=4_000)] = Field(
         4.0, description="byte limit of the FIFO, MB (at least a few packets)"
     )
 
@@ -96,7 +100,7 @@ class NetworkSpec(Section):
     area_m: tuple[Positive, Positive] = Field(
         (300.0, 900.0), description="area, m × m (for drawing)"
     )
-    topology_seed: Annotated[int, Field(ge=0)] = Field(
+    topology_seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
         0, description="draws cluster sizes, positions and F_max"
     )
 
@@ -228,10 +232,12 @@ class DecisionSpec(Section):
 class ProbeSpec(Section):
     """Pings: each device pings the edges (and the cloud) in turn and its cell peers in turn."""
 
-    edge_every_slots: Annotated[int, Field(ge=1)] = Field(
+    edge_every_slots: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         2, description="each edge once in so many slots"
     )
-    peers_per_slot: Annotated[int, Field(ge=0)] = Field(1, description="cell peers pinged per slot")
+    peers_per_slot: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        1, description="cell peers pinged per slot"
+    )
     ping_bytes: Annotated[int, Field(ge=24, le=1400)] = Field(56, description="ICMP payload, bytes")
 
 
@@ -252,9 +258,7 @@ class CapacityChange(Section):
 
     at_s: NonNegative = Field(description="scenario time, s")
     link: str = Field(description='"bs1-bs2" (both directions) or "c1d1>bs1" (one direction)')
-    rate_mbps: Annotated[float, Field(gt=0, le=100_000)] = Field(
-        description="c_l from then on, Mbps"
-    )
+    rate_mbps: LinkMbps = Field(description="c_l from then on, Mbps")
 
 
 class LinkFailure(Section):

@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 import yaml
 
 from model.errors import ScenarioError
+from model.text import is_unicode
 
 MAX_BYTES = 256 * 1024
 MAX_VALUES = 20_000
 """Values in a file after its aliases are followed: more is an accident or an alias bomb."""
+MAX_CHARACTERS = 4 * MAX_BYTES
+"""Text in a file after its aliases are followed, for the same reason."""
 MAX_DEPTH = 20
 
 _COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
@@ -85,7 +88,7 @@ class _Reader:
 
     def __init__(self, label: str):
         self.document = Document(label, None)
-        self._count = 0
+        self._count = self._characters = 0
 
     def value(self, node: yaml.Node, path: KeyPath) -> object:
         label = self.document.label
@@ -100,8 +103,17 @@ class _Reader:
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.ScalarNode):
+            self._count_text(node)
             return _scalar(label, node)
         return [self.value(item, (*path, k)) for k, item in enumerate(node.value)]
+
+    def _count_text(self, node: yaml.ScalarNode) -> None:
+        label = self.document.label
+        self._characters += len(node.value)
+        if self._characters > MAX_CHARACTERS:
+            raise ScenarioError(f"{label}: more than {MAX_CHARACTERS} letters, aliases included")
+        if not is_unicode(node.value):
+            raise ScenarioError(f"{label}:{_line(node)}: half a surrogate pair is no text")
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, object]:
         found: dict[str, object] = {}
@@ -111,6 +123,7 @@ class _Reader:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, str):
                 raise ScenarioError(f"{where}: a key must be a word")
+            self._count_text(key_node)
             dotted = ".".join(map(str, (*path, key)))
             if key in seen:
                 raise ScenarioError(f"{where}: {dotted}: given twice, first on line {seen[key]}")
@@ -125,6 +138,8 @@ def read_yaml(text: str, label: str) -> Document:
 
     Raises ``ScenarioError`` for what is not YAML, and for what this module refuses.
     """
+    if not is_unicode(text):
+        raise ScenarioError(f"{label}: is not UTF-8 text")
     if len(text.encode()) > MAX_BYTES:
         raise ScenarioError(f"{label}: larger than {MAX_BYTES // 1024} KiB; that is no scenario")
     try:

@@ -128,3 +128,8 @@ TABLES: dict[str, pa.Schema] = {
     "ports": PORTS,
     "events": EVENTS,
 }
+
+KEYS = frozenset(
+    {"task", "device", "slot", "link", "link_class", "unit", "kind", "switch", "neighbour"}
+)
+"""Columns that say what a row is about, and so are full. Measured ones may lack values."""

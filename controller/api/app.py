@@ -80,6 +80,8 @@ def create_app(store: Store, token: str) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        # A redirection would come before the token is asked for, to the host that the caller names.
+        redirect_slashes=False,
     )
     _add_state(app, store)
     _add_links_and_units(app, store)

@@ -58,6 +58,18 @@ class BoundedProtocol(H11Protocol):
             return
         super().data_received(data)
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what turns out to be no request.
+
+        The application may have begun to answer its first half: it is not heard any more.
+        """
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.abort()
+
     def _check_request(self) -> None:
         if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
             self.transport.abort()

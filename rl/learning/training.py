@@ -28,12 +28,12 @@ from model.errors import UserError
 from model.scenario import Scenario
 from rl import policies
 from rl.learning.choosing import chooser
-from rl.learning.collector import Choose, Collector, sample
+from rl.learning.collector import Choose, Chunk, Collector, sample
 from rl.learning.config import TrainingConfig
 from rl.learning.distilling import Distiller, DistillOptions
 from rl.learning.maa3c import A3c, A3cOptions
 from rl.learning.madqn import Dqn, DqnOptions
-from rl.learning.networks import Actor, ActorShape, Critics
+from rl.learning.networks import Actor, ActorShape, Critics, Question
 from rl.learning.ppo import Ppo, PpoOptions
 from rl.learning.state import STATE_COLUMNS
 from rl.policies import weights
@@ -42,6 +42,18 @@ from rl.policies.weights import Choice, Meta
 HELD_OUT = 5000
 Learner = Ppo | A3c | Dqn | Distiller
 Progress = Callable[[int, dict[str, float]], None]
+
+_OWN = ("slots", "_turn", "cpu_s", "wall_s", "curve", "best")
+_STATE_KEYS = {"learner", "collectors", "used", "torch", "own", "seed", "scenario"}
+_IN_STATE = [
+    np.ndarray,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in (bool, np.int32, np.int64, np.float32, np.float64)),
+    np.zeros(0).__reduce__()[0],
+    Chunk,
+    Question,
+]
+"""What a state file may hold beside tensors and plain data."""
 
 
 def training_seeds(seed: int, skip: int) -> Iterator[int]:
@@ -268,9 +280,7 @@ class Training:
             "collectors": [c.state_dict() for c in self.collectors],
             "used": self._used,
             "torch": torch.get_rng_state(),
-            "own": {
-                k: getattr(self, k) for k in ("slots", "_turn", "cpu_s", "wall_s", "curve", "best")
-            },
+            "own": {k: getattr(self, k) for k in _OWN},
             "seed": self.seed,
             "scenario": self.scenario.model_dump_json(),
         }
@@ -286,13 +296,18 @@ class Training:
         if not path.is_file():
             return False
         try:
-            state = torch.load(path, weights_only=False)
+            # Nothing in the file is run: arrays and plain data only are made of it.
+            with torch.serialization.safe_globals(_IN_STATE):
+                state = torch.load(path, weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
-            raise UserError(f"{path}: cannot be read: {error}") from error
+            first = str(error).partition("\n")[0][:200]
+            raise UserError(f"{path}: cannot be read: {first}") from error
+        if not isinstance(state, dict) or _STATE_KEYS - state.keys():
+            raise UserError(f"{path}: cannot be read: it is no state of a training")
         if (state["seed"], state["scenario"]) != (self.seed, self.scenario.model_dump_json()):
             raise UserError(f"{path}: of another seed or scenario; take another --out")
-        for name, value in state["own"].items():
-            setattr(self, name, value)
+        for name in _OWN:
+            setattr(self, name, state["own"][name])
         self._used[:] = state["used"]
         self.collectors = [self._collector(k) for k in range(len(self._used))]
         for collector, saved in zip(self.collectors, state["collectors"], strict=True):

@@ -112,7 +112,8 @@ def test_words_for_growth(low: float, high: float, word: str) -> None:
 
 def test_captures_of_all_links_count_what_deciding_took(one: Path, tmp_path: Path) -> None:
     folder = emulated(one, tmp_path / "e", "valid")
-    edited(folder, tmp_path / "c", clocks={"begin_unix_s": 1000.0, "monotonic_s": 20.0})
+    clocks = {"begin_unix_s": 1000.0, "monotonic_s": 20.0, "wall_s": 20.0}
+    edited(folder, tmp_path / "c", clocks=clocks)
     pcap = tmp_path / "c" / "pcap"
     pcap.mkdir()
     header = HEADER.pack(MAGIC, VERSION, Kind.ARRIVED, 3, 1, 1, 0, 0.5)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from emulation.wire import (
     HEADER_BYTES,
     MAX_PAYLOAD,
+    MAX_VALUE,
     Frame,
     FrameReader,
     Kind,
@@ -31,7 +32,7 @@ def frames(draw: st.DrawFn) -> Frame:
         draw(st.integers(0, 0xFFFFFFFF)),
         draw(st.integers(0, 0xFFFFFFFF)),
         draw(st.integers(0, MAX_PAYLOAD[kind])),
-        draw(st.floats(0.0, allow_infinity=False, allow_nan=False)),
+        draw(st.floats(0.0, MAX_VALUE[kind])),
     )
 
 
@@ -66,6 +67,7 @@ def test_noise_is_no_frame(noise: bytes) -> None:
         (16, b"\xff" * 8, "at most"),
         (24, struct.pack("!d", math.nan), "value nan"),
         (24, struct.pack("!d", -1.0), "value -1"),
+        (24, struct.pack("!d", 1e300), "value 1e\\+300"),
     ],
 )
 def test_what_is_wrong_is_said(offset: int, patch: bytes, complaint: str) -> None:

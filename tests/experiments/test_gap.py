@@ -125,7 +125,7 @@ def test_loads_differ_by_class_and_by_link(both: tuple[Path, Path]) -> None:
 def test_tasks_that_were_decided_otherwise_are_not_compared(both: tuple[Path, Path]) -> None:
     def elsewhere(tasks: pa.Table) -> pa.Table:
         edges = pc.equal(tasks["target_kind"], "edge")
-        return set_column(tasks, "target", pc.if_else(edges, "e9", tasks["target"]))
+        return set_column(tasks, "target", pc.if_else(edges, "c1d1", tasks["target"]))
 
     rewrite(both[0], "tasks", elsewhere)
     kinds = {k.kind: k for k in compared(both).kinds}

@@ -11,7 +11,7 @@ from records.writer import ResultWriter, RunInfo
 
 
 def main(folder: Path) -> None:
-    info = RunInfo(load_scenario("mini"), "local", 1, "simulation")
+    info = RunInfo(load_scenario("mini", {"slots": 1_000_000}), "local", 1, "simulation")
     writer = ResultWriter(folder, info, flush_s=0.05)
     for task in range(10**9):
         born = task * 0.01

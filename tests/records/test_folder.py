@@ -40,9 +40,11 @@ def test_finished_folder(tmp_path: Path) -> None:
         writer.flush()
         assert (folder / "tasks.parquet.parts" / "0001.parquet").exists()
         writer.append("tasks", tasks(2, 1))
-        writer.append_columns("tasks", {"task": [3, 4], "data_mb": [1.5, float("nan")]})
+        writer.append_columns(
+            "tasks", {"task": [3, 4], "device": ["c1d1"] * 2, "data_mb": [1.5, float("nan")]}
+        )
         writer.log("hello", slot=3)
-        writer.update_manifest(fidelity="good")
+        writer.update_manifest(fidelity={"verdict": "valid", "valid": True})
     result = open_result(folder)
     assert result.finished
     assert result.notes == []
@@ -66,15 +68,15 @@ def test_text_as_dictionaries_over_several_parts(
 ) -> None:
     monkeypatch.setattr("records.writer.MERGE_ROWS", 1)
     writer = ResultWriter(tmp_path / "r", info())
-    for device in ("c1d1", "c1d2", "c1d1", None):
-        writer.append("tasks", [{"task": 1, "device": device, "born_s": 0.0}])
+    for target in ("c1d1", "c1d2", "c1d1", None):
+        writer.append("tasks", [{"task": 1, "device": "c1d1", "target": target, "born_s": 0.0}])
         writer.flush()
     if finished:
         writer.close()
-    table = open_result(tmp_path / "r").table("tasks", ["device", "born_s"], packed=True)
-    assert table["device"].to_pylist() == ["c1d1", "c1d2", "c1d1", None]
-    counts = table.group_by("device").aggregate([([], "count_all")]).to_pylist()
-    assert {row["device"]: row["count_all"] for row in counts} == {"c1d1": 2, "c1d2": 1, None: 1}
+    table = open_result(tmp_path / "r").table("tasks", ["target", "born_s"], packed=True)
+    assert table["target"].to_pylist() == ["c1d1", "c1d2", "c1d1", None]
+    counts = table.group_by("target").aggregate([([], "count_all")]).to_pylist()
+    assert {row["target"]: row["count_all"] for row in counts} == {"c1d1": 2, "c1d2": 1, None: 1}
 
 
 def test_manifest(tmp_path: Path) -> None:

@@ -143,13 +143,29 @@ def test_seeds_of_training_meet_no_others() -> None:
     assert seeds == (12_000_000, 12_000_001, 12_000_002)
 
 
+class Bait:
+    """Unpickled, it leaves a file."""
+
+    def __init__(self, mark: Path):
+        self._mark = mark
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self._mark,))
+
+
 def test_resuming_another_run_is_refused(tmp_path: Path) -> None:
     Training(small("m2ppo", 60), mini(), 1, tmp_path).run(lambda *_: None)
     with pytest.raises(UserError, match="another seed"):
         Training(small("m2ppo"), mini(), 2, tmp_path).resume()
-    (tmp_path / "state.pt").write_bytes(b"nothing")
-    with pytest.raises(UserError, match="cannot be read"):
-        Training(small("m2ppo"), mini(), 1, tmp_path).resume()
+    mark = tmp_path / "mark"
+    torch.save(Bait(mark), tmp_path / "bait.pt")
+    bait = (tmp_path / "bait.pt").read_bytes()
+    torch.save([1, 2], tmp_path / "list.pt")
+    for content in (b"nothing", bait, (tmp_path / "list.pt").read_bytes()):
+        (tmp_path / "state.pt").write_bytes(content)
+        with pytest.raises(UserError, match="cannot be read"):
+            Training(small("m2ppo"), mini(), 1, tmp_path).resume()
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize(
