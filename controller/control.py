@@ -193,7 +193,7 @@ class Control:
         state = self.state
         state.sampled_at, state.readings = report.sampled_at, report.readings
         state.virtual_backlog_bytes = self.virtual.update(report.sampled_at, report.readings)
-        if report.slot == 0:
+        if not self._first:
             self._first = report.readings
         else:
             self._tell(self._links_event(report))

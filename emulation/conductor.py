@@ -9,6 +9,8 @@ from itertools import groupby
 from typing import Any
 
 from emulation.channel import Channel
+from emulation.guard import Guard
+from emulation.incidents import Cables, Incidents
 from emulation.live import View
 from emulation.machinery import Machinery
 from emulation.messages import (
@@ -33,6 +35,7 @@ from emulation.stepping import Onlooker
 from emulation.witness import Witness
 from model.errors import UserError
 from model.events import CableEvent, CapacityEvent, timeline
+from model.network import Link
 
 _BASELINE_TIMEOUT_S = 30.0
 _LEAD_S = 0.4
@@ -51,6 +54,8 @@ class Conductor:
     Attributes:
         complete: whether every slot was run.
         farewells: what each node process said of itself at the end.
+        lost: of each node that did not come to an orderly end, why.
+        incidents: what happened that the scenario does not say.
     """
 
     def __init__(
@@ -74,6 +79,9 @@ class Conductor:
         self._started = False
         self._begin = 0.0
         self._fatal: UserError | None = None
+        self.incidents = Incidents(recorder.log, view.note)
+        self._cables = Cables(self._write_cable, self.incidents)
+        self._resumed = False
 
     def ask_to_stop(self) -> None:
         """End in order at the next opportunity."""
@@ -97,12 +105,14 @@ class Conductor:
                 task.cancel()
 
     def _listen(self) -> None:
-        machinery = self._machinery
-        controller = machinery.controller
-        listening = [controller.listen(self._from_controller)]
-        listening += [self._hear(node) for node in machinery.nodes.values()]
-        names = [controller.name, *machinery.nodes]
-        self._listeners = {n: asyncio.create_task(k) for n, k in zip(names, listening, strict=True)}
+        self._listen_to_controller()
+        for name, node in self._machinery.nodes.items():
+            self._listeners[name] = asyncio.create_task(self._hear(node))
+
+    def _listen_to_controller(self) -> None:
+        controller = self._machinery.controller
+        listening = controller.listen(self._from_controller)
+        self._listeners[controller.name] = asyncio.create_task(listening)
 
     async def _hear(self, node: Channel) -> None:
         """Listen to a node, until it says what no node of ours would: then it is cut off."""
@@ -116,10 +126,7 @@ class Conductor:
     def _from_controller(self, _: str, event: dict[str, Any]) -> None:
         match event["event"]:
             case "links":
-                self._onlooker.links(event["slot"], event["links"], self._recorder.rates)
-                self._recorder.links(
-                    event["slot"] - 1, event["links"], event["virtual_backlog_bytes"]
-                )
+                self._links(event["slot"], event["links"], event["virtual_backlog_bytes"])
             case "queues":
                 time_s = (event["sampled_at"] - self._begin) * self._options.speedup
                 self._recorder.queues(time_s, event["links"])
@@ -128,6 +135,40 @@ class Conductor:
                     self._recorder.ports(event["slot"] - 1, event["switch"], event["ports"])
             case "switch" | "link" | "rerouted" | "installed":
                 self._recorder.log(event["event"], event)
+                self._network_changed(event)
+            case "listening":
+                self._measure_again()
+
+    def _links(self, boundary: int, samples: list[Any], virtual: list[float]) -> None:
+        self._onlooker.links(boundary, samples, self._recorder.rates)
+        self._recorder.links(boundary - 1, samples, virtual)
+        if self._resumed:
+            self._resumed = False
+            links = self._machinery.network.links
+            down = {links[name].cable for name, *_, up in samples if not up}
+            self._cables.seen_up({links[name].cable for name, *_ in samples} - down)
+
+    def _network_changed(self, event: dict[str, Any]) -> None:
+        match event:
+            case {"event": "switch", "name": name, "up": up}:
+                self._cables.switch(name, up=up)
+            case {"event": "link", "cable": cable, "up": up} if self._started:
+                self._cables.changed(cable, up=up)
+
+    def _controller_back(self) -> None:
+        """A controller that was started again is told, once it listens, what it has missed."""
+        self._recorder.count_links_anew()
+        self._listen_to_controller()
+
+    def _measure_again(self) -> None:
+        network, controller = self._machinery.network, self._machinery.controller
+        for link in network.shaped_links:
+            rate_mbps = self._recorder.rates[link.name]
+            if link.spec is not None and rate_mbps != link.spec.rate_mbps:
+                controller.send({"cmd": "rate", "link": link.name, "rate_mbps": rate_mbps})
+        self._resumed = True
+        passed = (time.monotonic() - self._begin) / self._slot_real_s
+        self._start_looks(max(0, int(passed) + 1))
 
     async def _until(self, what: str, condition: Callable[[], bool], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
@@ -193,10 +234,13 @@ class Conductor:
 
     def _fail(self, name: str, text: str, user: bool) -> None:
         """A node cannot go on: a user's mistake, or one before the start, ends the run."""
-        self.lost[name] = text
-        self._recorder.log("node lost", {"level": "error", "node": name, "text": text})
+        self._lose(name, text)
         if user or not self._started:
             self._fatal = UserError(f"{name}: {text}")
+
+    def _lose(self, name: str, text: str) -> None:
+        self.lost[name] = text
+        self.incidents.add(name, f"{name} {text}")
 
     def _check_listeners(self) -> None:
         if self._fatal is not None:
@@ -206,7 +250,9 @@ class Conductor:
                 error = task.exception()
                 if error is not None:
                     raise error
-                self.lost[name] = "closed its channel"
+                # A controller that has gone is the guard's affair.
+                if name in self._machinery.nodes:
+                    self._lose(name, self._machinery.how_ended(name) or "closed its channel")
 
     async def _check_paths(self) -> None:
         """Every node pings every target: the idle round trips, and the proof that paths work."""
@@ -230,12 +276,13 @@ class Conductor:
         for channel in self._machinery.nodes.values():
             channel.send({"cmd": "start", "t0": begin})
         self._onlooker.begin(begin)
-        looks = max(1, round(self._slot_real_s / _LOOK_S))
-        slot_s = self._slot_real_s
-        self._machinery.controller.send(
-            {"cmd": "start", "t0": begin, "slot_s": slot_s, "slots": slots, "looks": looks}
-        )
-        events = asyncio.create_task(self._network_events(begin))
+        self.incidents.begin(begin, speedup)
+        self._start_looks(0)
+        guard = Guard(self._machinery, self.incidents, self._controller_back)
+        # Each runs as long as the slots do, and what goes wrong with it ends the run.
+        beside = [
+            asyncio.create_task(work) for work in (self._network_events(begin), guard.watch())
+        ]
         try:
             for slot in range(slots):
                 end = begin + (slot + 1) * self._slot_real_s
@@ -244,10 +291,10 @@ class Conductor:
                 await self._sleep_until(end + _REPORTS_GRACE * self._slot_real_s)
                 if self._stop_asked.is_set():
                     return
-                self._machinery.check_alive()
                 self._check_listeners()
-                if events.done():
-                    events.result()  # raises what went wrong with one of them
+                for task in beside:
+                    if task.done():
+                        task.result()
                 units = self._units.pop(slot + 1, [])
                 self._machinery.controller.send({"cmd": "units", "slot": slot + 1, "units": units})
                 self._tell_status(units)
@@ -255,7 +302,8 @@ class Conductor:
                 self._view.show(self._recorder.end_of_slot(slot, left_s))
             self.complete = True
         finally:
-            events.cancel()
+            for task in beside:
+                task.cancel()
             elapsed = time.monotonic() - begin
             self._recorder.ran_s = elapsed * speedup
             self._recorder.clocks = {
@@ -263,6 +311,19 @@ class Conductor:
                 "monotonic_s": elapsed,
                 "wall_s": time.time() - wall,
             }
+
+    def _start_looks(self, first: int) -> None:
+        """Have the controller look at the links from the end of slot ``first`` - 1 on."""
+        self._machinery.controller.send(
+            {
+                "cmd": "start",
+                "t0": self._begin,
+                "slot_s": self._slot_real_s,
+                "slots": self._options.scenario.slots,
+                "first": first,
+                "looks": max(1, round(self._slot_real_s / _LOOK_S)),
+            }
+        )
 
     def _tell_status(self, units: list[tuple[str, float, float, float]]) -> None:
         """Where the scenario lets agents observe it: Q_u and F_u of their targets, no others'."""
@@ -301,7 +362,7 @@ class Conductor:
                 await self._change_rates(begin, rates)
             for event in now:
                 if isinstance(event, CableEvent):
-                    await self._set_cable(begin, event)
+                    await self._set_cable(event)
 
     async def _change_rates(self, begin: float, rates: dict[str, float]) -> None:
         # In a thread: a slot may end while tc is at it.
@@ -311,11 +372,18 @@ class Conductor:
             self._recorder.capacity(time_s, link, rate_mbps)
             self._machinery.controller.send({"cmd": "rate", "link": link, "rate_mbps": rate_mbps})
 
-    async def _set_cable(self, begin: float, event: CableEvent) -> None:
-        links = [k for k in self._machinery.network.links.values() if k.cable == event.cable]
-        await asyncio.to_thread(self._machinery.fabric.set_cable, links[0], up=event.up)
-        time_s = (time.monotonic() - begin) * self._options.speedup
-        self._recorder.cable(time_s, [k.name for k in links], up=event.up)
+    async def _set_cable(self, event: CableEvent) -> None:
+        self._cables.plan(event.cable, up=event.up)
+        link = self._links_of(event.cable)[0]
+        await asyncio.to_thread(self._machinery.fabric.set_cable, link, up=event.up)
+        self._cables.changed(event.cable, up=event.up)
+
+    def _links_of(self, cable: str) -> list[Link]:
+        return [k for k in self._machinery.network.links.values() if k.cable == cable]
+
+    def _write_cable(self, cable: str, up: bool) -> None:
+        time_s = (time.monotonic() - self._begin) * self._options.speedup
+        self._recorder.cable(time_s, [k.name for k in self._links_of(cable)], up=up)
 
     async def _stop(self) -> None:
         """Let every process say farewell, so that nothing it has recorded is lost."""
@@ -325,3 +393,7 @@ class Conductor:
         pending = [task for task in self._listeners.values() if not task.done()]
         if pending:
             await asyncio.wait(pending, timeout=_STOP_TIMEOUT_S)
+        for name in nodes:
+            if name not in self.farewells and name not in self.lost:
+                hangs = "does not answer at the end"
+                self._lose(name, self._machinery.how_ended(name) or hangs)

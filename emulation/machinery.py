@@ -50,6 +50,8 @@ class Machinery:
         phases: what bring-up did, and how long it took.
     """
 
+    RESTARTABLE = ("controller", "ovsdb-server", "ovs-vswitchd")
+
     def __init__(self, options: RunOptions, ledger: Ledger, network: Network | None = None):
         self.options, self.ledger = options, ledger
         self.network = network or build_network(options.scenario)
@@ -206,6 +208,23 @@ class Machinery:
         for name, child in self._children.items():
             processes.check_alive(child, name, self._log(name))
         self.fabric.switch.check_alive()
+
+    def ended(self) -> dict[str, int]:
+        """Exit status of each such process that has ended; below 0: minus a signal's number."""
+        return processes.ended(self._children) | self.fabric.switch.ended()
+
+    def restart(self, name: str) -> None:
+        """Start one of ``RESTARTABLE`` again, after its end."""
+        if name == "controller":
+            self.controller.close()
+            self._start_controller()
+        else:
+            self.fabric.switch.spawn(name)
+
+    def how_ended(self, node: str) -> str | None:
+        """How a node's process ended, in words; None: it has not, as far as is known."""
+        status = self._spawner.poll_exits().get(node)
+        return None if status is None else processes.describe_end(status)
 
     def keep_logs(self, folder: Path) -> None:
         """Copy what the processes said into a folder; empty logs are left out."""

@@ -106,10 +106,12 @@ def _with_result(
             complete=conductor.complete,
             ran_s=recorder.ran_s,
             clocks=recorder.clocks,
+            unmeasured_slots=recorder.unmeasured_slots,
             missing_walls=machinery.missing_walls,
             bring_up_s={p.name: round(p.seconds, 4) for p in machinery.phases},
             nodes=conductor.farewells,
             lost_processes=conductor.lost,
+            incidents=conductor.incidents.entries,
             **({"late_steps": stepper.late_steps} if stepper else {}),
             contradictions=book.contradictions,
         )
