@@ -23,13 +23,14 @@ from controller.messages import (
     Barrier,
     BarrierDone,
     Failed,
+    MakeMeter,
     Order,
     PacketIn,
     PortChanged,
     PortsCounted,
     Report,
-    Reset,
     SendPacket,
+    Sweep,
     SwitchConnected,
     SwitchLost,
 )
@@ -156,8 +157,9 @@ class Control:
         switch.flows = dict(self._wanted[switch.name])
         number = next(self._numbers)
         batch.waiting.add((switch.datapath_id, number))
-        reset = [Reset(meter=self._arp)] if new else []
-        self._send(switch.datapath_id, [*reset, *steps, Barrier(number)])
+        before = [MakeMeter()] if new and self._arp else []
+        after = [Sweep()] if new else []
+        self._send(switch.datapath_id, [*before, *steps, *after, Barrier(number)])
 
     @handle.register
     def _(self, report: BarrierDone) -> None:
