@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from itertools import groupby
 from typing import Any
 
+from emulation.changes import NetworkChanges
 from emulation.channel import Channel
 from emulation.guard import Guard
-from emulation.incidents import Cables, Incidents
+from emulation.incidents import Incidents
 from emulation.live import View
 from emulation.machinery import Machinery
 from emulation.messages import (
@@ -34,8 +34,6 @@ from emulation.recorder import Recorder
 from emulation.stepping import Onlooker
 from emulation.witness import Witness
 from model.errors import UserError
-from model.events import CableEvent, CapacityEvent, timeline
-from model.network import Link
 
 _BASELINE_TIMEOUT_S = 30.0
 _LEAD_S = 0.4
@@ -49,7 +47,7 @@ _STOP_TIMEOUT_S = 5.0
 
 
 class Conductor:
-    """Receives every report, keeps the slots, applies network events.
+    """Receives every report and keeps the slots.
 
     Attributes:
         complete: whether every slot was run.
@@ -80,8 +78,9 @@ class Conductor:
         self._begin = 0.0
         self._fatal: UserError | None = None
         self.incidents = Incidents(recorder.log, view.note)
-        self._cables = Cables(self._write_cable, self.incidents)
+        self._changes = NetworkChanges(machinery, recorder, self.incidents)
         self._resumed = False
+        self._devices = {d.name for d in machinery.network.devices}
 
     def ask_to_stop(self) -> None:
         """End in order at the next opportunity."""
@@ -135,7 +134,8 @@ class Conductor:
                     self._recorder.ports(event["slot"] - 1, event["switch"], event["ports"])
             case "switch" | "link" | "rerouted" | "installed":
                 self._recorder.log(event["event"], event)
-                self._network_changed(event)
+                if self._started:
+                    self._changes.heard(event)
             case "listening":
                 self._measure_again()
 
@@ -144,31 +144,31 @@ class Conductor:
         self._recorder.links(boundary - 1, samples, virtual)
         if self._resumed:
             self._resumed = False
-            links = self._machinery.network.links
-            down = {links[name].cable for name, *_, up in samples if not up}
-            self._cables.seen_up({links[name].cable for name, *_ in samples} - down)
+            self._changes.seen({name for name, *_, up in samples if up})
 
-    def _network_changed(self, event: dict[str, Any]) -> None:
-        match event:
-            case {"event": "switch", "name": name, "up": up}:
-                self._cables.switch(name, up=up)
-            case {"event": "link", "cable": cable, "up": up} if self._started:
-                self._cables.changed(cable, up=up)
+    def _came_back(self, name: str) -> None:
+        """A process was started again: it is told where the run stands, once it can listen."""
+        if name == "controller":
+            self._recorder.count_links_anew()
+            self._listen_to_controller()
+        elif name in self._machinery.nodes:
+            self.lost.pop(name, None)
+            channel = self._machinery.nodes[name]
+            self._listeners[name].cancel()
+            self._listeners[name] = asyncio.create_task(self._hear(channel))
+            first = self._next_boundary()
+            self._boundaries[name] = first - 1
+            channel.send({"cmd": "start", "t0": self._begin, "first": first})
 
-    def _controller_back(self) -> None:
-        """A controller that was started again is told, once it listens, what it has missed."""
-        self._recorder.count_links_anew()
-        self._listen_to_controller()
+    def _next_boundary(self) -> int:
+        """The first slot boundary that whoever begins now can be in time for."""
+        return max(0, int((time.monotonic() - self._begin) / self._slot_real_s) + 1)
 
     def _measure_again(self) -> None:
-        network, controller = self._machinery.network, self._machinery.controller
-        for link in network.shaped_links:
-            rate_mbps = self._recorder.rates[link.name]
-            if link.spec is not None and rate_mbps != link.spec.rate_mbps:
-                controller.send({"cmd": "rate", "link": link.name, "rate_mbps": rate_mbps})
+        """A controller that was started again listens: it is told what it has missed."""
+        self._changes.tell_rates()
         self._resumed = True
-        passed = (time.monotonic() - self._begin) / self._slot_real_s
-        self._start_looks(max(0, int(passed) + 1))
+        self._start_looks(self._next_boundary())
 
     async def _until(self, what: str, condition: Callable[[], bool], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
@@ -250,8 +250,8 @@ class Conductor:
                 error = task.exception()
                 if error is not None:
                     raise error
-                # A controller that has gone is the guard's affair.
-                if name in self._machinery.nodes:
+                # Others that have gone are the guard's affair.
+                if name in self._devices:
                     self._lose(name, self._machinery.how_ended(name) or "closed its channel")
 
     async def _check_paths(self) -> None:
@@ -277,12 +277,12 @@ class Conductor:
             channel.send({"cmd": "start", "t0": begin})
         self._onlooker.begin(begin)
         self.incidents.begin(begin, speedup)
+        self._changes.begin(begin)
         self._start_looks(0)
-        guard = Guard(self._machinery, self.incidents, self._controller_back)
+        guard = Guard(self._machinery, self.incidents, self._came_back)
         # Each runs as long as the slots do, and what goes wrong with it ends the run.
-        beside = [
-            asyncio.create_task(work) for work in (self._network_events(begin), guard.watch())
-        ]
+        work = (self._changes.follow_scenario(), guard.watch())
+        beside = [asyncio.create_task(one) for one in work]
         try:
             for slot in range(slots):
                 end = begin + (slot + 1) * self._slot_real_s
@@ -350,40 +350,6 @@ class Conductor:
                 await asyncio.wait_for(self._stop_asked.wait(), left)
             except TimeoutError:
                 return
-
-    async def _network_events(self, begin: float) -> None:
-        """Apply the scenario's events to the real network when their time has come."""
-        events = timeline(self._options.scenario, self._machinery.network, self._options.seed)
-        for at_s, together in groupby(events, key=lambda event: event.at_s):
-            await asyncio.sleep(begin + at_s / self._options.speedup - time.monotonic())
-            now = list(together)
-            rates = {e.link: e.rate_mbps for e in now if isinstance(e, CapacityEvent)}
-            if rates:
-                await self._change_rates(begin, rates)
-            for event in now:
-                if isinstance(event, CableEvent):
-                    await self._set_cable(event)
-
-    async def _change_rates(self, begin: float, rates: dict[str, float]) -> None:
-        # In a thread: a slot may end while tc is at it.
-        await asyncio.to_thread(self._machinery.fabric.change_rates, rates)
-        time_s = (time.monotonic() - begin) * self._options.speedup
-        for link, rate_mbps in rates.items():
-            self._recorder.capacity(time_s, link, rate_mbps)
-            self._machinery.controller.send({"cmd": "rate", "link": link, "rate_mbps": rate_mbps})
-
-    async def _set_cable(self, event: CableEvent) -> None:
-        self._cables.plan(event.cable, up=event.up)
-        link = self._links_of(event.cable)[0]
-        await asyncio.to_thread(self._machinery.fabric.set_cable, link, up=event.up)
-        self._cables.changed(event.cable, up=event.up)
-
-    def _links_of(self, cable: str) -> list[Link]:
-        return [k for k in self._machinery.network.links.values() if k.cable == cable]
-
-    def _write_cable(self, cable: str, up: bool) -> None:
-        time_s = (time.monotonic() - self._begin) * self._options.speedup
-        self._recorder.cable(time_s, [k.name for k in self._links_of(cable)], up=up)
 
     async def _stop(self) -> None:
         """Let every process say farewell, so that nothing it has recorded is lost."""

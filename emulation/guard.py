@@ -1,9 +1,10 @@
-"""Starts again what a run needs and may lose for a moment: the controller and the switches.
+"""Starts again what a run needs and may lose for a moment: controller, switches, edges, cloud.
 
 Forwarding goes on without a controller, since switches keep their flows; what is not measured
 meanwhile is marked in the records. A switch daemon that is started again finds its ports in the
-database and its flows come from the controller. Nodes are not started again: what a dead one knew
-of its tasks is gone.
+database and its flows come from the controller. An edge comes back with an empty queue: devices
+send again what they have no result of, as often as the scenario allows. A device does not come
+back: its policy's state is gone, and so is what it knew of its tasks.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from emulation import processes
 from emulation.incidents import Incidents
 from emulation.machinery import Machinery
+from model.errors import UserError
 
 _LOOK_S = 0.05
 _MOST_RESTARTS = 3
@@ -25,17 +27,17 @@ class Guard:
     """Watches the processes that no run can do without."""
 
     def __init__(
-        self, machinery: Machinery, incidents: Incidents, controller_back: Callable[[], None]
+        self, machinery: Machinery, incidents: Incidents, came_back: Callable[[str], None]
     ):
-        """``controller_back`` is called when ``machinery.controller`` is another one."""
+        """``came_back(name)`` is called when a process, and its channel, is another one."""
         self._machinery, self._incidents = machinery, incidents
-        self._controller_back = controller_back
+        self._came_back = came_back
         self._restarts: Counter[str] = Counter()
 
     async def watch(self) -> None:
         """Watch until cancelled.
 
-        Raises ``CommandError`` if something has ended that cannot be started again.
+        Raises ``CommandError`` or ``UserError`` if something has ended that cannot come back.
         """
         while True:
             for name, status in self._machinery.ended().items():
@@ -44,9 +46,9 @@ class Guard:
 
     def _restart(self, name: str, status: int) -> None:
         self._restarts[name] += 1
-        if name not in Machinery.RESTARTABLE or self._restarts[name] > _MOST_RESTARTS:
+        if name == "spawner" or self._restarts[name] > _MOST_RESTARTS:
             self._machinery.check_alive()
+            raise UserError(f"{name} {processes.describe_end(status)} again and again")
         self._incidents.add(name, f"{name} {processes.describe_end(status)} and is started again")
         self._machinery.restart(name)
-        if name == "controller":
-            self._controller_back()
+        self._came_back(name)

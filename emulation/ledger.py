@@ -1,8 +1,9 @@
 """What a run makes on the machine, written down before it is made, and removed by what is written.
 
 Every run has a directory ``/run/crowd-edge-lab/<run id>/`` with a lock that its orchestrator holds
-while it lives and a ledger of namespaces. Its processes carry the run's id in their environment. So
-whatever ended a run, the next ``clean`` removes exactly what was that run's, and nothing else.
+while it lives and a ledger of namespaces. Its processes carry the run's id in their environment, or
+in their uid. So whatever ended a run, the next ``clean`` removes exactly what was that run's, and
+nothing else.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from emulation import netlink
+from emulation.identities import run_of_uid
 from emulation.iproute import Batch
 from model.errors import UserError
 
@@ -28,6 +31,8 @@ RUNS_DIR = Path("/run/crowd-edge-lab")
 RUN_VARIABLE = "CROWD_EDGE_RUN"
 _TERM_GRACE_S = 2.0
 _MOST_TRIES = 1000
+_DEAD = re.compile(r"(?m)^State:\s+[ZX]")
+_UID = re.compile(r"(?m)^Uid:\s+(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,25 +108,39 @@ class Ledger:
         return removed
 
 
-def marked_processes() -> dict[int, str]:
-    """Pid → the id of the run whose mark its environment carries."""
-    mark = f"{RUN_VARIABLE}=".encode()
+def run_processes() -> dict[int, str]:
+    """Pid → the id of the run that a process belongs to, by its environment's mark or by its uid.
+
+    What a policy starts with an environment of its own still has its node's uid, and so has a
+    process that is just dying, whose environment is gone. Who is dead already is left out.
+    """
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                values = (entry / "environ").read_bytes().split(b"\0")
+                run_id = _run_of_process(entry)
             except OSError:
                 continue  # it has just ended, or is none of ours
-            marks = (v.removeprefix(mark).decode() for v in values if v.startswith(mark))
-            if (run_id := next(marks, None)) is not None:
+            if run_id is not None:
                 found[int(entry.name)] = run_id
     return found
 
 
+def _run_of_process(entry: Path) -> str | None:
+    status = (entry / "status").read_text(encoding="utf-8", errors="replace")
+    if _DEAD.search(status):
+        return None
+    mark = f"{RUN_VARIABLE}=".encode()
+    for value in (entry / "environ").read_bytes().split(b"\0"):
+        if value.startswith(mark):
+            return value.removeprefix(mark).decode(errors="replace")
+    uid = _UID.search(status)
+    return run_of_uid(int(uid[1])) if uid else None
+
+
 def processes_of(run_id: str) -> list[int]:
-    """Pids whose environment marks them as the run's (this process excepted)."""
-    return [p for p, of in marked_processes().items() if of == run_id and p != os.getpid()]
+    """Pids of a run's processes (this process excepted)."""
+    return [p for p, of in run_processes().items() if of == run_id and p != os.getpid()]
 
 
 def _signal(pids: list[int], number: signal.Signals) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import click
@@ -169,7 +169,8 @@ class _Run:
         begin = time.monotonic()
         try:
             if self._machinery is not None:
-                self._machinery.keep_logs(self.writer.folder)
+                with suppress(OSError):  # a full disk has been told of already
+                    self._machinery.keep_logs(self.writer.folder)
                 self._machinery.tear_down()
         finally:
             self._ledger.remove_all()
@@ -204,6 +205,9 @@ def run_session(options: RunOptions, caller: Channel | None = None) -> int:
     folder = run.writer.folder
     if status == BROKEN:
         click.echo(f"lab: the run broke: {why}; see {folder}", err=True)
+        return status
+    if "ran_s" not in run.writer.manifest:
+        click.echo(f"lab: interrupted before the first slot; see {folder}", err=True)
         return status
     verdict = judge(open_result(folder))
     run.writer.update_manifest(fidelity=verdict.to_dict())

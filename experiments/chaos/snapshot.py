@@ -8,11 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from emulation.commands import CommandError, run
-from emulation.identities import FIRST
-from emulation.ledger import RUNS_DIR, living_runs, marked_processes
+from emulation.identities import run_of_uid
+from emulation.ledger import RUNS_DIR, living_runs, run_processes
 from emulation.netlink import NETNS_DIR, existing_namespaces
 
 _RUN = re.compile(rf"\bce([0-9a-f]{{4}})-|{RUNS_DIR}/([0-9a-f]{{4}})\b|\brun ([0-9a-f]{{4}})\b")
@@ -64,7 +62,7 @@ def take() -> Snapshot:
         *(f"mount {point}" for point in _mounts()),
         *(f"cgroup {path}" for path in _CGROUPS.rglob("*ce[0-9a-f]*") if _run_of(str(path))),
         *_open_vswitch(),
-        *_processes(),
+        *(f"process {pid} of run {run_id}" for pid, run_id in run_processes().items()),
         *_files(),
     ]
     return Snapshot(frozenset(things), living)
@@ -89,14 +87,6 @@ def _open_vswitch() -> Iterable[str]:
     return [f"port {name}" for name in names.split()]
 
 
-def _processes() -> Iterator[str]:
-    for pid, run_id in marked_processes().items():
-        yield f"process {pid} of run {run_id}"
-    for process in psutil.process_iter(["uids"]):
-        if (uids := process.info["uids"]) is not None and uids.real >= FIRST:
-            yield f"process {process.pid} of a node, uid {uids.real}"
-
-
 def _files() -> Iterator[str]:
     yield from (f"file {path}" for path in RUNS_DIR.rglob("*"))
     for folder in _SCRATCH:
@@ -105,5 +95,5 @@ def _files() -> Iterator[str]:
                 uid = path.lstat().st_uid
             except OSError:
                 continue  # it has just gone
-            if uid >= FIRST:
-                yield f"file {path} of uid {uid}"
+            if (run_id := run_of_uid(uid)) is not None:
+                yield f"file {path} of run {run_id}"

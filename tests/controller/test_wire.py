@@ -33,7 +33,7 @@ def _orders() -> list[Order]:
     tables = Forwarding(network(cloud="target"), arp=True).flows()
     flows = [flow for table in tables.values() for flow in table.values()]
     changes = [FlowChange(c, f) for c in ("add", "modify", "delete") for f in flows]
-    others = [MakeMeter(), Sweep(), Barrier(5), AskPorts(6), SendPacket(3, b"frame")]
+    others: list[Order] = [MakeMeter(), Sweep(), Barrier(5), AskPorts(6), SendPacket(3, b"frame")]
     return [*changes, *others]
 
 
