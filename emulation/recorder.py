@@ -52,8 +52,11 @@ class Recorder:
         return (slot + 1) * self._scenario.slot_s
 
     def late(self, slot: int, process: str, lateness_s: float) -> None:
-        """A process began the work of a slot's end so late, real s."""
-        watch = self._slots.setdefault(slot, _SlotWatch())
+        """A process began the work of a slot's end so late, real s.
+
+        Who was so late that the slot's row is written already is told of in the next one.
+        """
+        watch = self._slots.setdefault(max(slot, self._slots_ended), _SlotWatch())
         if lateness_s >= watch.lateness_s:
             watch.lateness_s, watch.process = lateness_s, process
 

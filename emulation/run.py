@@ -135,6 +135,8 @@ def main(**asked: Any) -> None:
         status = error.exit_code
     except KeyboardInterrupt:
         status = INTERRUPTED
+    # All is done and told; only the interpreter has to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(status)
 
 

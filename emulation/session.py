@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -36,12 +36,17 @@ DONE, BROKEN, NOT_VALID = 0, 1, 3
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """No interrupt in here: what tidies up must come to its end, and is quick."""
+def _deaf_at_the_end() -> Iterator[Callable[[], None]]:
+    """No interrupt once what this yields is called: tidying up and judging end, and are quick."""
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    before = [signal.getsignal(number) for number in numbers]
+
+    def be_deaf() -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+
     try:
-        yield
+        yield be_deaf
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
@@ -148,7 +153,7 @@ class _Run:
         self._options, self._ledger, self._view, self._caller = options, ledger, view, caller
         self._machinery: Machinery | None = None
 
-    def run(self) -> tuple[int, str]:
+    def run(self, be_deaf: Callable[[], None]) -> tuple[int, str]:
         """Exit status, and why the run ended early ('' if it did not)."""
         status, why = DONE, ""
         try:
@@ -161,8 +166,8 @@ class _Run:
             status, why = BROKEN, repr(error)
             raise
         finally:
-            with _deaf():
-                self._tidy(status, why)
+            be_deaf()
+            self._tidy(status, why)
         return status, why
 
     def _tidy(self, status: int, why: str) -> None:
@@ -201,15 +206,21 @@ def run_session(options: RunOptions, caller: Channel | None = None) -> int:
     except BaseException:
         ledger.remove_all()
         raise
-    status, why = run.run()
-    folder = run.writer.folder
+    with _deaf_at_the_end() as be_deaf:
+        status, why = run.run(be_deaf)
+        return _tell(run.writer, options, status, why)
+
+
+def _tell(writer: ResultWriter, options: RunOptions, status: int, why: str) -> int:
+    """Judge what was recorded and tell the user; returns the exit status."""
+    folder = writer.folder
     if status == BROKEN:
         click.echo(f"lab: the run broke: {why}; see {folder}", err=True)
         return status
-    if "ran_s" not in run.writer.manifest:
+    if "ran_s" not in writer.manifest:
         click.echo(f"lab: interrupted before the first slot; see {folder}", err=True)
         return status
     verdict = judge(open_result(folder))
-    run.writer.update_manifest(fidelity=verdict.to_dict())
+    writer.update_manifest(fidelity=verdict.to_dict())
     print_summary(folder)
     return NOT_VALID if options.strict and not verdict.valid else status

@@ -19,10 +19,10 @@ from records.reader import Result
 _TASKS_SERVED_AFTER = 3
 
 
-def a_moment(scene: Scene, most_s: float = 1.0) -> None:
-    """Wait for the first slot and some time; what follows happens now."""
+def a_moment(scene: Scene, most_s: float = 1.0, least_s: float = 0.0) -> None:
+    """Wait for the first slot and some real time; what follows happens now."""
     scene.running.wait_for_slots()
-    time.sleep(scene.rng.uniform(0.0, most_s))
+    time.sleep(scene.rng.uniform(least_s, most_s))
     scene.at_unix_s = time.time()
 
 

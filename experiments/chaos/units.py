@@ -20,6 +20,8 @@ from records.reader import Result
 
 _POLICIES = "experiments.chaos.policies"
 _WAIT_S = 5.0
+_BUSY_S = 0.8
+"""Real time after the first slot by which tasks are under way, and queued at the edge."""
 
 
 def _device(scene: Scene) -> Node:
@@ -85,14 +87,14 @@ def _queue_is_served_again(scene: Scene, result: Result) -> list[str]:
 @fault(says="e1 was killed by SIGKILL and is started again", check=_queue_is_served_again)
 def edge_killed(scene: Scene) -> None:
     """The edge server is killed with tasks queued and under way, and comes back empty."""
-    a_moment(scene, 0.3)
+    a_moment(scene, 1.1, _BUSY_S)
     send(scene, "e1", signal.SIGKILL)
 
 
 @fault(says="e1 does not answer at the end", check=_nothing_from_the_dead)
 def edge_never_reads(scene: Scene) -> None:
     """The edge server is stopped: its kernel accepts connections and bytes, and nobody reads."""
-    a_moment(scene, 0.5)
+    a_moment(scene, 1.3, _BUSY_S)
     send(scene, "e1", signal.SIGSTOP)
     scene.at_unix_s = time.time()
 
