@@ -167,7 +167,10 @@ class _Run:
             raise
         finally:
             be_deaf()
-            self._tidy(status, why)
+            try:
+                self._tidy(status, why)
+            except UserError as error:  # the result cannot be completed: the disk is full
+                status, why = BROKEN, why if status == BROKEN else str(error)
         return status, why
 
     def _tidy(self, status: int, why: str) -> None:

@@ -17,7 +17,7 @@ from records.reader import Result
 SLOTS, SPEEDUP = 12, 5.0
 """Of a run that is hurt: two seconds and a half, during which forty tasks are born."""
 _EDGE_GHZ = 8.0
-OK, BROKEN, BAD, INTERRUPTED, KILLED = 0, 1, 2, 130, -9
+OK, BROKEN, INTERRUPTED, KILLED = 0, 1, 130, -9
 
 Strike = Callable[["Scene"], None]
 Check = Callable[["Scene", Result], list[str]]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from emulation.commands import run
-from experiments.chaos.fault import BAD, BROKEN, Scene, fault
+from experiments.chaos.fault import BROKEN, Scene, fault
 from experiments.chaos.invariants import records_wrong
 from experiments.chaos.processes import a_moment
 from experiments.chaos.running import Running
@@ -28,7 +28,7 @@ def _small_disk(out: Path) -> Callable[[], None]:
 
 
 @fault(
-    statuses=frozenset({BROKEN, BAD}),
+    statuses=frozenset({BROKEN}),
     says="(?m)^lab: .*No space left on device",
     prepare=_small_disk,
 )
