@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
+from numpy.typing import NDArray
+
 from model.observation import Decision, Observation, TaskView
 from rl.policies.base import Policy
 
@@ -58,7 +61,7 @@ class Leaks(_ToTheEdge):
     """Keeps everything."""
 
     def misbehave(self) -> Decision:
-        """Take memory until there is none."""
-        self.kept = [bytearray(_CHUNK_BYTES)]
+        """Take memory until there is none; none of it is touched, so that nobody else lacks it."""
+        self.kept: list[NDArray[np.uint8]] = []
         while True:
-            self.kept.append(bytearray(_CHUNK_BYTES))
+            self.kept.append(np.empty(_CHUNK_BYTES, dtype=np.uint8))
