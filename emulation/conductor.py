@@ -276,7 +276,7 @@ class Conductor:
         for channel in self._machinery.nodes.values():
             channel.send({"cmd": "start", "t0": begin})
         self._onlooker.begin(begin)
-        self.incidents.begin(begin, speedup)
+        self.incidents.begin(begin, speedup, self._options.scenario.duration_s)
         self._changes.begin(begin)
         self._start_looks(0)
         guard = Guard(self._machinery, self.incidents, self._came_back)

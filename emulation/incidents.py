@@ -19,18 +19,19 @@ class Incidents:
 
     def __init__(self, log: Callable[[str, dict[str, Any]], None], note: Callable[[str], None]):
         self._log, self._note = log, note
-        self._begin, self._speedup = 0.0, 1.0
+        self._begin, self._speedup, self._end_s = 0.0, 1.0, 0.0
         self.entries: list[dict[str, Any]] = []
 
-    def begin(self, begin: float, speedup: float) -> None:
-        """Scenario time 0 is at this ``time.monotonic()``."""
-        self._begin, self._speedup = begin, speedup
+    def begin(self, begin: float, speedup: float, end_s: float) -> None:
+        """Scenario time 0 is at this ``time.monotonic()``; the slots end at ``end_s``."""
+        self._begin, self._speedup, self._end_s = begin, speedup, end_s
 
     def add(self, what: str, text: str) -> None:
         """Something has just happened; ``text`` is a sentence's worth, without a time."""
         now = time.monotonic()
-        at_s = (now - self._begin) * self._speedup if self._begin else 0.0
-        entry = {"at_s": round(max(0.0, at_s), 3), "what": what, "text": text}
+        # Before the start it is 0, and after the last slot the end.
+        at_s = min(max(0.0, (now - self._begin) * self._speedup), self._end_s)
+        entry = {"at_s": round(at_s, 3), "what": what, "text": text}
         self.entries.append(entry)
         self._log("incident", {"level": "error", **entry})
         self._note(f"note: at {entry['at_s']:.1f} s: {text}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -120,6 +121,16 @@ async def guarded(machines: Machines, stage: Stage) -> list[str]:
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=not watching.done())
     return back
+
+
+def test_incidents_have_scenario_times() -> None:
+    incidents = Incidents(lambda *_: None, lambda _: None)
+    incidents.add("c1d1", "c1d1 failed before the start")
+    incidents.begin(time.monotonic() - 2.0, 4.0, 12.0)
+    incidents.add("c1d1", "c1d1 failed")
+    incidents.begin(time.monotonic() - 9.0, 4.0, 12.0)
+    incidents.add("c1d1", "c1d1 did not come to an end")
+    assert [e["at_s"] for e in incidents.entries] == pytest.approx([0.0, 8.0, 12.0], abs=0.2)
 
 
 def test_what_dies_is_started_again() -> None:
