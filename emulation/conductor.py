@@ -104,14 +104,19 @@ class Conductor:
                 task.cancel()
 
     def _listen(self) -> None:
-        self._listen_to_controller()
-        for name, node in self._machinery.nodes.items():
-            self._listeners[name] = asyncio.create_task(self._hear(node))
+        self._listen_to("controller")
+        for name in self._machinery.nodes:
+            self._listen_to(name)
 
-    def _listen_to_controller(self) -> None:
-        controller = self._machinery.controller
-        listening = controller.listen(self._from_controller)
-        self._listeners[controller.name] = asyncio.create_task(listening)
+    def _listen_to(self, name: str) -> None:
+        """Listen to a process, instead of to one of that name before."""
+        if name in self._listeners:
+            self._listeners[name].cancel()
+        if name == "controller":
+            listening = self._machinery.controller.listen(self._from_controller)
+        else:
+            listening = self._hear(self._machinery.nodes[name])
+        self._listeners[name] = asyncio.create_task(listening)
 
     async def _hear(self, node: Channel) -> None:
         """Listen to a node, until it says what no node of ours would: then it is cut off."""
@@ -150,15 +155,14 @@ class Conductor:
         """A process was started again: it is told where the run stands, once it can listen."""
         if name == "controller":
             self._recorder.count_links_anew()
-            self._listen_to_controller()
+            self._listen_to(name)
         elif name in self._machinery.nodes:
             self.lost.pop(name, None)
-            channel = self._machinery.nodes[name]
-            self._listeners[name].cancel()
-            self._listeners[name] = asyncio.create_task(self._hear(channel))
+            self._listen_to(name)
             first = self._next_boundary()
             self._boundaries[name] = first - 1
-            channel.send({"cmd": "start", "t0": self._begin, "first": first})
+            order = {"cmd": "start", "t0": self._begin, "first": first}
+            self._machinery.nodes[name].send(order)
 
     def _next_boundary(self) -> int:
         """The first slot boundary that whoever begins now can be in time for."""
@@ -242,9 +246,13 @@ class Conductor:
         self.lost[name] = text
         self.incidents.add(name, f"{name} {text}")
 
-    def _check_listeners(self) -> None:
+    def _check_listeners(self, *beside: asyncio.Task[None]) -> None:
+        """Raise what went wrong with a node, a listener, or what runs ``beside`` them."""
         if self._fatal is not None:
             raise self._fatal
+        for task in beside:
+            if task.done():
+                task.result()
         for name, task in self._listeners.items():
             if task.done() and name not in self.lost:
                 error = task.exception()
@@ -291,10 +299,7 @@ class Conductor:
                 await self._sleep_until(end + _REPORTS_GRACE * self._slot_real_s)
                 if self._stop_asked.is_set():
                     return
-                self._check_listeners()
-                for task in beside:
-                    if task.done():
-                        task.result()
+                self._check_listeners(*beside)
                 units = self._units.pop(slot + 1, [])
                 self._machinery.controller.send({"cmd": "units", "slot": slot + 1, "units": units})
                 self._tell_status(units)
