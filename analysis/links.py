@@ -73,7 +73,8 @@ def _limit_s(spec: LinkSpec) -> float:
 
 def _read(run: Run) -> pl.DataFrame:
     columns = ("time_s", "link", "link_class", "load_s", "utilisation")
-    return frame(run.result, "links", columns)
+    # Slots in which nobody looked at the links have rows, too, but no loads.
+    return frame(run.result, "links", columns).drop_nulls("load_s")
 
 
 def _of_class(

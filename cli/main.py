@@ -32,6 +32,7 @@ VERBS: dict[str, dict[str, str]] = {
         "watch": "cli.watch:watch",
         "clean": "cli.clean:clean",
         "bench": "cli.bench:bench",
+        "chaos": "cli.chaos:chaos",
     },
     "Learn": {
         "new": "cli.new:new",

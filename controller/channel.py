@@ -18,12 +18,14 @@ Times are CLOCK_MONOTONIC in real s, bytes are real bytes. Events::
 
 ``queues`` comes at every look, of the links on which something waits or did at the look before;
 its ``sent_bytes`` are totals since the network was built. ``links`` comes at the end of slots 1...N
-in ``Network.shaped_links`` order; its ``sent_bytes`` and ``drops`` are totals since slot 1 began.
+in ``Network.shaped_links`` order; its ``sent_bytes`` and ``drops`` are totals since the first look.
 ``ports`` comes from each switch in slots 0...N, its totals since the switch was made.
 Commands::
 
     {"cmd": "start", "t0": 80.2, "slot_s": 1.0, "slots": 300}      slot k ends at t0 + k * slot_s;
-                                 "looks": n, if given, is how often a slot the queues are looked at
+                                 "looks": n, if given, is how often a slot the queues are looked at;
+                                 "first": k, if given: the first look is when slot k ends, and the
+                                 first ``links`` is of slot k + 1
     {"cmd": "rate", "link": "bs1>bs2", "rate_mbps": 15}             c_l of eq. (2) has changed
     {"cmd": "units", "slot": 1, "units": [[name, queue_ghz_s, ghz, busy_share], ...]}
     {"cmd": "stop"}

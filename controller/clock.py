@@ -14,7 +14,7 @@ from controller.messages import Failed
 
 @dataclass(frozen=True, slots=True)
 class SlotEnded:
-    """The links as they were when slot ``slot`` ended (0: when the first one began)."""
+    """The links as they were when slot ``slot`` ended (0: when slot 1 began)."""
 
     slot: int
     sampled_at: float
@@ -33,16 +33,18 @@ class Looked:
 class Slots:
     """The slots of a run: slot k ends at ``t0 + k * slot_s`` (CLOCK_MONOTONIC, s), k = 1…slots.
 
-    ``looks``: how often the links are looked at in a slot; the last look is at its end.
+    ``looks``: how often the links are looked at in a slot; the last look is at its end. ``first``:
+    the end at which to begin, above 0 where another process has looked before.
     """
 
     t0: float
     slot_s: float
     slots: int
     looks: int = 1
+    first: int = 0
 
     def __post_init__(self) -> None:
-        if self.slot_s <= 0 or self.slots < 1 or self.looks < 1:
+        if self.slot_s <= 0 or self.slots < 1 or self.looks < 1 or self.first < 0:
             raise ValueError(f"{self}: slot_s, slots and looks must be positive")
 
 
@@ -70,7 +72,7 @@ class SlotClock:
     def _run(self) -> None:
         try:
             times = self._slots
-            for look in range(times.slots * times.looks + 1):
+            for look in range(times.first * times.looks, times.slots * times.looks + 1):
                 wait = times.t0 + look * times.slot_s / times.looks - time.monotonic()
                 if self._stopped.wait(max(0.0, wait)):
                     return

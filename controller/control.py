@@ -23,13 +23,14 @@ from controller.messages import (
     Barrier,
     BarrierDone,
     Failed,
+    MakeMeter,
     Order,
     PacketIn,
     PortChanged,
     PortsCounted,
     Report,
-    Reset,
     SendPacket,
+    Sweep,
     SwitchConnected,
     SwitchLost,
 )
@@ -156,8 +157,9 @@ class Control:
         switch.flows = dict(self._wanted[switch.name])
         number = next(self._numbers)
         batch.waiting.add((switch.datapath_id, number))
-        reset = [Reset(meter=self._arp)] if new else []
-        self._send(switch.datapath_id, [*reset, *steps, Barrier(number)])
+        before = [MakeMeter()] if new and self._arp else []
+        after = [Sweep()] if new else []
+        self._send(switch.datapath_id, [*before, *steps, *after, Barrier(number)])
 
     @handle.register
     def _(self, report: BarrierDone) -> None:
@@ -193,7 +195,7 @@ class Control:
         state = self.state
         state.sampled_at, state.readings = report.sampled_at, report.readings
         state.virtual_backlog_bytes = self.virtual.update(report.sampled_at, report.readings)
-        if report.slot == 0:
+        if not self._first:
             self._first = report.readings
         else:
             self._tell(self._links_event(report))

@@ -9,10 +9,16 @@ from controller.forwarding import FlowChange
 
 
 @dataclass(frozen=True, slots=True)
-class Reset:
-    """To a switch: forget all flows; ``meter``: make the meter that bounds ARP requests."""
+class MakeMeter:
+    """To a switch: make the meter that bounds ARP requests, and no other."""
 
-    meter: bool
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """To a switch: forget all flows that were not sent over this connection.
+
+    Ordered behind the flows, so that a switch that was forwarding goes on, packet by packet.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class SendPacket:
     frame: bytes
 
 
-Order = FlowChange | Reset | Barrier | AskPorts | SendPacket
+Order = FlowChange | MakeMeter | Sweep | Barrier | AskPorts | SendPacket
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 from controller.messages import (
@@ -40,7 +41,7 @@ from controller.messages import (
     SwitchLost,
 )
 from controller.screen import Screen, StrangerError
-from controller.wire import encode
+from controller.wire import encode, new_cookie
 
 log = logging.getLogger("controller")
 
@@ -226,7 +227,7 @@ class OpenFlow:
 
 
 def _connection(library: Library) -> Any:
-    """The library's connection with a switch, one that ends when the switch has gone.
+    """The library's connection with a switch, with a cookie, that ends when the switch has gone.
 
     The thread that sends waits for something to send; the library kills it, which does nothing to
     os-ken's native threads, so that the connection would never be known to have ended. Here an
@@ -240,7 +241,8 @@ def _connection(library: Library) -> Any:
         finally:
             switch.send(b"", close_socket=True)
 
-    return type("Connection", (base,), {"_recv_loop": receive_until_gone})
+    cookie = cached_property(lambda _: new_cookie())
+    return type("Connection", (base,), {"_recv_loop": receive_until_gone, "cookie": cookie})
 
 
 def _listener(openflow: OpenFlow) -> Any:

@@ -95,7 +95,8 @@ class Process:
             case {"cmd": "start", "t0": t0, "slot_s": slot_s, "slots": slots, **rest}:
                 if self._clock is not None:
                     raise ControllerError("the slots were started already")
-                times = Slots(float(t0), float(slot_s), int(slots), int(rest.get("looks", 1)))
+                looks, first = int(rest.get("looks", 1)), int(rest.get("first", 0))
+                times = Slots(float(t0), float(slot_s), int(slots), looks, first)
                 self._clock = SlotClock(LinkSampler(self.network), times, self.inbox.put)
                 self._clock.start()
             case {"cmd": "rate", "link": link, "rate_mbps": rate}:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import secrets
 from functools import singledispatch
 from typing import Any
 
 from controller.forwarding import ARP_METER, Flow, FlowChange
-from controller.messages import AskPorts, Barrier, Order, Reset, SendPacket
+from controller.messages import AskPorts, Barrier, MakeMeter, Order, SendPacket, Sweep
 
-COOKIE = 0xCE0FF10AD
-"""Cookie of every flow of this controller: what else is on a switch, somebody else put there."""
+_COOKIE_BITS = 64
+_CONNECTION_BITS = 28
+COOKIE = 0xCE0FF10AD << _CONNECTION_BITS
+"""Begins the cookie of every flow of a controller of ours; the rest is the connection's own."""
+
+
+def new_cookie() -> int:
+    """A cookie for the flows of one connection with a switch."""
+    return COOKIE | secrets.randbits(_CONNECTION_BITS)
+
 
 ARP_REQUESTS_PER_S = 200
 
 
 def encode(switch: Any, order: Order) -> bytes:
-    """The bytes of an order to ``switch`` (a ``Datapath`` of Ryu or os-ken)."""
+    """The bytes of an order to ``switch``: a ``Datapath`` of Ryu or os-ken with a ``cookie``."""
     return b"".join(_bytes(switch, message) for message in _messages(order, switch))
 
 
@@ -43,7 +52,7 @@ def _(order: FlowChange, switch: Any) -> list[Any]:
     return [
         parser.OFPFlowMod(
             switch,
-            cookie=COOKIE,
+            cookie=switch.cookie,
             table_id=order.flow.table,
             command=commands[order.command],
             priority=order.flow.priority,
@@ -72,11 +81,30 @@ def _instructions(flow: Flow, switch: Any) -> list[Any]:
 
 
 @_messages.register
-def _(order: Reset, switch: Any) -> list[Any]:
+def _(order: MakeMeter, switch: Any) -> list[Any]:
     ofproto, parser = switch.ofproto, switch.ofproto_parser
-    messages = [
+    band = parser.OFPMeterBandDrop(rate=ARP_REQUESTS_PER_S, burst_size=ARP_REQUESTS_PER_S)
+    return [
+        parser.OFPMeterMod(switch, ofproto.OFPMC_DELETE, 0, ofproto.OFPM_ALL),
+        parser.OFPMeterMod(
+            switch,
+            ofproto.OFPMC_ADD,
+            ofproto.OFPMF_PKTPS | ofproto.OFPMF_BURST,
+            ARP_METER,
+            [band],
+        ),
+    ]
+
+
+@_messages.register
+def _(order: Sweep, switch: Any) -> list[Any]:
+    """Each message deletes the flows whose cookie differs from the connection's in one bit."""
+    ofproto, parser = switch.ofproto, switch.ofproto_parser
+    return [
         parser.OFPFlowMod(
             switch,
+            cookie=~switch.cookie & bit,
+            cookie_mask=bit,
             table_id=ofproto.OFPTT_ALL,
             command=ofproto.OFPFC_DELETE,
             out_port=ofproto.OFPP_ANY,
@@ -84,20 +112,8 @@ def _(order: Reset, switch: Any) -> list[Any]:
             match=parser.OFPMatch(),
             instructions=[],
         )
+        for bit in (1 << k for k in range(_COOKIE_BITS))
     ]
-    if order.meter:
-        band = parser.OFPMeterBandDrop(rate=ARP_REQUESTS_PER_S, burst_size=ARP_REQUESTS_PER_S)
-        messages += [
-            parser.OFPMeterMod(switch, ofproto.OFPMC_DELETE, 0, ofproto.OFPM_ALL),
-            parser.OFPMeterMod(
-                switch,
-                ofproto.OFPMC_ADD,
-                ofproto.OFPMF_PKTPS | ofproto.OFPMF_BURST,
-                ARP_METER,
-                [band],
-            ),
-        ]
-    return messages
 
 
 @_messages.register

@@ -61,7 +61,8 @@ class Channel:
         left, then = float(_BURST_BYTES), time.monotonic()
         turn = 0
         try:
-            while line := await reader.readline():
+            # A line without an end: the other end was killed while it wrote.
+            while (line := await reader.readline()).endswith(b"\n"):
                 now = time.monotonic()
                 left = min(left + (now - then) * _BYTES_PER_S, _BURST_BYTES) - len(line)
                 then, turn = now, turn + 1

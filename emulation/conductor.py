@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from itertools import groupby
 from typing import Any
 
+from emulation.changes import NetworkChanges
 from emulation.channel import Channel
+from emulation.guard import Guard
+from emulation.incidents import Incidents
 from emulation.live import View
 from emulation.machinery import Machinery
 from emulation.messages import (
@@ -32,7 +34,6 @@ from emulation.recorder import Recorder
 from emulation.stepping import Onlooker
 from emulation.witness import Witness
 from model.errors import UserError
-from model.events import CableEvent, CapacityEvent, timeline
 
 _BASELINE_TIMEOUT_S = 30.0
 _LEAD_S = 0.4
@@ -46,11 +47,13 @@ _STOP_TIMEOUT_S = 5.0
 
 
 class Conductor:
-    """Receives every report, keeps the slots, applies network events.
+    """Receives every report and keeps the slots.
 
     Attributes:
         complete: whether every slot was run.
         farewells: what each node process said of itself at the end.
+        lost: of each node that did not come to an orderly end, why.
+        incidents: what happened that the scenario does not say.
     """
 
     def __init__(
@@ -74,6 +77,10 @@ class Conductor:
         self._started = False
         self._begin = 0.0
         self._fatal: UserError | None = None
+        self.incidents = Incidents(recorder.log, view.note)
+        self._changes = NetworkChanges(machinery, recorder, self.incidents)
+        self._resumed = False
+        self._devices = {d.name for d in machinery.network.devices}
 
     def ask_to_stop(self) -> None:
         """End in order at the next opportunity."""
@@ -97,12 +104,19 @@ class Conductor:
                 task.cancel()
 
     def _listen(self) -> None:
-        machinery = self._machinery
-        controller = machinery.controller
-        listening = [controller.listen(self._from_controller)]
-        listening += [self._hear(node) for node in machinery.nodes.values()]
-        names = [controller.name, *machinery.nodes]
-        self._listeners = {n: asyncio.create_task(k) for n, k in zip(names, listening, strict=True)}
+        self._listen_to("controller")
+        for name in self._machinery.nodes:
+            self._listen_to(name)
+
+    def _listen_to(self, name: str) -> None:
+        """Listen to a process, instead of to one of that name before."""
+        if name in self._listeners:
+            self._listeners[name].cancel()
+        if name == "controller":
+            listening = self._machinery.controller.listen(self._from_controller)
+        else:
+            listening = self._hear(self._machinery.nodes[name])
+        self._listeners[name] = asyncio.create_task(listening)
 
     async def _hear(self, node: Channel) -> None:
         """Listen to a node, until it says what no node of ours would: then it is cut off."""
@@ -116,10 +130,7 @@ class Conductor:
     def _from_controller(self, _: str, event: dict[str, Any]) -> None:
         match event["event"]:
             case "links":
-                self._onlooker.links(event["slot"], event["links"], self._recorder.rates)
-                self._recorder.links(
-                    event["slot"] - 1, event["links"], event["virtual_backlog_bytes"]
-                )
+                self._links(event["slot"], event["links"], event["virtual_backlog_bytes"])
             case "queues":
                 time_s = (event["sampled_at"] - self._begin) * self._options.speedup
                 self._recorder.queues(time_s, event["links"])
@@ -128,6 +139,40 @@ class Conductor:
                     self._recorder.ports(event["slot"] - 1, event["switch"], event["ports"])
             case "switch" | "link" | "rerouted" | "installed":
                 self._recorder.log(event["event"], event)
+                if self._started:
+                    self._changes.heard(event)
+            case "listening":
+                self._measure_again()
+
+    def _links(self, boundary: int, samples: list[Any], virtual: list[float]) -> None:
+        self._onlooker.links(boundary, samples, self._recorder.rates)
+        self._recorder.links(boundary - 1, samples, virtual)
+        if self._resumed:
+            self._resumed = False
+            self._changes.seen({name for name, *_, up in samples if up})
+
+    def _came_back(self, name: str) -> None:
+        """A process was started again: it is told where the run stands, once it can listen."""
+        if name == "controller":
+            self._recorder.count_links_anew()
+            self._listen_to(name)
+        elif name in self._machinery.nodes:
+            self.lost.pop(name, None)
+            self._listen_to(name)
+            first = self._next_boundary()
+            self._boundaries[name] = first - 1
+            order = {"cmd": "start", "t0": self._begin, "first": first}
+            self._machinery.nodes[name].send(order)
+
+    def _next_boundary(self) -> int:
+        """The first slot boundary that whoever begins now can be in time for."""
+        return max(0, int((time.monotonic() - self._begin) / self._slot_real_s) + 1)
+
+    def _measure_again(self) -> None:
+        """A controller that was started again listens: it is told what it has missed."""
+        self._changes.tell_rates()
+        self._resumed = True
+        self._start_looks(self._next_boundary())
 
     async def _until(self, what: str, condition: Callable[[], bool], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
@@ -193,20 +238,29 @@ class Conductor:
 
     def _fail(self, name: str, text: str, user: bool) -> None:
         """A node cannot go on: a user's mistake, or one before the start, ends the run."""
-        self.lost[name] = text
-        self._recorder.log("node lost", {"level": "error", "node": name, "text": text})
+        self._lose(name, text)
         if user or not self._started:
             self._fatal = UserError(f"{name}: {text}")
 
-    def _check_listeners(self) -> None:
+    def _lose(self, name: str, text: str) -> None:
+        self.lost[name] = text
+        self.incidents.add(name, f"{name} {text}")
+
+    def _check_listeners(self, *beside: asyncio.Task[None]) -> None:
+        """Raise what went wrong with a node, a listener, or what runs ``beside`` them."""
         if self._fatal is not None:
             raise self._fatal
+        for task in beside:
+            if task.done():
+                task.result()
         for name, task in self._listeners.items():
             if task.done() and name not in self.lost:
                 error = task.exception()
                 if error is not None:
                     raise error
-                self.lost[name] = "closed its channel"
+                # Others that have gone are the guard's affair.
+                if name in self._devices:
+                    self._lose(name, self._machinery.how_ended(name) or "closed its channel")
 
     async def _check_paths(self) -> None:
         """Every node pings every target: the idle round trips, and the proof that paths work."""
@@ -230,12 +284,13 @@ class Conductor:
         for channel in self._machinery.nodes.values():
             channel.send({"cmd": "start", "t0": begin})
         self._onlooker.begin(begin)
-        looks = max(1, round(self._slot_real_s / _LOOK_S))
-        slot_s = self._slot_real_s
-        self._machinery.controller.send(
-            {"cmd": "start", "t0": begin, "slot_s": slot_s, "slots": slots, "looks": looks}
-        )
-        events = asyncio.create_task(self._network_events(begin))
+        self.incidents.begin(begin, speedup, self._options.scenario.duration_s)
+        self._changes.begin(begin)
+        self._start_looks(0)
+        guard = Guard(self._machinery, self.incidents, self._came_back)
+        # Each runs as long as the slots do, and what goes wrong with it ends the run.
+        work = (self._changes.follow_scenario(), guard.watch())
+        beside = [asyncio.create_task(one) for one in work]
         try:
             for slot in range(slots):
                 end = begin + (slot + 1) * self._slot_real_s
@@ -244,10 +299,7 @@ class Conductor:
                 await self._sleep_until(end + _REPORTS_GRACE * self._slot_real_s)
                 if self._stop_asked.is_set():
                     return
-                self._machinery.check_alive()
-                self._check_listeners()
-                if events.done():
-                    events.result()  # raises what went wrong with one of them
+                self._check_listeners(*beside)
                 units = self._units.pop(slot + 1, [])
                 self._machinery.controller.send({"cmd": "units", "slot": slot + 1, "units": units})
                 self._tell_status(units)
@@ -255,7 +307,8 @@ class Conductor:
                 self._view.show(self._recorder.end_of_slot(slot, left_s))
             self.complete = True
         finally:
-            events.cancel()
+            for task in beside:
+                task.cancel()
             elapsed = time.monotonic() - begin
             self._recorder.ran_s = elapsed * speedup
             self._recorder.clocks = {
@@ -263,6 +316,19 @@ class Conductor:
                 "monotonic_s": elapsed,
                 "wall_s": time.time() - wall,
             }
+
+    def _start_looks(self, first: int) -> None:
+        """Have the controller look at the links from the end of slot ``first`` - 1 on."""
+        self._machinery.controller.send(
+            {
+                "cmd": "start",
+                "t0": self._begin,
+                "slot_s": self._slot_real_s,
+                "slots": self._options.scenario.slots,
+                "first": first,
+                "looks": max(1, round(self._slot_real_s / _LOOK_S)),
+            }
+        )
 
     def _tell_status(self, units: list[tuple[str, float, float, float]]) -> None:
         """Where the scenario lets agents observe it: Q_u and F_u of their targets, no others'."""
@@ -290,33 +356,6 @@ class Conductor:
             except TimeoutError:
                 return
 
-    async def _network_events(self, begin: float) -> None:
-        """Apply the scenario's events to the real network when their time has come."""
-        events = timeline(self._options.scenario, self._machinery.network, self._options.seed)
-        for at_s, together in groupby(events, key=lambda event: event.at_s):
-            await asyncio.sleep(begin + at_s / self._options.speedup - time.monotonic())
-            now = list(together)
-            rates = {e.link: e.rate_mbps for e in now if isinstance(e, CapacityEvent)}
-            if rates:
-                await self._change_rates(begin, rates)
-            for event in now:
-                if isinstance(event, CableEvent):
-                    await self._set_cable(begin, event)
-
-    async def _change_rates(self, begin: float, rates: dict[str, float]) -> None:
-        # In a thread: a slot may end while tc is at it.
-        await asyncio.to_thread(self._machinery.fabric.change_rates, rates)
-        time_s = (time.monotonic() - begin) * self._options.speedup
-        for link, rate_mbps in rates.items():
-            self._recorder.capacity(time_s, link, rate_mbps)
-            self._machinery.controller.send({"cmd": "rate", "link": link, "rate_mbps": rate_mbps})
-
-    async def _set_cable(self, begin: float, event: CableEvent) -> None:
-        links = [k for k in self._machinery.network.links.values() if k.cable == event.cable]
-        await asyncio.to_thread(self._machinery.fabric.set_cable, links[0], up=event.up)
-        time_s = (time.monotonic() - begin) * self._options.speedup
-        self._recorder.cable(time_s, [k.name for k in links], up=event.up)
-
     async def _stop(self) -> None:
         """Let every process say farewell, so that nothing it has recorded is lost."""
         nodes = self._machinery.nodes
@@ -325,3 +364,7 @@ class Conductor:
         pending = [task for task in self._listeners.values() if not task.done()]
         if pending:
             await asyncio.wait(pending, timeout=_STOP_TIMEOUT_S)
+        for name in nodes:
+            if name not in self.farewells and name not in self.lost:
+                hangs = "does not answer at the end"
+                self._lose(name, self._machinery.how_ended(name) or hangs)

@@ -16,6 +16,7 @@ from model.errors import UserError
 
 FIRST = 0x70000000
 _NODES_OF_A_RUN = 1 << 12
+_RUNS = 1 << 16
 _SUBORDINATE = (Path("/etc/subuid"), Path("/etc/subgid"))
 
 
@@ -36,6 +37,12 @@ def first_uid(run_id: str) -> int:
             "the next run gets others"
         )
     return first
+
+
+def run_of_uid(uid: int) -> str | None:
+    """The id of the run whose nodes have such uids; None for anybody else's."""
+    number = (uid - FIRST) // _NODES_OF_A_RUN
+    return f"{number:04x}" if 0 <= number < _RUNS else None
 
 
 def _ranges(path: Path) -> list[tuple[str, int, int]]:

@@ -1,8 +1,9 @@
 """What a run makes on the machine, written down before it is made, and removed by what is written.
 
 Every run has a directory ``/run/crowd-edge-lab/<run id>/`` with a lock that its orchestrator holds
-while it lives and a ledger of namespaces. Its processes carry the run's id in their environment. So
-whatever ended a run, the next ``clean`` removes exactly what was that run's, and nothing else.
+while it lives and a ledger of namespaces. Its processes carry the run's id in their environment, or
+in their uid. So whatever ended a run, the next ``clean`` removes exactly what was that run's, and
+nothing else.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -21,12 +23,16 @@ from pathlib import Path
 from typing import IO
 
 from emulation import netlink
+from emulation.identities import run_of_uid
 from emulation.iproute import Batch
 from model.errors import UserError
 
 RUNS_DIR = Path("/run/crowd-edge-lab")
 RUN_VARIABLE = "CROWD_EDGE_RUN"
 _TERM_GRACE_S = 2.0
+_MOST_TRIES = 1000
+_DEAD = re.compile(r"(?m)^State:\s+[ZX]")
+_UID = re.compile(r"(?m)^Uid:\s+(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +60,28 @@ class Ledger:
         Raises ``UserError`` if the directory cannot be made.
         """
         try:
-            RUNS_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
-            while True:
-                run_id = secrets.token_hex(2)
-                directory = RUNS_DIR / run_id
-                try:
-                    directory.mkdir(mode=0o700)
-                    break
-                except FileExistsError:
-                    continue
-            lock = (directory / "lock").open("w")
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Line-buffered: an entry is in the kernel's hands before the thing is made.
-            file = (directory / "ledger.jsonl").open("a", buffering=1)
+            for _ in range(_MOST_TRIES):
+                if (ledger := cls._try_new(secrets.token_hex(2))) is not None:
+                    return ledger
         except OSError as error:
             raise UserError(f"cannot begin a run in {RUNS_DIR}: {error}") from error
+        raise UserError(f"cannot begin a run in {RUNS_DIR}: somebody removes what is made there")
+
+    @classmethod
+    def _try_new(cls, run_id: str) -> Ledger | None:
+        """A ledger of that id; None if there is one, or a ``clean`` has just removed this one."""
+        directory = RUNS_DIR / run_id
+        try:
+            RUNS_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
+            directory.mkdir(mode=0o700)
+            lock = _lock(directory)
+            if lock is None:
+                shutil.rmtree(directory, ignore_errors=True)
+                return None
+            # Line-buffered: an entry is in the kernel's hands before the thing is made.
+            file = (directory / "ledger.jsonl").open("a", buffering=1)
+        except (FileExistsError, FileNotFoundError):
+            return None
         return cls(run_id, directory, lock, file)
 
     def create_namespaces(self, labels: Sequence[str]) -> dict[str, str]:
@@ -95,18 +108,39 @@ class Ledger:
         return removed
 
 
-def _processes_of(run_id: str) -> list[int]:
-    """Pids whose environment marks them as the run's (this process excepted)."""
-    mark = f"{RUN_VARIABLE}={run_id}".encode()
-    found = []
+def run_processes() -> dict[int, str]:
+    """Pid → the id of the run that a process belongs to, by its environment's mark or by its uid.
+
+    What a policy starts with an environment of its own still has its node's uid, and so has a
+    process that is just dying, whose environment is gone. Who is dead already is left out.
+    """
+    found = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
+        if entry.name.isdigit():
             try:
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
+                run_id = _run_of_process(entry)
             except OSError:
                 continue  # it has just ended, or is none of ours
+            if run_id is not None:
+                found[int(entry.name)] = run_id
     return found
+
+
+def _run_of_process(entry: Path) -> str | None:
+    status = (entry / "status").read_text(encoding="utf-8", errors="replace")
+    if _DEAD.search(status):
+        return None
+    mark = f"{RUN_VARIABLE}=".encode()
+    for value in (entry / "environ").read_bytes().split(b"\0"):
+        if value.startswith(mark):
+            return value.removeprefix(mark).decode(errors="replace")
+    uid = _UID.search(status)
+    return run_of_uid(int(uid[1])) if uid else None
+
+
+def processes_of(run_id: str) -> list[int]:
+    """Pids of a run's processes (this process excepted)."""
+    return [p for p, of in run_processes().items() if of == run_id and p != os.getpid()]
 
 
 def _signal(pids: list[int], number: signal.Signals) -> None:
@@ -118,16 +152,16 @@ def _signal(pids: list[int], number: signal.Signals) -> None:
 
 
 def _end_processes(run_id: str) -> int:
-    first = pids = _processes_of(run_id)
+    first = pids = processes_of(run_id)
     _signal(pids, signal.SIGTERM)
     deadline = time.monotonic() + _TERM_GRACE_S
     while pids and time.monotonic() < deadline:
         time.sleep(0.02)
-        pids = _processes_of(run_id)
+        pids = processes_of(run_id)
     while pids:
         _signal(pids, signal.SIGKILL)
         time.sleep(0.02)
-        pids = _processes_of(run_id)
+        pids = processes_of(run_id)
     return len(first)
 
 
@@ -157,15 +191,31 @@ def _remove(directory: Path) -> Removed:
     return Removed(run_id, processes, len(left))
 
 
+def _lock(directory: Path) -> IO[str] | None:
+    """The lock of a run, held; None if somebody else holds it.
+
+    Raises ``FileNotFoundError`` if the run is gone, or goes while the lock is taken.
+    """
+    lock = (directory / "lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    if os.fstat(lock.fileno()).st_nlink == 0:
+        lock.close()
+        raise FileNotFoundError(lock.name)
+    return lock
+
+
 def _is_alive(directory: Path) -> bool:
     try:
-        with (directory / "lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        lock = _lock(directory)
     except FileNotFoundError:
         return False
-    return False
+    if lock is not None:
+        lock.close()
+    return lock is None
 
 
 def living_runs() -> list[str]:
@@ -179,7 +229,16 @@ def _run_directories() -> list[Path]:
 
 def clean() -> list[Removed]:
     """Remove what dead runs left; living runs are not touched."""
-    removed = [_remove(d) for d in _run_directories() if not _is_alive(d)]
+    removed = []
+    for directory in _run_directories():
+        try:
+            lock = _lock(directory)
+        except FileNotFoundError:
+            continue  # another clean was faster
+        if lock is not None:
+            # Held while removing, so that no run that is just beginning takes it for its own.
+            with lock:
+                removed.append(_remove(directory))
     _remove_if_empty(RUNS_DIR)
     return removed
 

@@ -54,6 +54,9 @@ class View(Protocol):
     def show(self, status: Status) -> None:
         """The moment at the end of a slot."""
 
+    def note(self, text: str) -> None:
+        """Something that a person should know at once."""
+
 
 def _unit_delay(status: Status) -> str:
     """In words: before the first bytes there is none."""
@@ -101,6 +104,10 @@ class LineView:
             f"{status.idle_cpu_share:.0%} of the CPU idle"
         )
 
+    def note(self, text: str) -> None:
+        """Print it at once."""
+        click.echo(text, err=True)
+
 
 class TerminalView:
     """A table that is redrawn once per slot, and a progress bar with the time left."""
@@ -139,6 +146,10 @@ class TerminalView:
         left = f"{status.left_real_s:.0f} s left"
         self._progress.update(self._bar, completed=status.slot, total=status.slots, left=left)
         self._live.update(Group(self._progress, _counts(status), _loads(status)), refresh=True)
+
+    def note(self, text: str) -> None:
+        """Print it above the table, where it stays."""
+        self._console.print(text, style="yellow", highlight=False, markup=False)
 
 
 def _counts(status: Status) -> Table:

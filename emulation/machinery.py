@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,6 +128,9 @@ class Machinery:
         self._spawner = SpawnerLink(handle, _ANSWER_TIMEOUT_S)
 
     def _spawn_nodes(self) -> None:
+        self._spawn(self.network.units)
+
+    def _spawn(self, units: Sequence[Node]) -> None:
         options, network = self.options, self.network
         first = first_uid(self.ledger.run_id)
         trace = generate_trace(options.scenario, options.seed, network)
@@ -134,10 +138,10 @@ class Machinery:
         policy, params, stepped = options.policy, options.policy_params, options.stepped
         nodes = [
             (
-                self._config(n, first + k),
+                self._config(n, first + network.units.index(n)),
                 briefer.brief(n.name, policy, params, stepped=stepped),
             )
-            for k, n in enumerate(network.units)
+            for n in units
         ]
         try:
             for node in self._spawner.spawn(nodes):
@@ -206,6 +210,39 @@ class Machinery:
         for name, child in self._children.items():
             processes.check_alive(child, name, self._log(name))
         self.fabric.switch.check_alive()
+
+    def ended(self) -> dict[str, int]:
+        """Exit status of each process that has ended; below 0: minus a signal's number.
+
+        Of nodes only the edges and the cloud: a device's policy has its state, which is gone.
+        """
+        return processes.ended(self._children) | self.fabric.switch.ended() | self._servers_ended()
+
+    def _servers_ended(self) -> dict[str, int]:
+        servers = {n.name for n in self.network.units if n.kind != "device"}
+        return {name: status for name, status in self._exits().items() if name in servers}
+
+    def _exits(self) -> dict[str, int]:
+        with suppress(ConnectionError):  # the spawner has gone, which ``check_alive`` tells
+            return self._spawner.poll_exits()
+        return {}
+
+    def restart(self, name: str) -> None:
+        """Start a process again that has ended, any but the spawner and the devices."""
+        if name == "controller":
+            self.controller.close()
+            self._start_controller()
+        elif name in self.nodes:
+            self._spawner.exited.pop(name)
+            self.nodes[name].close()
+            self._spawn([self.network.nodes[name]])
+        else:
+            self.fabric.switch.spawn(name)
+
+    def how_ended(self, node: str) -> str | None:
+        """How a node's process ended, in words; None: it has not, as far as is known."""
+        status = self._exits().get(node)
+        return None if status is None else processes.describe_end(status)
 
     def keep_logs(self, folder: Path) -> None:
         """Copy what the processes said into a folder; empty logs are left out."""

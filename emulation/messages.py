@@ -7,7 +7,8 @@ Orders (orchestrator → node) are objects:
 
     a Briefing                     the first line: all that the node may know
     {"cmd": "baseline"}            ping every target, open the connections; answered by Baseline
-    {"cmd": "start", "t0": 12.5}   scenario time 0 is this time.monotonic()
+    {"cmd": "start", "t0": 12.5}   scenario time 0 is this time.monotonic(); "first": b, if given,
+                                   is the first slot boundary to report, of a node that came late
     {"cmd": "status", "queue_ghz_s": {unit: Q}, "ghz": {unit: F}}
                                    only where ``decision.compute_status`` is "observed"
     {"cmd": "decide", "slot": b, "tasks": {id: [target, rate]}}

@@ -175,8 +175,8 @@ class Node:
                     self.control.report(Baseline({}, []))
                 else:
                     self._device.baseline(lambda rtt, no: self.control.report(Baseline(rtt, no)))
-            case {"cmd": "start", "t0": float() | int() as t0}:
-                self._start(t0)
+            case {"cmd": "start", "t0": float() | int() as t0, **rest}:
+                self._start(t0, int(rest.get("first", 0)))
             case {"cmd": "status", "queue_ghz_s": dict(queue), "ghz": dict(ghz)}:
                 if self._device is not None:
                     self._device.memory.told(queue, ghz)
@@ -188,10 +188,11 @@ class Node:
             case _:
                 raise UserError(f"unknown order: {str(order)[:200]}")
 
-    def _start(self, t0: float) -> None:
+    def _start(self, t0: float, first: int) -> None:
         self.clock.start(t0)
         # Ticks first: of things due at the same time, a slot begins before its tasks are born.
-        self.loop.at(t0, self._tick, 0)
+        if first <= self._briefing.slots:
+            self.loop.at(self.clock.real(first * self._briefing.slot_s), self._tick, first)
         if self._device is not None:
             self._device.start()
 

@@ -47,7 +47,7 @@ class OpenVSwitch:
             "OVS_SYSCONFDIR": str(directory),
         }
         self._socket = directory / "db.sock"
-        self._children: list[subprocess.Popen[bytes]] = []
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._bridges: list[Bridge] = []
 
     def start(self) -> None:
@@ -55,12 +55,17 @@ class OpenVSwitch:
         self._directory.mkdir(mode=0o700)
         database = self._directory / "conf.db"
         run(["ovsdb-tool", "create", str(database), str(SCHEMA)], env=self._environment)
-        self._spawn("ovsdb-server", str(database), f"--remote=punix:{self._socket}")
+        self.spawn("ovsdb-server")
         self._vsctl("--no-wait", "init")
-        self._spawn("ovs-vswitchd", f"unix:{self._socket}", priority=_PRIORITY)
+        self.spawn("ovs-vswitchd")
 
-    def _spawn(self, program: str, *arguments: str, priority: int = 0) -> None:
-        log = self._directory / f"{program}.log"
+    def spawn(self, program: str) -> None:
+        """Start a daemon, also again: all that it must know is in the database."""
+        database = str(self._directory / "conf.db")
+        priority, arguments = 0, [database, f"--remote=punix:{self._socket}"]
+        if program == "ovs-vswitchd":
+            priority, arguments = _PRIORITY, [f"unix:{self._socket}"]
+        log = self._log(program)
         child = processes.start(
             [
                 "nice",
@@ -77,7 +82,10 @@ class OpenVSwitch:
             log=log,
             namespace=self._namespace,
         )
-        self._children.append(child)
+        self._children[program] = child
+
+    def _log(self, program: str) -> Path:
+        return self._directory / f"{program}.log"
 
     def _vsctl(self, *arguments: str) -> str:
         command = ["ovs-vsctl", f"--db=unix:{self._socket}", "--retry", "--timeout=20", *arguments]
@@ -129,22 +137,25 @@ class OpenVSwitch:
 
     def check_alive(self) -> None:
         """Raise ``CommandError`` if a daemon has ended by itself."""
-        for child, program in zip(self._children, ("ovsdb-server", "ovs-vswitchd"), strict=False):
-            processes.check_alive(child, program, self._directory / f"{program}.log")
+        for program, child in self._children.items():
+            processes.check_alive(child, program, self._log(program))
+
+    def ended(self) -> dict[str, int]:
+        """Exit status of each daemon that has ended by itself; below 0: minus a signal's number."""
+        return processes.ended(self._children)
 
     @property
     def pids(self) -> dict[str, int]:
         """Pids of the daemons."""
-        names = ("ovsdb-server", "ovs-vswitchd")
-        return {n: c.pid for n, c in zip(names, self._children, strict=False)}
+        return {program: child.pid for program, child in self._children.items()}
 
     def kill(self) -> None:
         """End both daemons: nobody will read the state that an orderly end would tidy."""
-        for child in self._children:
+        for child in self._children.values():
             child.kill()
 
     def wait(self) -> None:
         """Wait until killed daemons are gone; closing a hundred interfaces takes them a while."""
-        for child in self._children:
+        for child in self._children.values():
             child.wait()
         self._children.clear()

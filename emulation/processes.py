@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,10 +53,25 @@ def stop(process: subprocess.Popen[bytes]) -> int:
     return process.wait()
 
 
+def ended(children: Mapping[str, subprocess.Popen[bytes]]) -> dict[str, int]:
+    """Exit status of each child that has ended; below 0: minus the number of a signal."""
+    return {name: status for name, c in children.items() if (status := c.poll()) is not None}
+
+
+def describe_end(status: int) -> str:
+    """How a process ended, for a sentence about it."""
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended by itself with status {status}"
+
+
 def check_alive(process: subprocess.Popen[bytes], what: str, log: Path) -> None:
-    """Raise ``CommandError`` with the last lines of its log if a child has ended by itself."""
+    """Raise ``CommandError`` with the last line of its log if a child has ended by itself.
+
+    The last line of a traceback says what went wrong; the rest is kept with the result.
+    """
     status = process.poll()
     if status is None:
         return
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    raise CommandError([what], status, "", "\n".join(lines[-15:]))
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    raise CommandError([what], status, "", next((k for k in reversed(lines) if k.strip()), ""))

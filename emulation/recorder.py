@@ -34,10 +34,12 @@ class Recorder:
         self._classes = {k.name: k.link_class for k in network.shaped_links}
         self.rates = {k.name: k.spec.rate_mbps for k in network.shaped_links if k.spec is not None}
         self._totals: dict[str, tuple[int, int]] = {}
+        self._links_from = self._slots_ended = 0
         self._slots: dict[int, _SlotWatch] = {}
         self._cpu = CpuWatch()
         self.ran_s = 0.0
         self.clocks: dict[str, float] = {"monotonic_s": 0.0, "wall_s": 0.0}
+        self.unmeasured_slots: list[int] = []
         self.link_load_s: dict[str, float] = {}
         self.unit_load_s: dict[str, float] = {}
 
@@ -50,8 +52,11 @@ class Recorder:
         return (slot + 1) * self._scenario.slot_s
 
     def late(self, slot: int, process: str, lateness_s: float) -> None:
-        """A process began the work of a slot's end so late, real s."""
-        watch = self._slots.setdefault(slot, _SlotWatch())
+        """A process began the work of a slot's end so late, real s.
+
+        Who was so late that the slot's row is written already is told of in the next one.
+        """
+        watch = self._slots.setdefault(max(slot, self._slots_ended), _SlotWatch())
         if lateness_s >= watch.lateness_s:
             watch.lateness_s, watch.process = lateness_s, process
 
@@ -86,12 +91,36 @@ class Recorder:
         """State of all links at the end of a slot, real bytes.
 
         ``samples``: (link, backlog, bytes sent since the start, packets dropped since the start,
-        up); ``virtual``: V_l of eq. (2), same order.
+        up); ``virtual``: V_l of eq. (2), same order. Slots left out have rows that say so.
         """
+        self._unmeasured(slot)
+        self._links_from = slot + 1
         rows = [
             self._link_row(slot, *sample, v) for sample, v in zip(samples, virtual, strict=True)
         ]
         self._writer.append("links", rows)
+
+    def count_links_anew(self) -> None:
+        """The totals of bytes and drops that come next begin at 0 again."""
+        self._totals.clear()
+
+    def _unmeasured(self, until: int) -> None:
+        """Write rows without a measurement for slots in which nobody looked at the links."""
+        slots = range(self._links_from, until)
+        rows = [
+            {
+                "slot": slot,
+                "time_s": self.time_of_slot(slot),
+                "link": name,
+                "link_class": link_class,
+                "rate_mbps": self.rates[name],
+            }
+            for slot in slots
+            for name, link_class in self._classes.items()
+        ]
+        if rows:
+            self._writer.append("links", rows)
+            self.unmeasured_slots += slots
 
     def _link_row(
         self, slot: int, name: str, backlog: int, sent: int, drops: int, up: bool, virtual: float
@@ -158,6 +187,7 @@ class Recorder:
 
     def end_of_slot(self, slot: int, left_real_s: float) -> Status:
         """Write what the slot has completed, and tell how things stand."""
+        self._slots_ended = slot + 1
         now = self.time_of_slot(slot)
         counts = self.book.counts(now)
         watch = self._slots.pop(slot, _SlotWatch())
@@ -187,5 +217,6 @@ class Recorder:
         )
 
     def finish(self) -> None:
-        """Write the tasks that were not final when the run ended."""
+        """Write the tasks that were not final when the run ended, and what is missing."""
+        self._unmeasured(self._slots_ended)
         self._writer.append("tasks", self.book.take_rest())

@@ -6,6 +6,7 @@ Run with any Python: what is missing is installed and the project's own environm
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,10 @@ _ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__" and os.environ.get("LAB_VENV") != sys.prefix:
     # Typed as `python -m emulation.run`, this may be the system's Python, which lacks our packages.
     os.execv(_ROOT / "lab", ["lab", "python", "-m", "emulation.run", *sys.argv[1:]])  # noqa: S606
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until there is a run to be ended in order, Ctrl-C needs no traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 # ruff: noqa: E402 - what follows needs the environment
 from dataclasses import replace
@@ -121,6 +126,8 @@ def main(**asked: Any) -> None:
     partial result; twice stops at once. Exit status: 0 done, 1 the run broke, 2 bad input, 3 not
     valid (--strict), 130 interrupted.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         status = emulate(**asked)
     except UserError as error:
@@ -128,6 +135,8 @@ def main(**asked: Any) -> None:
         status = error.exit_code
     except KeyboardInterrupt:
         status = INTERRUPTED
+    # All is done and told; only the interpreter has to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(status)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import click
@@ -36,12 +36,17 @@ DONE, BROKEN, NOT_VALID = 0, 1, 3
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """No interrupt in here: what tidies up must come to its end, and is quick."""
+def _deaf_at_the_end() -> Iterator[Callable[[], None]]:
+    """No interrupt once what this yields is called: tidying up and judging end, and are quick."""
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    before = [signal.getsignal(number) for number in numbers]
+
+    def be_deaf() -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+
     try:
-        yield
+        yield be_deaf
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
@@ -106,10 +111,12 @@ def _with_result(
             complete=conductor.complete,
             ran_s=recorder.ran_s,
             clocks=recorder.clocks,
+            unmeasured_slots=recorder.unmeasured_slots,
             missing_walls=machinery.missing_walls,
             bring_up_s={p.name: round(p.seconds, 4) for p in machinery.phases},
             nodes=conductor.farewells,
             lost_processes=conductor.lost,
+            incidents=conductor.incidents.entries,
             **({"late_steps": stepper.late_steps} if stepper else {}),
             contradictions=book.contradictions,
         )
@@ -146,7 +153,7 @@ class _Run:
         self._options, self._ledger, self._view, self._caller = options, ledger, view, caller
         self._machinery: Machinery | None = None
 
-    def run(self) -> tuple[int, str]:
+    def run(self, be_deaf: Callable[[], None]) -> tuple[int, str]:
         """Exit status, and why the run ended early ('' if it did not)."""
         status, why = DONE, ""
         try:
@@ -159,15 +166,19 @@ class _Run:
             status, why = BROKEN, repr(error)
             raise
         finally:
-            with _deaf():
+            be_deaf()
+            try:
                 self._tidy(status, why)
+            except UserError as error:  # the result cannot be completed: the disk is full
+                status, why = BROKEN, why if status == BROKEN else str(error)
         return status, why
 
     def _tidy(self, status: int, why: str) -> None:
         begin = time.monotonic()
         try:
             if self._machinery is not None:
-                self._machinery.keep_logs(self.writer.folder)
+                with suppress(OSError):  # a full disk has been told of already
+                    self._machinery.keep_logs(self.writer.folder)
                 self._machinery.tear_down()
         finally:
             self._ledger.remove_all()
@@ -198,12 +209,21 @@ def run_session(options: RunOptions, caller: Channel | None = None) -> int:
     except BaseException:
         ledger.remove_all()
         raise
-    status, why = run.run()
-    folder = run.writer.folder
+    with _deaf_at_the_end() as be_deaf:
+        status, why = run.run(be_deaf)
+        return _tell(run.writer, options, status, why)
+
+
+def _tell(writer: ResultWriter, options: RunOptions, status: int, why: str) -> int:
+    """Judge what was recorded and tell the user; returns the exit status."""
+    folder = writer.folder
     if status == BROKEN:
         click.echo(f"lab: the run broke: {why}; see {folder}", err=True)
         return status
+    if "ran_s" not in writer.manifest:
+        click.echo(f"lab: interrupted before the first slot; see {folder}", err=True)
+        return status
     verdict = judge(open_result(folder))
-    run.writer.update_manifest(fidelity=verdict.to_dict())
+    writer.update_manifest(fidelity=verdict.to_dict())
     print_summary(folder)
     return NOT_VALID if options.strict and not verdict.valid else status

@@ -50,6 +50,8 @@ never sent on, while every cable was up: an overloaded user-space switch loses p
 queue counts."""
 CLOCK_DRIFT = 0.001
 """Monotonic against wall-clock time over the run."""
+_SAID = 4
+"""Incidents that a verdict tells of; the manifest has all."""
 _ENOUGH = 30
 """Fewer samples than this say nothing."""
 _LOADED_S = 0.005
@@ -112,6 +114,7 @@ def judge(result: Result) -> Verdict:
                 _lost_in_switches(ports, queues.changes, slot_s),
             ),
             _clock(result.manifest),
+            _incidents(result.manifest),
             _task_states(result, network),
         )
     )
@@ -288,7 +291,8 @@ def _sums(links: pa.Table, wanted: Callable[[str], bool]) -> dict[str, float]:
     sums: dict[str, float] = {}
     for row in links.select(["link", "sent_bytes", "slot"]).to_pylist():
         if row["slot"] > 0 and wanted(row["link"]):
-            sums[row["link"]] = sums.get(row["link"], 0.0) + row["sent_bytes"]
+            # None in a slot in which nobody looked.
+            sums[row["link"]] = sums.get(row["link"], 0.0) + (row["sent_bytes"] or 0.0)
     return sums
 
 
@@ -299,6 +303,20 @@ def _clock(manifest: dict[str, Any]) -> Check:
     drift = abs(clocks["wall_s"] / clocks["monotonic_s"] - 1.0)
     text = f"wall clock against monotonic clock: {drift:.4%}"
     return Check("clock drift", drift <= CLOCK_DRIFT, drift, CLOCK_DRIFT, text)
+
+
+def _incidents(manifest: dict[str, Any]) -> Check:
+    """Nothing happened that the scenario does not say, and nothing was left unmeasured."""
+    incidents, blind = manifest.get("incidents"), manifest.get("unmeasured_slots", [])
+    if incidents is None:
+        return Check("incidents", None, None, 0.0, "incidents: not recorded")
+    said = [f"at {i['at_s']:.1f} s {i['text']}" for i in incidents]
+    more = [f"{len(said) - _SAID} more incidents"] if len(said) > _SAID else []
+    if blind:
+        more.append(f"no look at the links in {len(blind)} slots from slot {blind[0]} on")
+    count = float(len(said) + len(blind))
+    text = "; ".join(said[:_SAID] + more) or "no incidents"
+    return Check("incidents", count == 0, count, 0.0, text)
 
 
 def _task_states(result: Result, network: Network) -> Check:

@@ -43,6 +43,7 @@ LINKS = pa.schema(
         ("link", pa.string()),  # "c2d3>bs1"
         ("link_class", pa.string()),  # e2e | access | e2d | backbone
         ("rate_mbps", pa.float64()),  # c_l(t)
+        # Null from here on: nobody looked in this slot (the controller was being started again).
         ("backlog_bytes", pa.float64()),  # V_l measured: bytes waiting in the leaf queue
         ("virtual_backlog_bytes", pa.float64()),  # V_l of eq. (2), from offered and served bytes
         ("sent_bytes", pa.float64()),  # in this slot

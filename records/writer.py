@@ -245,7 +245,8 @@ class ResultWriter:
             raise
         finally:
             try:
-                self._log.close()
+                with _clear_errors(self.folder / "log.jsonl"):
+                    self._log.close()
             finally:
                 self.update_manifest(**ending)
 

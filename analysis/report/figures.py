@@ -24,10 +24,13 @@ _PARTS = (
 
 
 def read_loads(result: Result, table: str) -> pl.DataFrame:
-    """Loads of ``links`` or ``units``: time_s, link or unit, link_class or kind, load_s."""
+    """Loads of ``links`` or ``units``: time_s, link or unit, link_class or kind, load_s.
+
+    Slots in which nobody looked at the links are left out.
+    """
     names = {"links": ("link", "link_class"), "units": ("unit", "kind")}[table]
     columns = ("time_s", *names, "load_s", *(("utilisation",) if table == "links" else ()))
-    return frame(result, table, columns)
+    return frame(result, table, columns).drop_nulls("load_s")
 
 
 def _edges(end_s: float, slot_s: float) -> FloatArray:

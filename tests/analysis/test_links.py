@@ -11,7 +11,10 @@ import pytest
 from analysis import links
 from analysis.collection import collect
 from analysis.frames import frame
+from analysis.report.figures import read_loads
 from analysis.style import save
+from records.metrics import summarise
+from tests.analysis.results import edited
 
 
 def test_numbers_of_a_class(one: Path) -> None:
@@ -47,6 +50,26 @@ def test_seeds_are_pooled(results: Path) -> None:
     assert both.over_time.shape == (2, 20)
     each = [frame(r.result, "links").filter(pl.col("link_class") == "access") for r in group.runs]
     assert both.mean == pytest.approx(np.mean([t["load_s"].mean() for t in each]))
+
+
+def test_slots_in_which_nobody_looked_count_for_nothing(one: Path, tmp_path: Path) -> None:
+    blind = edited(one, tmp_path / "blind")
+    table = pl.read_parquet(one / "links.parquet")
+    values = ("backlog_bytes", "virtual_backlog_bytes", "sent_bytes", "load_s", "utilisation", "up")
+    seen = pl.col("slot") != 5
+    table.with_columns(pl.when(seen).then(pl.col(c)).alias(c) for c in values).write_parquet(
+        blind / "links.parquet"
+    )
+    (group,) = collect([blind]).groups
+    access = links.class_loads(group)["access"]
+    expected = table.filter((pl.col("link_class") == "access") & seen)
+    assert access.mean == pytest.approx(expected["load_s"].mean())
+    assert access.utilisation == pytest.approx(expected["utilisation"].mean())
+    assert np.isnan(access.over_time).sum() == 1
+    loads = read_loads(group.runs[0].result, "links")
+    assert loads["load_s"].null_count() == 0
+    summary = summarise(group.runs[0].result)
+    assert summary.link_load["access"] == pytest.approx(expected["load_s"].mean())
 
 
 def test_table_figure_and_words(results: Path, tmp_path: Path) -> None:

@@ -256,8 +256,15 @@ class SwitchedLab(Lab):
 
     def flows(self, switch: str, match: str) -> str:
         """The flows of a switch that fit, as Open vSwitch prints them, with names of ports."""
+        return self._ofctl(switch, "dump-flows", match)
+
+    def add_flow(self, switch: str, flow: str) -> None:
+        """Add a flow behind the controller's back."""
+        self._ofctl(switch, "add-flow", flow)
+
+    def _ofctl(self, switch: str, command: str, what: str) -> str:
         socket_ = str(self._folder / "ovs" / f"{switch}.mgmt")
-        words = ["ovs-ofctl", "-O", "OpenFlow13", "--names", "dump-flows", f"unix:{socket_}", match]
+        words = ["ovs-ofctl", "-O", "OpenFlow13", "--names", command, f"unix:{socket_}", what]
         return sh(*words, env=self._environment)
 
     def set_cable(self, a: str, b: str, *, up: bool) -> None:

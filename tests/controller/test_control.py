@@ -18,13 +18,14 @@ from controller.messages import (
     Barrier,
     BarrierDone,
     Failed,
+    MakeMeter,
     Order,
     PacketIn,
     PortChanged,
     PortCounters,
     PortsCounted,
-    Reset,
     SendPacket,
+    Sweep,
     SwitchConnected,
     SwitchLost,
 )
@@ -46,15 +47,20 @@ class Switches:
 
     def _take(self, datapath_id: int, orders: Iterable[Order]) -> None:
         flows = self.flows.setdefault(datapath_id, {})
+        orders = list(orders)
+        # A sweep comes with the first flows of a connection, and only then.
+        added = [o.flow for o in orders if isinstance(o, FlowChange)]
+        fresh = Sweep() in orders
         for order in orders:
             self.orders.setdefault(datapath_id, []).append(order)
             match order:
-                case Reset():
-                    flows.clear()
+                case Sweep():
+                    for key in flows.keys() - {f.key for f in added}:
+                        del flows[key]
                 case FlowChange("delete", flow):
                     del flows[flow.key]
                 case FlowChange(command, flow):
-                    assert (flow.key in flows) == (command == "modify")
+                    assert fresh or (flow.key in flows) == (command == "modify")
                     flows[flow.key] = flow
                 case Barrier(number):
                     self.barriers.append(BarrierDone(datapath_id, number))
@@ -180,7 +186,7 @@ def test_whatever_happens_switches_end_up_with_the_right_flows(data: st.DataObje
 def test_arp_requests_are_answered_out_of_the_port_they_came_from() -> None:
     net = Switches(arp=True)
     net.connect()
-    assert net.orders[1][0] == Reset(meter=True)
+    assert net.orders[1][0] == MakeMeter()
     net.orders.clear()
     net.control.handle(PacketIn(1, 4, _request("10.2.0.1")))
     net.control.handle(PacketIn(1, 4, _request("10.9.9.9")))
@@ -207,6 +213,17 @@ def test_totals_are_counted_from_the_beginning_of_the_first_slot() -> None:
     assert event["links"][0] == [net.network.shaped_links[0].name, 100, 2_000, 1, True]
     assert len(event["virtual_backlog_bytes"]) == len(net.network.shaped_links)
     assert net.control.state.readings[0].backlog_bytes == 100
+
+
+def test_a_controller_that_begins_late_counts_from_its_first_look() -> None:
+    net = Switches(stations=1, devices=1)
+    net.connect()
+    _slot(net, 7, sent=70_000)
+    assert not net.told("links")
+    _slot(net, 8, sent=71_000)
+    (event,) = net.told("links")
+    assert event["slot"] == 8
+    assert event["links"][0][2] == 1_000
 
 
 def test_counters_of_ports_are_told_by_the_neighbour() -> None:

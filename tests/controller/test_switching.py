@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -170,3 +172,26 @@ def test_switches_that_die_are_missed_but_survived(serve: Any) -> None:
             controller.wait_for("switch", name=switch, up=False)
     controller.stop()
     assert "Traceback" not in controller.log.read_text()
+
+
+def test_a_controller_that_is_replaced_costs_no_packet(
+    serve: Any, library: str, tmp_path: Path
+) -> None:
+    lab, first = serve(stations=1, devices=2)
+    inside = ["nsenter", f"--net=/run/netns/{lab.hosts['c1d1']}", "--"]
+    address = host_ip(lab.network, lab.network.nodes["e1"])
+    pinging = subprocess.Popen(
+        [*inside, "ping", "-q", "-i0.005", "-c700", address], stdout=subprocess.PIPE, text=True
+    )
+    first.end(signal.SIGKILL)
+    second = Controller(lab, scenario(stations=1, devices=2), tmp_path, library)
+    second.wait_for("installed")
+    assert "700 received" in pinging.communicate(timeout=20)[0]
+    # A flow that nobody wants any more does not survive the next controller.
+    lab.add_flow("bs1", "priority=77,ip,nw_dst=10.9.9.9,actions=drop")
+    assert "10.9.9.9" in lab.flows("bs1", "ip,nw_dst=10.9.9.9")
+    second.end(signal.SIGKILL)
+    third = Controller(lab, scenario(stations=1, devices=2), tmp_path, library)
+    third.wait_for("installed")
+    assert "10.9.9.9" not in lab.flows("bs1", "ip,nw_dst=10.9.9.9")
+    third.stop()

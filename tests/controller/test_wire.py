@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from controller.forwarding import FlowChange, Forwarding
-from controller.messages import AskPorts, Barrier, Order, Reset, SendPacket
+from controller.messages import AskPorts, Barrier, MakeMeter, Order, SendPacket, Sweep
 from controller.openflow import LIBRARIES, LibraryName, load
-from controller.wire import COOKIE, encode
+from controller.wire import COOKIE, encode, new_cookie
 from tests.controller.scenarios import network
 
 
@@ -25,6 +25,7 @@ def _switch(library: LibraryName) -> Any:
         ofproto=switch.ofproto,
         ofproto_parser=switch.ofproto_parser,
         set_xid=lambda message: message.set_xid(7),
+        cookie=COOKIE | 0xABCDEF,
     )
 
 
@@ -32,7 +33,8 @@ def _orders() -> list[Order]:
     tables = Forwarding(network(cloud="target"), arp=True).flows()
     flows = [flow for table in tables.values() for flow in table.values()]
     changes = [FlowChange(c, f) for c in ("add", "modify", "delete") for f in flows]
-    return [Reset(meter=True), *changes, Barrier(5), AskPorts(6), SendPacket(3, b"frame")]
+    others: list[Order] = [MakeMeter(), Sweep(), Barrier(5), AskPorts(6), SendPacket(3, b"frame")]
+    return [*changes, *others]
 
 
 def test_both_libraries_write_the_same_bytes() -> None:
@@ -69,7 +71,24 @@ def test_every_flow_bears_the_cookie(library: LibraryName) -> None:
         if isinstance(order, FlowChange):
             ((kind, _, data),) = _parsed(switch, encode(switch, order))
             assert kind == switch.ofproto.OFPT_FLOW_MOD
-            assert int.from_bytes(data[8:16], "big") == COOKIE
+            assert int.from_bytes(data[8:16], "big") == switch.cookie
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_sweep_forgets_every_cookie_but_its_own(library: LibraryName) -> None:
+    switch = _switch(library)
+    swept = [
+        (int.from_bytes(data[8:16], "big"), int.from_bytes(data[16:24], "big"))
+        for _, _, data in _parsed(switch, encode(switch, Sweep()))
+    ]
+
+    def forgotten(cookie: int) -> bool:
+        return any(cookie & mask == value for value, mask in swept)
+
+    assert not forgotten(switch.cookie)
+    others = [0, 2**64 - 1, COOKIE, *(new_cookie() for _ in range(100))]
+    assert all(map(forgotten, others))
+    assert all(forgotten(switch.cookie ^ (1 << k)) for k in range(64))
 
 
 def test_what_is_no_order_is_refused() -> None:

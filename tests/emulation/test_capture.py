@@ -15,6 +15,7 @@ from analysis.pcap.points import capture_files, point_of
 from analysis.pcap.reader import read_capture
 from analysis.pcap.summary import summarise
 from emulation.capture import Counts, _Tcpdump, _warnings, chosen_links, parse_closing, plan
+from experiments.chaos import snapshot
 from model.addressing import interface_name
 from model.errors import UserError
 from model.load import load_scenario
@@ -22,7 +23,6 @@ from model.network import Network, build_network
 from records.packets import Packets, read_packets
 from records.reader import Result, find_results, open_result
 from tests.analysis.captures import ping, write
-from tests.emulation.machine_state import picture
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
@@ -211,10 +211,10 @@ def compare_counters(result: Result) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_captures_queues_and_tasks_tell_the_same_bytes(tmp_path: Path) -> None:
-    before = picture()
+    before = snapshot.take()
     done = run_mini(tmp_path, "--pcap", "all", "--policy", "own-edge", "--slots", "14")
     assert done.returncode == 0, done.stderr
-    assert picture() == before
+    assert not before.changes(snapshot.take())
     (folder,) = find_results(tmp_path)
     result = open_result(folder)
     captures = result.manifest["captures"]

@@ -19,13 +19,13 @@ from pettingzoo.test import parallel_api_test  # type: ignore[import-untyped]
 
 from emulation import env as environment
 from emulation.env import EmulationEnv, LateStep
+from experiments.chaos import snapshot
 from model.errors import UserError
 from model.load import load_scenario
 from records.metrics import delays_s
 from records.reader import Result, open_result
 from rl.env import CrowdEdge
 from rl.views import COLUMNS
-from tests.emulation.machine_state import picture
 
 pytestmark = [pytest.mark.ovs, pytest.mark.slow, pytest.mark.timeout(120)]
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -79,10 +79,10 @@ def play(env: EmulationEnv, late_by_real_s: float = 0.0) -> Episode:
 
 @pytest.fixture(scope="module")
 def episode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Episode]:
-    before = picture()
+    before = snapshot.take()
     with make(tmp_path_factory.mktemp("results")) as env:
         yield play(env)
-    assert picture() == before
+    assert not before.changes(snapshot.take())
 
 
 def test_spaces_and_layout_are_those_of_the_simulator(episode: Episode) -> None:
@@ -194,7 +194,7 @@ def test_a_late_step_is_noticed_and_its_tasks_stay_at_home(tmp_path: Path) -> No
 
 
 def test_it_closes_in_the_middle_and_begins_again(tmp_path: Path) -> None:
-    before = picture()
+    before = snapshot.take()
     env = make(tmp_path)
     for _ in range(2):
         seen, _ = env.reset(seed=SEED)
@@ -202,7 +202,7 @@ def test_it_closes_in_the_middle_and_begins_again(tmp_path: Path) -> None:
     folder = env.folder
     env.close()
     env.close()
-    assert picture() == before
+    assert not before.changes(snapshot.take())
     assert folder is not None
     assert open_result(folder).manifest["complete"] is False
     with pytest.raises(UserError, match="there is no run"):
@@ -231,7 +231,7 @@ while env.agents:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_stays_of_a_run_whose_caller_is_ended(tmp_path: Path, number: int) -> None:
-    before = picture()
+    before = snapshot.take()
     caller = subprocess.Popen(
         [sys.executable, "-c", _CALLER, str(tmp_path)],
         cwd=PROJECT,
@@ -249,7 +249,7 @@ def test_nothing_stays_of_a_run_whose_caller_is_ended(tmp_path: Path, number: in
     deadline = time.monotonic() + 20.0
     while _under_way(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert picture() == before
+    assert not before.changes(snapshot.take())
 
 
 def _under_way(out: Path) -> bool:

@@ -13,12 +13,11 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pytest
 
-from emulation.ledger import clean
+from experiments.chaos import snapshot
 from model.load import load_scenario
 from model.workload import generate_trace
 from records.metrics import summarise
 from records.reader import Result, find_results, open_result
-from tests.emulation.machine_state import picture
 
 pytestmark = [pytest.mark.ovs, pytest.mark.slow, pytest.mark.timeout(180)]
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -27,9 +26,9 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 @pytest.fixture(autouse=True)
 def nothing_stays() -> Iterator[None]:
     """Whatever a test does, the machine looks afterwards as it did before."""
-    before = picture()
+    before = snapshot.take()
     yield
-    assert picture() == before
+    assert not before.changes(snapshot.take())
 
 
 def start(out: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -143,17 +142,6 @@ def test_interrupt_during_bring_up(tmp_path: Path, delay_s: float) -> None:
     process.communicate(timeout=60)
     # Before our handler is there, Python itself ends by the signal.
     assert process.returncode in {130, -signal.SIGINT}
-
-
-def test_clean_after_kill(tmp_path: Path) -> None:
-    before = picture()["left by"]
-    process = start(tmp_path)
-    wait_for_slot(process, 2)
-    process.kill()
-    process.communicate(timeout=30)
-    (run_id,) = set(picture()["left by"]) - set(before)  # type: ignore[call-overload]
-    removed = {r.run_id: r for r in clean()}
-    assert removed[run_id].namespaces > 0
 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def verdict_on(
     captures: list[dict[str, Any]] | None = None,
     folder: Path = Path("memory"),
     speedup: float = 1.0,
+    **entries: Any,
 ) -> Verdict:
     class Memory(Result):
         def table(self, name: str, columns: Any = None, *, packed: bool = False) -> pa.Table:
@@ -83,6 +84,8 @@ def verdict_on(
         "speedup": speedup,
         "clocks": clocks or {"begin_unix_s": BEGIN, "monotonic_s": 30.0, "wall_s": 30.0001},
         "captures": captures or [],
+        "incidents": [],
+        **entries,
     }
     return judge(Memory(folder, manifest))
 
@@ -146,6 +149,23 @@ def test_uneven_service_is_found_though_its_mean_is_right() -> None:
 def test_a_clock_that_jumps_is_found() -> None:
     jumped = verdict_on(good_run(), clocks={"monotonic_s": 30.0, "wall_s": 33.0})
     assert "clock drift" in failed(jumped)
+
+
+def test_what_the_scenario_does_not_say_is_told() -> None:
+    incidents = [{"at_s": k, "what": "c1d1", "text": f"c1d1 did this {k}"} for k in range(6)]
+    verdict = verdict_on(good_run(), incidents=incidents, unmeasured_slots=[3, 4])
+    assert failed(verdict) == {"incidents"}
+    said = "; ".join(f"at {k}.0 s c1d1 did this {k}" for k in range(4))
+    more = "2 more incidents; no look at the links in 2 slots from slot 3 on"
+    assert verdict.text == f"invalid: {said}; {more}"
+
+
+def test_slots_in_which_nobody_looked_are_no_losses() -> None:
+    tables = good_run()
+    for row in tables["links"]:
+        if row["slot"] in (3, 4):
+            row |= dict.fromkeys(("backlog_bytes", "sent_bytes", "load_s", "up"))
+    assert verdict_on(tables).valid
 
 
 def test_a_run_without_queues_is_valid_and_says_what_it_could_not_measure() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from emulation.briefing import Briefer
+from experiments.chaos import snapshot
 from model.load import load_scenario
 from model.network import build_network
 from model.scenario import Scenario
@@ -22,7 +23,6 @@ from model.workload import generate_trace
 from records.reader import Result, find_results, open_result
 from tests.emulation.attacks import files, network, objects  # noqa: F401 - they enter their attacks
 from tests.emulation.attacks.base import ATTACKS, INTENTS, PREFIX, masked
-from tests.emulation.machine_state import picture
 
 pytestmark = [pytest.mark.ovs, pytest.mark.slow, pytest.mark.timeout(180)]
 PROJECT = Path(__file__).resolve().parents[3]
@@ -48,7 +48,7 @@ def emulate(out: Path, policy: str, *arguments: str, slots: int = 6) -> Result:
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = find_results(out)
     run_id = folder.name.rpartition("-")[2]
-    assert run_id not in str(picture()), "something of the run has stayed"
+    assert not snapshot.take().of_run(run_id), "something of the run has stayed"
     return open_result(folder)
 
 

@@ -1,0 +1,133 @@
+"""Draws faults from a seed, does them to real runs, and checks what must be true afterwards."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from emulation.ledger import clean
+from experiments.chaos import snapshot
+from experiments.chaos.fault import SPEEDUP, Fault, Scene, short_scenario
+from experiments.chaos.invariants import records_wrong
+from experiments.chaos.running import Ended, HangError, Running
+from records.reader import Result, find_results, open_result
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one fault.
+
+    Attributes:
+        fault: its name.
+        status: exit status of the run; None: it hung.
+        seconds: how long all of it took.
+        said: the last line that tells of the fault: of the run, or of its verdict.
+        broken: invariants that do not hold, in words.
+        kept: where the run's records and output are, if something is broken.
+    """
+
+    fault: str
+    status: int | None
+    seconds: float
+    said: str
+    broken: tuple[str, ...]
+    kept: Path | None
+
+
+def generator(seed: int, index: int) -> Random:
+    """The random generator of a seed's ``index``-th fault, which draws all of it."""
+    return Random(f"{seed}:{index}")
+
+
+def draw(seed: int, index: int, names: Sequence[str]) -> tuple[str, Random]:
+    """The name of a seed's ``index``-th fault of ``names``, and what draws the rest of it."""
+    rng = generator(seed, index)
+    return rng.choice(sorted(names)), rng
+
+
+def run_fault(fault: Fault, rng: Random) -> Outcome:
+    """Start a run, do a fault to it, and check everything."""
+    begin, before = time.monotonic(), snapshot.take()
+    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    # Nodes are nobody, and look for their policy in the current folder only.
+    folder.chmod(0o755)
+    ended, said, broken = _run_in(folder, fault, rng)
+    clean()
+    broken += [f"the machine: {change}" for change in before.changes(snapshot.take())]
+    seconds = time.monotonic() - begin
+    status = ended.status if ended else None
+    if broken:
+        (folder / "output.txt").write_text(ended.output if ended else "", encoding="utf-8")
+        return Outcome(fault.name, status, seconds, said, tuple(broken), folder)
+    shutil.rmtree(folder)
+    return Outcome(fault.name, status, seconds, said, (), None)
+
+
+def _run_in(folder: Path, fault: Fault, rng: Random) -> tuple[Ended | None, str, list[str]]:
+    out = folder / "results"
+    undo = fault.prepare(out) if fault.prepare else lambda: None
+    arguments = ["--speedup", f"{SPEEDUP:g}", "--policy", fault.policy]
+    scene = Scene(Running(short_scenario(), out, arguments), rng)
+    try:
+        fault.strike(scene)
+        ended = scene.running.finish()
+        result = _result_in(out)
+        said, broken = _judge(fault, scene, ended, result)
+    except HangError as error:
+        return None, "it hangs", [str(error)]
+    else:
+        return ended, said, broken
+    finally:
+        for running in (scene.running, *scene.others):
+            running.kill()
+        undo()
+
+
+def _result_in(out: Path) -> Result | None:
+    folders = find_results(out) if out.is_dir() else []
+    return open_result(folders[0]) if folders else None
+
+
+def _judge(
+    fault: Fault, scene: Scene, ended: Ended, result: Result | None
+) -> tuple[str, list[str]]:
+    verdict = result.verdict if result else "no result"
+    broken = fault.wrong(scene, ended, verdict)
+    if result:
+        broken += records_wrong(result)
+        if fault.check and not broken:
+            broken += fault.check(scene, result)
+    lines = [k for k in ended.output.splitlines() if k.startswith(("lab: ", "note: at "))]
+    return (lines[-1] if lines else verdict), broken
+
+
+def bring_ups(count: int) -> Iterator[tuple[float, int, float]]:
+    """Bring a network up and down again and again in this process.
+
+    Yields after each: seconds, open file descriptors and resident memory of this process, MB.
+    """
+    import psutil
+
+    from emulation.ledger import Ledger
+    from emulation.machinery import Machinery
+    from emulation.options import RunOptions
+
+    me = psutil.Process()
+    for _ in range(count):
+        begin = time.monotonic()
+        ledger = Ledger.open_new()
+        machinery = Machinery(RunOptions(short_scenario()), ledger)
+        try:
+            machinery.bring_up(lambda _: None)
+        finally:
+            machinery.tear_down()
+            ledger.remove_all()
+        # What is garbage already is no growth.
+        gc.collect()
+        yield time.monotonic() - begin, me.num_fds(), me.memory_info().rss / 1e6
