@@ -33,7 +33,7 @@ def calibrate_clips(name: str, out: Path | None) -> int:
         give_to_user(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
-    click.echo(f"written: {path}; run it with: sudo ./lab run ./{path}")
+    click.echo(f"written: {path}; run it with: sudo ./lab run {path}")
     return 0
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from emulation.ledger import Ledger
 
-PERIOD_US = 50_000
-"""A quota holds over each such period: short enough that a frame is not held up for long."""
+PERIOD_US = 100_000
+"""A quota holds over each such period, the kernel's default: in a shorter one a small share is so
+short a turn that FFmpeg finds its caches cold each time."""
 _LEAST_QUOTA_US = 1000
 """The kernel takes no less."""
 

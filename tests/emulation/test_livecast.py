@@ -124,7 +124,7 @@ def test_units_have_their_share_of_the_machine(tmp_path: Path) -> None:
 def test_a_corrupt_clip_is_a_failed_task_and_the_worker_goes_on(tmp_path: Path) -> None:
     # Clips of its own: those of other runs are not to be spoiled.
     settings = {"clips.duration_s": "[1.9, 2.3]", "workload.data_mb": "0.304",
-                "workload.work_ghz_s": "13.1"}  # fmt: skip
+                "workload.work_ghz_s": "15.2"}  # fmt: skip
     scenario = load_scenario("livecast-mini", settings)
     assert scenario.clips is not None
     folder = content.prepare(scenario.clips, lambda _: None)
