@@ -33,7 +33,8 @@ _READ_BYTES = 262144
 _DISCARD = bytearray(_READ_BYTES)
 """Never written to: MSG_TRUNC makes the kernel throw a task's bytes away without copying them."""
 _MAX_UNSENT_BYTES = 1_048_576
-"""Beyond the result that is being sent."""
+_RESULTS_AHEAD = 16
+"""Real results that a device may leave unread; none is larger than its task's data."""
 _BACKLOG = 1024
 _MAX_COMPLAINTS = 50
 
@@ -189,7 +190,7 @@ class Unit:
         self._report = report
         self._peers: set[Peer] = set()
         self._visitors: dict[tuple[int, int], Visitor] = {}
-        self.most_unsent_bytes = _MAX_UNSENT_BYTES
+        self.most_unsent_bytes = _MAX_UNSENT_BYTES + _RESULTS_AHEAD * (work.most_bytes or 0)
         self._overflow: tuple[Transfers, float, float, str] | None = None
         self._server: socket.socket | None = None
         self.owner: Callable[[Frame], bool] = lambda _: True
@@ -358,6 +359,5 @@ class Unit:
         f, outcome = job.frame, job.outcome
         kind = Kind.UNSERVED if outcome.error else Kind.RESULT
         payload = outcome.error.encode()[:MAX_ERROR_BYTES] if outcome.error else outcome.result
-        self.most_unsent_bytes = max(self.most_unsent_bytes, _MAX_UNSENT_BYTES + len(payload))
         frame = Frame(kind, f.device, f.task, f.attempt, len(payload), job.processing_s)
         job.peer.send(frame, payload)

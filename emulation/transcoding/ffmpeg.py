@@ -114,7 +114,11 @@ def run(command: Sequence[str], data: bytes | bytearray | memoryview) -> Ran:
         _fill(inputs, data)
         try:
             child = subprocess.Popen(
-                list(command), stdin=inputs, stdout=output, stderr=errors, env={"PATH": PATH}
+                list(command),
+                stdin=inputs,
+                stdout=output,
+                stderr=errors,
+                env={**os.environ, "PATH": PATH},  # the rest marks it as its run's
             )
         except OSError as error:
             raise FFmpegError(f"{command[0]}: {error.strerror}") from error
