@@ -87,7 +87,8 @@ class Briefing:
         frequency: F_u(t) of its own.
         transfer: how tasks travel.
         stepped: whether somebody outside waits for the end of each slot, and decides for devices.
-        clips: what there is to transcode, where work is that; ``workers``: how many at a time.
+        clips: what there is to transcode, where work is that; ``workers``: how many at a time;
+            ``result_rate_mbps``: how fast results go back.
         overflow, agent: what only some edges, and only devices, have.
     """
 
@@ -104,6 +105,7 @@ class Briefing:
     stepped: bool = False
     clips: ClipsSpec | None = None
     workers: int = 1
+    result_rate_mbps: float | None = None
     overflow: Overflow | None = None
     agent: Agent | None = None
 
@@ -205,6 +207,7 @@ class Briefer:
             stepped=stepped,
             clips=scenario.clips,
             workers=getattr(scenario.compute.workers, node.kind, 1),
+            result_rate_mbps=None if scenario.clips is None else scenario.decision.max_rate_mbps,
             overflow=overflow,
             agent=self._agent(name, policy, params) if is_device else None,
         )

@@ -124,6 +124,7 @@ class Node:
         briefing, report = self._briefing, self.control.report
         self.unit = Unit(self.loop, self.clock, self._work(), report)
         self.unit.senders = briefing.senders
+        self.unit.result_rate_mbps = briefing.result_rate_mbps
         if briefing.owners is not None:
             owners = briefing.owners
             self.unit.owner = lambda f: f.task < len(owners) and owners[f.task] == f.device

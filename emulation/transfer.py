@@ -93,6 +93,13 @@ def pacing_bytes_per_s(rate_mbps: float) -> int:
     return max(1, int(rate_mbps * 1e6 / 8 * PAYLOAD_PER_WIRE_BYTE))
 
 
+def pace(handle: socket.socket, rate_mbps: float) -> None:
+    """Let a socket send at a rate on the wire, and no faster."""
+    # 64 bits: the 32-bit form of this option reads all ones as "unlimited".
+    option = struct.pack("Q", pacing_bytes_per_s(rate_mbps))
+    handle.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, option)
+
+
 def task_socket() -> socket.socket:
     """A TCP socket with the options that both ends need.
 
@@ -154,12 +161,10 @@ class Connection:
         self.socket.close()
 
     def _set_pace(self, rate_mbps: float) -> None:
-        pace = pacing_bytes_per_s(rate_mbps)
-        if pace != self._pace:
-            # 64 bits: the 32-bit form of this option reads all ones as "unlimited".
-            option = struct.pack("Q", pace)
-            self.socket.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, option)
-            self._pace = pace
+        asked = pacing_bytes_per_s(rate_mbps)
+        if asked != self._pace:
+            pace(self.socket, rate_mbps)
+            self._pace = asked
 
     def _dispatch(self, order: Order) -> None:
         self._set_pace(order.rate_mbps)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from emulation.loop import READ, WRITE, Clock, Loop
 from emulation.messages import Arrived, Log, Record, Service
-from emulation.transfer import Order, Transfers, task_socket
+from emulation.transfer import Order, Transfers, pace, task_socket
 from emulation.wire import (
     HEADER_BYTES,
     MAX_ERROR_BYTES,
@@ -65,6 +65,8 @@ class Peer:
         self._wait_for(HEADER_BYTES)
         self._unsent = bytearray()
         handle.setblocking(False)
+        if unit.result_rate_mbps is not None:
+            pace(handle, unit.result_rate_mbps)
         unit.loop.watch(handle.fileno(), READ, self._ready)
 
     @property
@@ -181,6 +183,7 @@ class Unit:
         owner: whether a task is that device's.
         senders: address → the device that may send from there; None: it may pass on tasks of all.
             The network lets no one send from another's address. Where it is None, all may send.
+        result_rate_mbps: how fast results go back, Mbps on the wire; None: they are but messages.
         repeated: tasks that came again after they had arrived, and were not served twice.
         forwarded: tasks passed on to the cloud.
     """
@@ -195,6 +198,7 @@ class Unit:
         self._server: socket.socket | None = None
         self.owner: Callable[[Frame], bool] = lambda _: True
         self.senders: Mapping[str, int | None] | None = None
+        self.result_rate_mbps: float | None = None
         self.served = self.repeated = self.forwarded = 0
         self._complaints = 0
 

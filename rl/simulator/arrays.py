@@ -50,7 +50,8 @@ class Fixed(NamedTuple):
 
 (
     RESULT_MB, RETRY_S, OVERFLOW_S, OVERFLOW_MB_S, PIECE_MB, OVERHEAD, GIVE_UP_S, WITH_CLOSED_FORM,
-) = range(8)  # fmt: skip
+    RESULT_S_PER_MB,
+) = range(9)  # fmt: skip
 """Indices of ``Fixed.constants``."""
 
 

@@ -180,8 +180,9 @@ def _fixed(layout: Layout, seeds: tuple[int, ...], piece_mb: float, wire_overhea
     freq_start, freq = _padded(
         [[list(zip(t.start_s, t.ghz, strict=True)) for t in env] for env in traces]
     )
-    constants = np.zeros(8)
+    constants = np.zeros(9)
     constants[ix.RESULT_MB] = scenario.transfer.result_bytes / 1e6
+    constants[ix.RESULT_S_PER_MB] = MBPS_PER_MB_S / scenario.decision.max_rate_mbps
     constants[ix.RETRY_S] = RETRY_S
     overflows = scenario.cloud.mode == "overflow"
     constants[ix.OVERFLOW_S] = scenario.cloud.overflow_queue_s if overflows else np.inf

@@ -65,8 +65,8 @@ def epoch_at(f, now):
 def _way_home(f, m, e, pair, now, size=0.0):
     """Delay of a message from the unit back to the device; inf while there is no way.
 
-    What it weighs beyond a small one, MB, passes as fast as the slowest link lets it; it is not
-    added to what waits on the links.
+    What it weighs beyond a small one, MB, is sent at full rate and passes no faster than the
+    slowest link lets it; it is not added to what waits on the links.
     """
     epoch = epoch_at(f, now)
     hops = f.back_len[epoch, pair]
@@ -79,7 +79,7 @@ def _way_home(f, m, e, pair, now, size=0.0):
             f.back_len[epoch, pair],
             f.epoch_start[epoch] - now + f.back_fixed[epoch, pair],
         )
-    slowest = 0.0
+    slowest = f.constants[ix.RESULT_S_PER_MB]
     for h in range(hops):
         link = f.back[epoch, pair, h]
         speed = f.cap[e, link, step_at(f.cap_start[e, link], now)]
