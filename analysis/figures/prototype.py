@@ -77,15 +77,17 @@ def _draw(
 ) -> None:
     width = 0.8 / len(kinds)
     for j, (kind, (label, colour)) in enumerate(kinds.items()):
-        found = [estimated([values(p).get(kind, np.nan) for p in f.values()]) for _, f in groups]
+        of_runs = [[values(p).get(kind, np.nan) for p in f.values()] for _, f in groups]
+        found = [estimated(values_of_group) for values_of_group in of_runs]
         at = [k - 0.4 + (j + 0.5) * width for k in range(len(groups))]
         lengths = list(zip(*(reach(e) for e in found), strict=True))
         axis.bar(at, [e.value for e in found], 0.92 * width, color=colour, label=label,
                  yerr=lengths, capsize=2, error_kw={"lw": 1})  # fmt: skip
         rows += [
             {"scenario": g.scenario, "policy": g.policy, "valid": not g.mark, "part": name,
-             "kind": kind, "value": e.value, "low": e.low, "high": e.high, "runs": len(f)}
-            for (g, f), e in zip(groups, found, strict=True)
+             "kind": kind, "value": e.value, "low": e.low, "high": e.high,
+             "runs": int(np.isfinite(v).sum())}
+            for (g, _), e, v in zip(groups, found, of_runs, strict=True)
         ]  # fmt: skip
     labels = [group.look.label + group.mark for group, _ in groups]
     axis.set_xticks(range(len(groups)), labels, rotation=35, ha="right")
