@@ -80,7 +80,8 @@ def test_each_figure_has_a_bar_for_each_policy_and_role(
     drawing = draw(name, Source((results / "emulated",)))
     assert len(drawing.data) == rows
     assert set(drawing.data["policy"]) == {"self-biased", "ago-random", "random"}
-    assert set(drawing.data["runs"]) == {3}
+    # A role in which a run had no clips has no delay in it.
+    assert set(drawing.data["runs"]) == {3} if name != "8" else drawing.data["runs"].max() == 3
 
 
 def test_delays_are_those_of_the_tasks(results: Path) -> None:
