@@ -70,6 +70,7 @@ POLICIES: dict[str, Look] = {
     "power-of-two": Look("power of two", VERMILION, "p", "--"),
     "threshold": Look("threshold", ORANGE, "H", "--"),
     "ago": Look("AGO", BLUE, "d", "--"),
+    "ago-random": Look("AGO, random node", BLUE, "D", ":"),
     "centralised": Look("centralised", BLACK, "8", "--"),
     "oracle": Look("oracle", BLACK, "*", ":"),
 }

@@ -1,10 +1,11 @@
-"""Measure how true this machine's emulation is: its fidelity card."""
+"""Measure how true this machine's emulation is, or what FFmpeg's work costs on it."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,15 +25,29 @@ PLAIN_WIDTH = 150
 
 
 @click.command()
+@click.argument("scenario", required=False)
 @click.option("--quick", is_flag=True, help="A coarse look of half a minute; it is not stored.")
 @click.option("--json", "as_json", is_flag=True, help="Print it for programs, as JSON.")
-def calibrate(quick: bool, as_json: bool) -> int:
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=None,
+              help="With SCENARIO: the file to write.  [default: SCENARIO-here.yaml]")  # fmt: skip
+def calibrate(scenario: str | None, quick: bool, as_json: bool, out: Path | None) -> int:
     """Measure how true this machine's emulation is, and keep the result as its fidelity card.
 
     A small network of its own is built, loaded and removed; that takes a minute and a half. The
     card says what rates, queues, pings and paced transfers are here against what they should be;
     docs/fidelity.md explains it. The exit status is 3 where a line misses its aim.
+
+    With SCENARIO, one whose work is FFmpeg's (livecast), it is measured instead what transcoding
+    costs here, and a scenario file is written whose works are those; that needs no root.
     """
+    if scenario is not None:
+        if quick or as_json:
+            raise click.UsageError("--quick and --json are of the fidelity card, without SCENARIO")
+        from cli.calibrate_clips import calibrate_clips
+
+        return calibrate_clips(scenario, out)
+    if out is not None:
+        raise click.UsageError("--out goes with SCENARIO")
     others = living_runs()
     if others:
         click.echo(f"note: run {', '.join(others)} is under way: the CPU is shared", err=True)

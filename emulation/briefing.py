@@ -18,7 +18,7 @@ from model.network import Network, Node
 from model.observation import DeviceProfile
 from model.profile import device_profile
 from model.random_streams import stream
-from model.scenario import ProbeSpec, Scenario, TransferSpec
+from model.scenario import ClipsSpec, ProbeSpec, Scenario, TransferSpec
 from model.workload import TaskTrace
 
 Value = bool | int | float | str
@@ -26,12 +26,13 @@ Value = bool | int | float | str
 
 @dataclass(frozen=True, slots=True)
 class OwnTasks:
-    """The tasks of one device in order of birth: ids, births in s, s_i in GHz·s, o_i in MB."""
+    """The tasks of one device in order of birth: ids, births in s, s_i, GHz·s, o_i, MB, clips."""
 
     ids: tuple[int, ...]
     born_s: tuple[float, ...]
     work_ghz_s: tuple[float, ...]
     data_mb: tuple[float, ...]
+    clip: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Agent:
         ping_phase: when in a slot its pings begin, 0 … 1.
         policy_key: of the policy's random stream. The seed itself would tell everybody's tasks.
         tasks: its own.
+        content: folder of the clips that its tasks are about; '' where they are about none.
     """
 
     index: int
@@ -58,6 +60,7 @@ class Agent:
     ping_phase: float
     policy_key: tuple[int, ...]
     tasks: OwnTasks
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,8 @@ class Briefing:
         frequency: F_u(t) of its own.
         transfer: how tasks travel.
         stepped: whether somebody outside waits for the end of each slot, and decides for devices.
+        clips: what there is to transcode, where work is that; ``workers``: how many at a time;
+            ``result_rate_mbps``: how fast results go back.
         overflow, agent: what only some edges, and only devices, have.
     """
 
@@ -98,6 +103,9 @@ class Briefing:
     frequency: FrequencyTrace
     transfer: TransferSpec
     stepped: bool = False
+    clips: ClipsSpec | None = None
+    workers: int = 1
+    result_rate_mbps: float | None = None
     overflow: Overflow | None = None
     agent: Agent | None = None
 
@@ -105,6 +113,8 @@ class Briefing:
         """For ``from_json``."""
         value = asdict(self)
         value["transfer"] = self.transfer.model_dump(mode="json")
+        if self.clips is not None:
+            value["clips"] = self.clips.model_dump(mode="json")
         if self.agent is not None:
             value["agent"]["probes"] = self.agent.probes.model_dump(mode="json")
         return value
@@ -112,13 +122,14 @@ class Briefing:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Briefing:
         """What ``to_json`` made. Raises ``KeyError``, ``TypeError`` or ``ValueError`` if not."""
-        overflow, agent = value["overflow"], value["agent"]
+        overflow, agent, clips = value["overflow"], value["agent"], value["clips"]
         return cls(
             **{
                 **value,
                 "owners": None if value["owners"] is None else tuple(value["owners"]),
                 "frequency": FrequencyTrace(**_with_tuples(value["frequency"])),
                 "transfer": TransferSpec.model_validate(value["transfer"]),
+                "clips": None if clips is None else ClipsSpec.model_validate(clips),
                 "overflow": None if overflow is None else Overflow(**overflow),
                 "agent": None if agent is None else _agent(agent),
             }
@@ -155,10 +166,17 @@ class Briefer:
     """Cuts a run into what each of its nodes is told."""
 
     def __init__(
-        self, scenario: Scenario, network: Network, trace: TaskTrace, seed: int, speedup: float
+        self,
+        scenario: Scenario,
+        network: Network,
+        trace: TaskTrace,
+        seed: int,
+        speedup: float,
+        *,
+        content: str = "",
     ):
         self._scenario, self._network, self._trace = scenario, network, trace
-        self._seed, self._speedup = seed, speedup
+        self._seed, self._speedup, self._content = seed, speedup, content
         self._addresses = {n.name: host_ip(network, n) for n in network.units}
         self._index = {n.name: k for k, n in enumerate(network.devices)}
         to_cloud = scenario.cloud.mode == "target"
@@ -187,6 +205,9 @@ class Briefer:
             frequency=frequency_trace(scenario, self._seed, node),
             transfer=scenario.transfer,
             stepped=stepped,
+            clips=scenario.clips,
+            workers=getattr(scenario.compute.workers, node.kind, 1),
+            result_rate_mbps=None if scenario.clips is None else scenario.decision.max_rate_mbps,
             overflow=overflow,
             agent=self._agent(name, policy, params) if is_device else None,
         )
@@ -228,5 +249,7 @@ class Briefer:
                 tuple(float(v) for v in trace.born_s[ids]),
                 tuple(float(v) for v in trace.work_ghz_s[ids]),
                 tuple(float(v) for v in trace.data_mb[ids]),
+                tuple(int(k) for k in trace.clip[ids]),
             ),
+            content=self._content,
         )

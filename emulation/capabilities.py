@@ -8,6 +8,7 @@ network namespace that ends with the process that made it.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -35,6 +36,8 @@ NEEDED_PACKAGES = (
     "pyarrow",
 )
 
+MIN_FFMPEG = (5, 0)
+"""Oldest FFmpeg that is supported: Debian 12 has 5.1, Ubuntu 24.04 has 6.1."""
 MIN_CORES = 2
 MIN_MEMORY_GB = 2.0
 MIN_DISK_GB = 1.0
@@ -72,8 +75,9 @@ CONSEQUENCES = {
     "free port": "nothing for a run, whose namespace has all ports to itself; a controller for "
     "stock mn needs another one (--listen)",
     "openvswitch": "networks have no base stations and cannot be emulated; run: sudo ./lab setup",
+    "ffmpeg": "clips cannot be transcoded, so livecast cannot be emulated; run: sudo ./lab setup",
     "kernel datapath": "switches forward in user space: slower, and no fault of the links",
-    "cgroups": "computing shares are set by priority and thread count instead",
+    "cgroups": "computing shares are set by priority instead: units are as fast as others let them",
     "python packages": "parts of the lab cannot start; run: ./lab setup",
     "cores": "device processes compete for the processor; watch a run's fidelity verdict",
     "memory": "large scenarios may be killed; choose fewer devices",
@@ -157,6 +161,7 @@ def probe(folder: Path | None = None) -> Capabilities:
         *_namespace_findings(trials),
         _program("mininet", "mn", ["mn", "--version"]),
         _program("openvswitch", "ovs-vswitchd", ["ovs-vswitchd", "--version"]),
+        _ffmpeg(),
         _kernel_datapath(privilege.ok),
         _free_port(OPENFLOW_PORT),
         _cgroups(Path("/proc/self/mounts"), Path("/sys/fs/cgroup")),
@@ -243,6 +248,27 @@ def _program(name: str, program: str, command: Sequence[str]) -> Finding:
     # Mininet prints its version to stderr.
     words = (done.stdout or done.stderr).strip().splitlines()
     return finding(name, done.returncode == 0, words[0] if words else path)
+
+
+def _ffmpeg() -> Finding:
+    """Look for FFmpeg, not too old, and for its H.264 coder."""
+    if shutil.which("ffmpeg") is None or shutil.which("ffprobe") is None:
+        return finding("ffmpeg", False, "ffmpeg or ffprobe is not installed")
+    said = _call(["ffmpeg", "-version"]).stdout
+    found = parse_ffmpeg_version(said)
+    if found is None or found < MIN_FFMPEG:
+        wanted = ".".join(map(str, MIN_FFMPEG))
+        return finding("ffmpeg", False, f"{said.partition(' Copyright')[0]}: {wanted} is needed")
+    coder = _call(["ffmpeg", "-hide_banner", "-h", "encoder=libx264"]).stdout
+    ok = "Encoder libx264" in coder
+    return finding("ffmpeg", ok, said.split("\n")[0].partition(" Copyright")[0] if ok
+                   else "it cannot code H.264 (libx264)")  # fmt: skip
+
+
+def parse_ffmpeg_version(said: str) -> tuple[int, int] | None:
+    """``(5, 1)`` of what ``ffmpeg -version`` prints; None for a build without a number."""
+    found = re.match(r"ffmpeg version n?(\d+)\.(\d+)", said)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _kernel_datapath(privileged: bool) -> Finding:

@@ -28,8 +28,10 @@ from emulation.messages import (
     Seen,
     Service,
     Slot,
+    Transcoded,
     from_list,
 )
+from emulation.monitor import Monitor
 from emulation.recorder import Recorder
 from emulation.stepping import Onlooker
 from emulation.witness import Witness
@@ -196,8 +198,8 @@ class Conductor:
                 for credible in self._witness.hear(name, record):
                     recorder.book.receive(credible)
                     self._onlooker.heard(credible)
-            case Seen() as seen:
-                self._onlooker.seen(name, seen)
+            case Transcoded() | Seen() as told:
+                self._told(name, told)
             case Baseline(rtt_s, unreachable):
                 recorder.log("baseline", {"node": name, "idle_rtt_s": rtt_s})
                 self._baseline[name] = unreachable
@@ -207,6 +209,16 @@ class Conductor:
                 self.farewells[name] = counters
             case Fatal(text, user):
                 self._fail(name, text, user)
+
+    def _told(self, name: str, told: Transcoded | Seen) -> None:
+        """What a node says of its own work or view; a task is about one clip, and no other."""
+        if isinstance(told, Seen):
+            self._onlooker.seen(name, told)
+            return
+        trace = self._recorder.book.trace
+        if not 0 <= told.task < len(trace) or not 0 <= told.clip == trace.clip[told.task]:
+            raise ValueError(f"has transcoded clip {told.clip} for task {told.task}")
+        self._recorder.transcoded(name, told)
 
     def _said(self, name: str, said: Ready | Log) -> None:
         match said:
@@ -286,6 +298,7 @@ class Conductor:
         self._onlooker.begin(begin)
         self.incidents.begin(begin, speedup, self._options.scenario.duration_s)
         self._changes.begin(begin)
+        monitor = self._monitor()
         self._start_looks(0)
         guard = Guard(self._machinery, self.incidents, self._came_back)
         # Each runs as long as the slots do, and what goes wrong with it ends the run.
@@ -296,6 +309,8 @@ class Conductor:
                 end = begin + (slot + 1) * self._slot_real_s
                 await self._sleep_until(end)
                 self._recorder.late(slot, "orchestrator", max(0.0, time.monotonic() - end))
+                if monitor is not None:
+                    self._recorder.resources(slot, monitor.look())
                 await self._sleep_until(end + _REPORTS_GRACE * self._slot_real_s)
                 if self._stop_asked.is_set():
                     return
@@ -329,6 +344,17 @@ class Conductor:
                 "looks": max(1, round(self._slot_real_s / _LOOK_S)),
             }
         )
+
+    def _monitor(self) -> Monitor | None:
+        """Where work is real, a look at what nodes use, once now and then at the end of each slot.
+
+        Elsewhere nodes use next to nothing, and dozens of them are not worth the time of looking.
+        """
+        if self._options.scenario.compute.work == "timed":
+            return None
+        monitor = Monitor(self._machinery.pids)
+        self._recorder.resources(-1, monitor.look())
+        return monitor
 
     def _tell_status(self, units: list[tuple[str, float, float, float]]) -> None:
         """Where the scenario lets agents observe it: Q_u and F_u of their targets, no others'."""

@@ -7,6 +7,7 @@ import time
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -16,8 +17,10 @@ from emulation.memory import Memory
 from emulation.messages import Born, Dispatched, Failed, Known, Log, Ping, Record
 from emulation.ping import Pinger
 from emulation.remote import Remote
+from emulation.transcoding.content import load
 from emulation.transfer import Order, Transfers
 from emulation.unit import Unit
+from emulation.work import Outcome
 from model.errors import UserError
 from model.observation import Decision, DeviceProfile, Observation, TaskView
 from model.probing import pinged
@@ -169,9 +172,13 @@ class Device:
         delivery_s = max(0.0, arrived_s - task.dispatched_s)
         self.memory.delivered(task.target, self._clock.now(), delivery_s, task.data_mb)
 
-    def result(self, order: Order, processing_s: float) -> None:
+    def result(self, order: Order, processing_s: float, result: bytes) -> None:
         """The result is known."""
         self._known(order.task, processing_s)
+
+    def unserved(self, order: Order, reason: str) -> None:
+        """The unit could not make a result."""
+        self._unserved(order.task, reason)
 
     def failed(self, order: Order, reason: str) -> None:
         """All attempts failed."""
@@ -187,9 +194,16 @@ class Device:
         self.memory.known(task.target, now, processing_s, task.work_ghz_s)
         self._report(Known(task_id, now))
 
+    def _unserved(self, task_id: int, reason: str) -> None:
+        if self._ended:
+            return
+        task = self._tasks.pop(task_id)
+        self.memory.failed(task.target, task.work_ghz_s, 0.0)
+        self._report(Failed(task_id, self._clock.now(), reason))
+
     def _observe(self, now: float) -> Observation:
-        fifo = self._unit.fifo
-        return self.memory.observe(now, fifo.queue_ghz_s(now), fifo.frequency.at(now))
+        work = self._unit.work
+        return self.memory.observe(now, work.queue_ghz_s(now), work.frequency.at(now))
 
     def _wait_for_task(self) -> None:
         tasks = self._agent.tasks
@@ -224,13 +238,25 @@ class Device:
         self._report(Born(task_id, name, decision.rate_mbps, now))
         self._tasks[task_id] = _Task(decision.target, work, data)
         self.memory.sent(decision.target, work, data)
+        content = self._content(position)
         if decision.target == 0:
             self._report(Dispatched(task_id, 1, now))
-            self._unit.local(work, task_id, lambda processing: self._known(task_id, processing))
+            self._unit.local(work, task_id, content or b"", partial(self._served_here, task_id))
             return
-        size = round(data * 1e6 / self._clock.speedup)
+        size = round(data * 1e6 / self._clock.speedup) if content is None else len(content)
         index, rate = self._agent.index, decision.rate_mbps
-        self._transfers.send(Order(name, index, task_id, size, work, rate))
+        self._transfers.send(Order(name, index, task_id, size, work, rate, payload=content))
+
+    def _content(self, position: int) -> bytes | None:
+        """What a task is about; None where only its size matters."""
+        folder, clip = self._agent.content, self._agent.tasks.clip[position]
+        return load(folder, clip) if folder else None
+
+    def _served_here(self, task_id: int, processing_s: float, outcome: Outcome) -> None:
+        if outcome.error:
+            self._unserved(task_id, outcome.error)
+        else:
+            self._known(task_id, processing_s)
 
     def _decide(self, policy: Policy, now: float, task: TaskView) -> Decision:
         observation = self._observe(now)

@@ -1,9 +1,9 @@
 """What a run makes on the machine, written down before it is made, and removed by what is written.
 
 Every run has a directory ``/run/crowd-edge-lab/<run id>/`` with a lock that its orchestrator holds
-while it lives and a ledger of namespaces. Its processes carry the run's id in their environment, or
-in their uid. So whatever ended a run, the next ``clean`` removes exactly what was that run's, and
-nothing else.
+while it lives and a ledger of namespaces and control groups. Its processes carry the run's id in
+their environment, or in their uid. So whatever ended a run, the next ``clean`` removes exactly what
+was that run's, and nothing else.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from model.errors import UserError
 RUNS_DIR = Path("/run/crowd-edge-lab")
 RUN_VARIABLE = "CROWD_EDGE_RUN"
 _TERM_GRACE_S = 2.0
+_CGROUP_GRACE_S = 2.0
 _MOST_TRIES = 1000
 _DEAD = re.compile(r"(?m)^State:\s+[ZX]")
 _UID = re.compile(r"(?m)^Uid:\s+(\d+)")
@@ -93,6 +94,12 @@ class Ledger:
             batch.add(f"netns add {name}")
         batch.run()
         return names
+
+    def create_cgroups(self, folders: Sequence[Path]) -> None:
+        """Note and create control groups, named ``ce<run>-…``. Raises ``OSError``."""
+        for folder in folders:
+            self._file.write(json.dumps({"cgroup": str(folder)}) + "\n")
+            folder.mkdir()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -165,15 +172,31 @@ def _end_processes(run_id: str) -> int:
     return len(first)
 
 
-def _ledger_namespaces(directory: Path) -> list[str]:
+def _ledger_entries(directory: Path, kind: str) -> list[str]:
+    """What of a kind, ``namespace`` or ``cgroup``, was made or was about to be."""
     names = []
     path = directory / "ledger.jsonl"
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
-            names.append(str(json.loads(line)["namespace"]))
+            names.append(str(json.loads(line)[kind]))
         except (ValueError, KeyError, TypeError):
-            continue  # the orchestrator died while writing this line, so nothing was made
+            # Of another kind; or the orchestrator died while writing it, so nothing was made.
+            continue
     return names
+
+
+def _remove_cgroups(run_id: str, folders: Sequence[Path]) -> None:
+    """Remove control groups; their processes have been ended, but may not be gone yet."""
+    deadline = time.monotonic() + _CGROUP_GRACE_S
+    left = [f for f in folders if f.name.startswith(f"ce{run_id}-") and f.is_dir()]
+    while left:
+        for folder in left:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        left = [f for f in left if f.is_dir()]
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.01 if left else 0.0)
 
 
 def _remove(directory: Path) -> Removed:
@@ -181,12 +204,13 @@ def _remove(directory: Path) -> Removed:
     run_id = directory.name
     processes = _end_processes(run_id)
     existing = set(netlink.existing_namespaces())
-    mine = [n for n in _ledger_namespaces(directory) if n.startswith(f"ce{run_id}-")]
+    mine = [n for n in _ledger_entries(directory, "namespace") if n.startswith(f"ce{run_id}-")]
     left = [name for name in mine if name in existing]
     batch = Batch("ip")
     for name in left:
         batch.add(f"netns del {name}")
     batch.run()
+    _remove_cgroups(run_id, [Path(f) for f in _ledger_entries(directory, "cgroup")])
     shutil.rmtree(directory, ignore_errors=True)
     return Removed(run_id, processes, len(left))
 

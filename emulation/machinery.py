@@ -23,7 +23,10 @@ from emulation.messages import NodeConfig
 from emulation.netlink import namespace_path
 from emulation.openvswitch import CONTROLLER
 from emulation.options import RunOptions
+from emulation.shares import Shares
 from emulation.spawning import SpawnerLink
+from emulation.transcoding.content import prepare
+from model.compute import frequency_trace
 from model.errors import UserError
 from model.network import Network, Node, build_network
 from model.workload import generate_trace
@@ -57,7 +60,9 @@ class Machinery:
         topo = CrowdEdgeTopo(scenario=options.scenario)
         self.fabric = Fabric(topo, ledger, options.datapath, options.speedup)
         self.nodes: dict[str, Channel] = {}
-        self.pids: dict[str, int] = {}
+        self.pids: dict[str, tuple[int, ...]] = {}
+        self.shares: Shares | None = None
+        self._content = ""
         self.phases: list[Phase] = []
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._sockets: list[socket.socket] = []
@@ -67,12 +72,29 @@ class Machinery:
 
         Raises ``UserError``, ``CommandError`` or ``ShapingError``; what was made is in the ledger.
         """
+        if self.options.scenario.clips is not None:
+            progress("preparing clips")
+            self._timed("clips", lambda: self._prepare_clips(progress))
         progress("starting the nodes' parent")
         self._timed("spawner", self._start_spawner)
         progress("building the network")
         self.bring_network_up()
         progress("starting the nodes")
         self._timed("nodes", self._spawn_nodes)
+
+    def _prepare_clips(self, progress: Callable[[str], None]) -> None:
+        scenario = self.options.scenario
+        assert scenario.clips is not None  # noqa: S101 - for the type checker: asked before
+        self._content = str(prepare(scenario.clips, progress))
+        compute = scenario.compute
+        cores = {
+            unit.name: frequency_trace(scenario, self.options.seed, unit).max_ghz / compute.core_ghz
+            for unit in self.network.units
+        }
+        try:
+            self.shares = Shares(self.ledger, cores)
+        except OSError as error:
+            raise UserError(f"the machine's CPU cannot be shared out: {error}") from error
 
     def bring_network_up(self) -> None:
         """The network alone: built, shaped, verified, switches connected, flows installed.
@@ -134,7 +156,9 @@ class Machinery:
         options, network = self.options, self.network
         first = first_uid(self.ledger.run_id)
         trace = generate_trace(options.scenario, options.seed, network)
-        briefer = Briefer(options.scenario, network, trace, options.seed, options.speedup)
+        briefer = Briefer(
+            options.scenario, network, trace, options.seed, options.speedup, content=self._content
+        )
         policy, params, stepped = options.policy, options.policy_params, options.stepped
         nodes = [
             (
@@ -146,7 +170,9 @@ class Machinery:
         try:
             for node in self._spawner.spawn(nodes):
                 self.nodes[node.name] = Channel(node.name, node.control)
-                self.pids[node.name] = node.pid
+                self.pids[node.name] = (node.pid, *([node.worker] if node.worker else []))
+                if node.worker and self.shares is not None:
+                    self.shares.place(node.name, node.worker)
         except (TimeoutError, ConnectionError) as error:
             self.check_alive()
             raise UserError(f"the nodes' parent did not answer: {error}") from error
@@ -160,6 +186,7 @@ class Machinery:
             uid=uid,
             gid=uid,
             hidden=self._hidden(),
+            worker=self.options.scenario.compute.work == "ffmpeg",
         )
 
     def _has_policy(self, node: Node) -> bool:

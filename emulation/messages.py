@@ -45,6 +45,7 @@ class NodeConfig:
         uid, gid: what the process becomes; above 0.
         hidden: folders that are empty for nodes; the same for all nodes of a run.
         oom_score_adj: nodes are to be killed for memory before anything else.
+        worker: whether a process beside the node is to do its real work.
     """
 
     name: str
@@ -55,12 +56,13 @@ class NodeConfig:
     gid: int
     hidden: tuple[str, ...] = ()
     oom_score_adj: int = 500
+    worker: bool = False
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> NodeConfig:
         """Check the keys of a request. Raises ``UserError``."""
         known = {f.name for f in fields(cls)}
-        required = known - {"oom_score_adj", "hidden"}
+        required = known - {"oom_score_adj", "hidden", "worker"}
         if not required <= set(value) <= known:
             raise UserError(
                 f"request for a node: missing {sorted(required - set(value))}, "
@@ -117,6 +119,25 @@ class Service(NamedTuple):
     task: int
     start_s: float
     end_s: float
+    device: int | None = None
+
+
+class Transcoded(NamedTuple):
+    """From the unit, at a transcoding's end: what it took and gave; ``error`` '' if all is well.
+
+    ``cpu_s`` is FFmpeg's own CPU time, ``frames`` what ffprobe counted in the result; ``device`` as
+    in ``Arrived``.
+    """
+
+    task: int
+    clip: int
+    start_s: float
+    end_s: float
+    cpu_s: float
+    frames: int
+    data_bytes: int
+    result_bytes: int
+    error: str
     device: int | None = None
 
 
@@ -196,6 +217,7 @@ Record = (
     | Dispatched
     | Arrived
     | Service
+    | Transcoded
     | Known
     | Failed
     | Ping
@@ -212,6 +234,7 @@ _KINDS: dict[str, type[Record]] = {
     "dispatched": Dispatched,
     "arrived": Arrived,
     "service": Service,
+    "transcoded": Transcoded,
     "known": Known,
     "failed": Failed,
     "ping": Ping,

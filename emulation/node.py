@@ -22,9 +22,11 @@ from emulation.device import Device
 from emulation.loop import READ, WRITE, Clock, Loop
 from emulation.messages import Baseline, Bye, Fatal, Ready, Record, Slot, to_list
 from emulation.ping import Pinger
+from emulation.transcoding.queue import Transcoding
 from emulation.transfer import Listener, Transfers
 from emulation.unit import Unit
-from model.compute import FifoUnit
+from emulation.wire import HEADER_BYTES
+from emulation.work import TimedWork, Work
 from model.errors import UserError
 from rl.policies import create
 from rl.policies.base import Policy
@@ -107,8 +109,11 @@ class Control:
 class Node:
     """A unit of the network at work, with the agent if it is a device."""
 
-    def __init__(self, briefing: Briefing, loop: Loop, control: Control):
+    def __init__(
+        self, briefing: Briefing, loop: Loop, control: Control, worker: socket.socket | None = None
+    ):
         self._briefing, self.loop, self.control = briefing, loop, control
+        self._worker = worker
         self.clock = Clock(briefing.speedup)
         self._worst_lateness_s = 0.0
         self._device: Device | None = None
@@ -116,11 +121,10 @@ class Node:
 
     def run(self) -> None:
         """Come up and serve orders until told to stop."""
-        briefing = self._briefing
-        real_bytes = round(briefing.transfer.result_bytes / briefing.speedup)
-        fifo, report = FifoUnit(briefing.frequency), self.control.report
-        self.unit = Unit(self.loop, self.clock, fifo, report, real_bytes)
+        briefing, report = self._briefing, self.control.report
+        self.unit = Unit(self.loop, self.clock, self._work(), report)
         self.unit.senders = briefing.senders
+        self.unit.result_rate_mbps = briefing.result_rate_mbps
         if briefing.owners is not None:
             owners = briefing.owners
             self.unit.owner = lambda f: f.task < len(owners) and owners[f.task] == f.device
@@ -135,6 +139,25 @@ class Node:
         for order in self.control.orders:
             self._order(order)
         self.loop.run()
+
+    def _work(self) -> Work:
+        briefing = self._briefing
+        clips = briefing.clips
+        if clips is None:
+            real_bytes = round(briefing.transfer.result_bytes / briefing.speedup)
+            result_bytes = real_bytes - HEADER_BYTES
+            return TimedWork(self.loop, self.clock, briefing.frequency, result_bytes)
+        if self._worker is None:
+            raise UserError("there are clips to transcode, and no worker to do it")
+        return Transcoding(
+            self.loop,
+            self.clock,
+            briefing.frequency,
+            clips,
+            briefing.workers,
+            self._worker,
+            self.control.report,
+        )
 
     def _make_device(self, agent: Agent) -> None:
         policy = None
@@ -201,10 +224,10 @@ class Node:
         due = self.clock.real(boundary * slot_s)
         lateness_s = max(0.0, time.monotonic() - due)
         self._worst_lateness_s = max(self._worst_lateness_s, lateness_s)
-        now, fifo = self.clock.now(), self.unit.fifo
+        now, work = self.clock.now(), self.unit.work
         begin_s, end_s = (boundary - 1) * slot_s, boundary * slot_s
-        busy = fifo.busy_s(begin_s, end_s) / slot_s if boundary else None
-        queue, ghz = fifo.queue_ghz_s(now), fifo.frequency.at(now)
+        busy = work.busy_share(begin_s, end_s) if boundary else None
+        queue, ghz = work.queue_ghz_s(now), work.frequency.at(now)
         self.control.report(Slot(boundary, lateness_s, queue, ghz, busy))
         if self._device is not None:
             self._device.show(boundary)
@@ -260,12 +283,15 @@ def _await_briefing(loop: Loop, control: Control) -> Briefing:
     return Briefing.from_json(control.orders.pop(0))
 
 
-def run_node(name: str, handle: socket.socket) -> int:
-    """Be a node until told to stop; returns the exit status: 0, 1 (broke), 2 (user's mistake)."""
+def run_node(name: str, handle: socket.socket, worker: socket.socket | None = None) -> int:
+    """Be a node until told to stop; returns the exit status: 0, 1 (broke), 2 (user's mistake).
+
+    ``worker`` leads to the process that does the unit's real work, where there is any.
+    """
     status, loop = 0, Loop()
     control = Control(loop, handle)
     try:
-        Node(_await_briefing(loop, control), loop, control).run()
+        Node(_await_briefing(loop, control), loop, control, worker).run()
     except UserError as error:
         status = error.exit_code
         control.report(Fatal(f"{name}: {error}", user=True))

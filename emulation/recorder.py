@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from emulation.cpu import CpuWatch
 from emulation.live import Status
+from emulation.messages import Transcoded
+from emulation.monitor import Usage
 from emulation.options import RunOptions
 from emulation.taskbook import TaskBook
+from model.clips import catalogue_of
 from model.network import Network
 from records.writer import ResultWriter
 
@@ -33,6 +37,9 @@ class Recorder:
         self._kinds = {n.name: n.kind for n in network.units}
         self._classes = {k.name: k.link_class for k in network.shaped_links}
         self.rates = {k.name: k.spec.rate_mbps for k in network.shaped_links if k.spec is not None}
+        self._devices = [n.name for n in network.devices]
+        self._clips = catalogue_of(options.scenario)
+        self._usages: dict[str, Usage] = {}
         self._totals: dict[str, tuple[int, int]] = {}
         self._links_from = self._slots_ended = 0
         self._slots: dict[int, _SlotWatch] = {}
@@ -79,6 +86,47 @@ class Recorder:
                 }
             ],
         )
+
+    def resources(self, slot: int, usages: Mapping[str, Usage]) -> None:
+        """What each node has used so far, at the end of a slot; what it used in it is written."""
+        rows = [
+            {
+                "slot": slot,
+                "time_s": self.time_of_slot(slot),
+                "node": name,
+                "kind": self._kinds[name],
+                "cpu_s": now.cpu_s - before.cpu_s,
+                "memory_mb": now.memory_mb,
+                "received_bytes": float(now.received_bytes - before.received_bytes),
+                "sent_bytes": float(now.sent_bytes - before.sent_bytes),
+            }
+            for name, now in usages.items()
+            if (before := self._usages.get(name)) is not None and slot >= 0
+        ]
+        self._usages |= usages
+        self._writer.append("resources", rows)
+
+    def transcoded(self, unit: str, done: Transcoded) -> None:
+        """A unit has transcoded a clip, or has failed to."""
+        clip, owner = self._clips[done.clip], int(self.book.trace.device[done.task])
+        here = self._kinds[unit] if unit != self._devices[owner] else "self"
+        row = {
+            "task": done.task,
+            "unit": unit,
+            "kind": here,
+            "clip": done.clip,
+            "source": clip.source,
+            "result": clip.result,
+            "duration_s": clip.duration_s,
+            "start_s": done.start_s,
+            "end_s": done.end_s,
+            "cpu_s": done.cpu_s,
+            "frames": done.frames,
+            "data_bytes": float(done.data_bytes),
+            "result_bytes": float(done.result_bytes),
+            "error": done.error or None,
+        }
+        self._writer.append("transcodes", [row])
 
     def ping(self, device: str, target: str, time_s: float, rtt_s: float | None) -> None:
         """A ping and its round trip (None: no reply), scenario time."""

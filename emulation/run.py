@@ -26,7 +26,7 @@ from typing import Any
 
 import click
 
-from emulation.capabilities import REQUIRED_TO_RUN, probe
+from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, probe
 from emulation.options import (
     RunOptions,
     common_options,
@@ -64,6 +64,7 @@ def require_machine(options: RunOptions) -> RunOptions:
             f"this machine cannot emulate now: {missing[0].name}: {missing[0].detail}; "
             f"{missing[0].follows} ('./lab check' tells more)"
         )
+    _require_real_work(options, machine)
     options = replace(options, datapath="system" if machine.datapath == "kernel" else "netdev")
     if not machine["netem"].ok and needs_netem(options.scenario):
         if not options.without_netem:
@@ -73,6 +74,23 @@ def require_machine(options: RunOptions) -> RunOptions:
             )
         return replace(options, scenario=without_netem(options.scenario))
     return options
+
+
+def _require_real_work(options: RunOptions, machine: Capabilities) -> None:
+    """Real work takes FFmpeg, and real time."""
+    if options.scenario.compute.work == "timed":
+        return
+    ffmpeg = machine["ffmpeg"]
+    if not ffmpeg.ok:
+        raise UserError(
+            f"scenario {options.scenario.name} transcodes with FFmpeg: {ffmpeg.detail}; "
+            f"{ffmpeg.follows}"
+        )
+    if options.speedup != 1.0:
+        raise UserError(
+            f"scenario {options.scenario.name} transcodes with FFmpeg, which takes the time that "
+            "it takes: --speedup must be 1"
+        )
 
 
 def require_policy(options: RunOptions) -> RunOptions:

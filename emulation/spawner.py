@@ -9,7 +9,9 @@ privilege before it runs, or even imports, a user's policy.
 Requests are lines of JSON, ``emulation.messages.NodeConfig`` or {"end": name}. Answers, one a line:
 
     {"ready": pid, "walls": {…}}       once, when everything is loaded; which walls are missing: why
-    {"spawned": name, "pid": pid}      with the node's control socket attached (SCM_RIGHTS)
+    {"spawned": name, "pid": pid, "worker": pid}
+                                       with the node's control socket attached (SCM_RIGHTS); worker:
+                                       the process that does its real work, null if it has none
     {"failed": name, "error": text}    the request was not carried out
     {"exited": name, "status": n}      a node has ended; below 0: minus the number of a signal
 
@@ -36,7 +38,9 @@ import signal
 import socket
 import sys
 import traceback
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -48,6 +52,7 @@ from emulation import privileges
 from emulation.messages import Fatal, NodeConfig, to_list
 from emulation.node import run_node
 from emulation.policy_files import look_here_too, policy_file, require_readable
+from emulation.transcoding.worker import serve
 from emulation.walls import ProcessWall, View, try_walls
 from model.errors import UserError
 from rl.policies import weights
@@ -150,17 +155,26 @@ class Spawner:
         if config.checkpoint:
             # Data, no code: read here once, for the nodes may not be able to reach the file.
             weights.load(config.checkpoint)
-        view = self._view_for(config)
+        child = _Child(config, policy, self._view_for(config), self._pidfd, self._missing)
         ours, theirs = socket.socketpair()
+        with ours, theirs, ExitStack() as stack:
+            worker, upper = None, None
+            if config.worker:
+                upper, lower = (stack.enter_context(end) for end in socket.socketpair())
+                worker = self._fork(config.name, partial(child.run_worker, lower))
+            pid = self._fork(config.name, partial(child.run, theirs, upper))
+            answer = {"spawned": config.name, "pid": pid, "worker": worker}
+            self._say(answer, ours.fileno())
+
+    def _fork(self, name: str, run: Callable[[], NoReturn]) -> int:
         wall = nullcontext() if "processes" in self._missing else ProcessWall()
-        with ours, theirs:
-            with wall:
-                pid = os.fork()
-                if pid == 0:
-                    self._forget()
-                    _Child(config, policy, view, self._pidfd, self._missing).run(theirs)
-            self._children[pid] = config.name
-            self._say({"spawned": config.name, "pid": pid}, ours.fileno())
+        with wall:
+            pid = os.fork()
+            if pid == 0:
+                self._forget()
+                run()
+        self._children[pid] = name
+        return pid
 
     def _forget(self) -> None:
         """A child need not know of others, nor touch what is the parent's."""
@@ -184,7 +198,8 @@ class Spawner:
             if pid == 0:
                 return
             name = self._children.pop(pid, None)
-            if name is not None:
+            # Of a node's two processes it has ended with the last one.
+            if name is not None and name not in self._children.values():
                 self._say({"exited": name, "status": os.waitstatus_to_exitcode(status)})
 
     def _end_children(self) -> None:
@@ -210,17 +225,30 @@ class _Child:
         self._config, self._policy, self._view = config, policy, view
         self._parent, self._missing = parent, missing
 
-    def run(self, control: socket.socket) -> NoReturn:
+    def run(self, control: socket.socket, worker: socket.socket | None) -> NoReturn:
         """Be the node, to the end of this process: none of the parent's code may run in it."""
         status = 1
         try:
-            status = self._run(control)
+            status = self._run(control, worker)
         finally:
             os._exit(status)
 
-    def _run(self, control: socket.socket) -> int:
+    def run_worker(self, node: socket.socket) -> NoReturn:
+        """Be the process that does the node's real work, to the end of this process."""
+        status = 1
         try:
-            self._become_nobody(control.fileno())
+            self._become_nobody(node.fileno())
+            status = serve(node)
+        except BaseException:  # noqa: BLE001 - os._exit would swallow it
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+
+    def _run(self, control: socket.socket, worker: socket.socket | None) -> int:
+        try:
+            self._become_nobody(control.fileno(), *([worker.fileno()] if worker else []))
+            require_readable(self._policy, self._config)
         except Exception as error:  # noqa: BLE001 - reported; the parent's code must not run on
             user = isinstance(error, UserError)
             text = str(error) if user else f"{type(error).__name__}: {error}"
@@ -232,14 +260,14 @@ class _Child:
                 continue
             return 2 if user else 1
         try:
-            return run_node(self._config.name, control)
+            return run_node(self._config.name, control, worker)
         except BaseException:  # noqa: BLE001 - os._exit would swallow it
             traceback.print_exc()
             return 1
         finally:
             sys.stderr.flush()
 
-    def _become_nobody(self, control: int) -> None:
+    def _become_nobody(self, *kept: int) -> None:
         config = self._config
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
@@ -249,10 +277,9 @@ class _Child:
         privileges.enter_namespace(config.netns)
         if self._view is not None:
             self._view.enter()
-        privileges.close_all_but(control, self._parent)
+        privileges.close_all_but(*kept, self._parent)
         filtered = "system calls" not in self._missing
         privileges.drop(config.uid, config.gid, self._parent, last_capability, filtered=filtered)
-        require_readable(self._policy, config)
 
 
 def main() -> None:

@@ -18,11 +18,15 @@ _CHUNK = 65536
 
 @dataclass(frozen=True, slots=True)
 class Spawned:
-    """A node process and this side's end of its control socket, which the holder closes."""
+    """A node process and this side's end of its control socket, which the holder closes.
+
+    ``worker`` is the process that does its real work, if it has one.
+    """
 
     name: str
     pid: int
     control: socket.socket
+    worker: int | None = None
 
 
 class SpawnerLink:
@@ -61,7 +65,8 @@ class SpawnerLink:
             self._ask(asdict(config))
             answer = self._answer("spawned")
             control = socket.socket(fileno=self._descriptors.popleft())
-            spawned.append(Spawned(str(answer["spawned"]), int(answer["pid"]), control))
+            name, pid, worker = answer["spawned"], answer["pid"], answer["worker"]
+            spawned.append(Spawned(str(name), int(pid), control, worker))
             control.settimeout(self.socket.gettimeout())
             # A node that has ended already has said why, which is read from its socket later.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):

@@ -55,6 +55,7 @@ class Order:
         rate_mbps: x on the wire.
         attempt: which try this is, from 1 on.
         arrived_s: when the unit had the last byte, scenario time, once known.
+        payload: the bytes; None: any will do.
     """
 
     target: str
@@ -65,6 +66,7 @@ class Order:
     rate_mbps: float
     attempt: int = 0
     arrived_s: float | None = None
+    payload: bytes | None = None
 
 
 class Listener(Protocol):
@@ -76,8 +78,11 @@ class Listener(Protocol):
     def arrived(self, order: Order) -> None:
         """The unit has the last byte (``order.arrived_s``); called once per order."""
 
-    def result(self, order: Order, processing_s: float) -> None:
+    def result(self, order: Order, processing_s: float, result: bytes) -> None:
         """The result has come back; the order is done."""
+
+    def unserved(self, order: Order, reason: str) -> None:
+        """The unit could not make a result; the order is done."""
 
     def failed(self, order: Order, reason: str) -> None:
         """All attempts have failed; the order is done."""
@@ -86,6 +91,13 @@ class Listener(Protocol):
 def pacing_bytes_per_s(rate_mbps: float) -> int:
     """The pacing rate that makes ``rate_mbps`` on the wire."""
     return max(1, int(rate_mbps * 1e6 / 8 * PAYLOAD_PER_WIRE_BYTE))
+
+
+def pace(handle: socket.socket, rate_mbps: float) -> None:
+    """Let a socket send at a rate on the wire, and no faster."""
+    # 64 bits: the 32-bit form of this option reads all ones as "unlimited".
+    option = struct.pack("Q", pacing_bytes_per_s(rate_mbps))
+    handle.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, option)
 
 
 def task_socket() -> socket.socket:
@@ -115,7 +127,7 @@ class Connection:
         self._written = 0
         self._progress = (-1, 0.0)
         self._stall: Timer | None = None
-        self._reader = FrameReader(Kind.ARRIVED, Kind.RESULT, Kind.ERROR)
+        self._reader = FrameReader(Kind.ARRIVED, Kind.RESULT, Kind.ERROR, Kind.UNSERVED)
         self.socket = task_socket()
         self._set_pace(pool.max_rate_mbps)
         self.socket.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
@@ -149,12 +161,10 @@ class Connection:
         self.socket.close()
 
     def _set_pace(self, rate_mbps: float) -> None:
-        pace = pacing_bytes_per_s(rate_mbps)
-        if pace != self._pace:
-            # 64 bits: the 32-bit form of this option reads all ones as "unlimited".
-            option = struct.pack("Q", pace)
-            self.socket.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, option)
-            self._pace = pace
+        asked = pacing_bytes_per_s(rate_mbps)
+        if asked != self._pace:
+            pace(self.socket, rate_mbps)
+            self._pace = asked
 
     def _dispatch(self, order: Order) -> None:
         self._set_pace(order.rate_mbps)
@@ -201,7 +211,7 @@ class Connection:
 
     def _write(self) -> None:
         while self._header or self._payload_left:
-            pieces = [_CHUNK[: self._payload_left]]
+            pieces = [self._piece()]
             if self._header:
                 pieces.insert(0, memoryview(self._header))
             try:
@@ -214,6 +224,14 @@ class Connection:
             self._header = self._header[of_header:]
             self._payload_left -= sent - of_header
         self._pool.loop.watch(self.socket.fileno(), READ, self._ready)
+
+    def _piece(self) -> memoryview:
+        """The next bytes of the payload."""
+        payload = self.current.payload if self.current is not None else None
+        if payload is None:
+            return _CHUNK[: self._payload_left]
+        begin = len(payload) - self._payload_left
+        return memoryview(payload)[begin : begin + _UNSENT_BYTES]
 
     def _read(self) -> None:
         data = self.socket.recv(65536)
@@ -232,9 +250,13 @@ class Connection:
             self._arrived(order, frame)
             return
         if order is self.current:
-            raise WireError(f"RESULT of task {frame.task} before its data arrived")
+            raise WireError(f"{frame.kind.name} of task {frame.task} before its data arrived")
         del self.awaiting[frame.device, frame.task]
-        self._pool.listener.result(order, frame.value)
+        order.payload = None
+        if frame.kind is Kind.UNSERVED:
+            self._pool.listener.unserved(order, payload.decode(errors="replace"))
+        else:
+            self._pool.listener.result(order, frame.value, payload)
 
     def _arrived(self, order: Order, frame: Frame) -> None:
         if order is not self.current or self._payload_left or self._header:

@@ -1,7 +1,7 @@
 """A unit: takes tasks in over TCP or from its own device, and serves them first come, first served.
 
-A task joins the queue when its last byte has arrived. Service is virtual: the queue says when it
-ends, and the result is sent then. With ``cloud.mode: overflow`` an edge whose queue is too long
+A task joins the queue when its last byte has arrived. What service is, ``emulation.work`` says; the
+result is sent when it ends. With ``cloud.mode: overflow`` an edge whose queue is too long
 passes a task on to the cloud, bytes and all, and relays the result.
 """
 
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from emulation.loop import READ, WRITE, Clock, Loop
 from emulation.messages import Arrived, Log, Record, Service
-from emulation.transfer import Order, Transfers, task_socket
+from emulation.transfer import Order, Transfers, pace, task_socket
 from emulation.wire import (
     HEADER_BYTES,
+    MAX_ERROR_BYTES,
     Frame,
     Kind,
     WireError,
@@ -23,8 +24,8 @@ from emulation.wire import (
     encode,
     error_frame,
 )
+from emulation.work import Job, Outcome, Work
 from model.addressing import TASK_PORT
-from model.compute import FifoUnit
 
 _SO_RCVLOWAT = 18
 _READ_BYTES = 262144
@@ -32,6 +33,8 @@ _READ_BYTES = 262144
 _DISCARD = bytearray(_READ_BYTES)
 """Never written to: MSG_TRUNC makes the kernel throw a task's bytes away without copying them."""
 _MAX_UNSENT_BYTES = 1_048_576
+_RESULTS_AHEAD = 16
+"""Real results that a device may leave unread; none is larger than its task's data."""
 _BACKLOG = 1024
 _MAX_COMPLAINTS = 50
 
@@ -39,13 +42,14 @@ Report = Callable[[Record], None]
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class Visitor:
     """A task that has arrived here, once and for all; ``peer`` is where its result goes."""
 
     frame: Frame
     arrived_s: float
     peer: Peer | None
     processing_s: float | None = None
+    outcome: Outcome | None = None
 
 
 class Peer:
@@ -56,10 +60,13 @@ class Peer:
         self._header = bytearray()
         self._frame: Frame | None = None
         self._left = 0
+        self._data: bytearray | None = None
         self._low_water = 1
         self._wait_for(HEADER_BYTES)
         self._unsent = bytearray()
         handle.setblocking(False)
+        if unit.result_rate_mbps is not None:
+            pace(handle, unit.result_rate_mbps)
         unit.loop.watch(handle.fileno(), READ, self._ready)
 
     @property
@@ -89,7 +96,7 @@ class Peer:
             while self._unsent:
                 del self._unsent[: self._socket.send(self._unsent)]
         except BlockingIOError:
-            if len(self._unsent) > _MAX_UNSENT_BYTES:
+            if len(self._unsent) > self._unit.most_unsent_bytes:
                 self.close("does not read its results")
                 return
         events = READ | WRITE if self._unsent else READ
@@ -115,7 +122,7 @@ class Peer:
         if self._frame is None and not self._read_header():
             return
         while self._left:
-            count = self._socket.recv_into(_DISCARD, min(self._left, _READ_BYTES), socket.MSG_TRUNC)
+            count = self._take(min(self._left, _READ_BYTES))
             if count == 0:
                 raise WireError("closed within a task")
             self._left -= count
@@ -125,8 +132,17 @@ class Peer:
                 return
         self._wait_for(1)
         frame, self._frame = self._frame, None
+        data, self._data = self._data, None
         if frame is not None:
-            self._unit.complete(self, frame)
+            self._unit.complete(self, frame, data or b"")
+
+    def _take(self, most: int) -> int:
+        """Read so many bytes of a task at most, to keep them or to throw them away."""
+        if self._data is None:
+            return self._socket.recv_into(_DISCARD, most, socket.MSG_TRUNC)
+        begin = len(self._data) - self._left
+        with memoryview(self._data) as room:
+            return self._socket.recv_into(room[begin:], most)
 
     def _read_header(self) -> bool:
         data = self._socket.recv(HEADER_BYTES - len(self._header))
@@ -147,6 +163,8 @@ class Peer:
             return False
         self._unit.expect(self, frame)
         self._frame, self._left = frame, frame.payload_bytes
+        if self._unit.work.most_bytes is not None:
+            self._data = bytearray(self._left)
         return True
 
     def _wait_for(self, count: int) -> None:
@@ -160,24 +178,27 @@ class Unit:
     """The queue of a unit and its TCP server.
 
     Attributes:
+        work: what is done here, and the queue for it.
         served: services begun here.
         owner: whether a task is that device's.
         senders: address → the device that may send from there; None: it may pass on tasks of all.
             The network lets no one send from another's address. Where it is None, all may send.
+        result_rate_mbps: how fast results go back, Mbps on the wire; None: they are but messages.
         repeated: tasks that came again after they had arrived, and were not served twice.
         forwarded: tasks passed on to the cloud.
     """
 
-    def __init__(self, loop: Loop, clock: Clock, fifo: FifoUnit, report: Report, result_bytes: int):
-        self.loop, self.clock, self.fifo = loop, clock, fifo
+    def __init__(self, loop: Loop, clock: Clock, work: Work, report: Report):
+        self.loop, self.clock, self.work = loop, clock, work
         self._report = report
-        self._result_bytes = max(0, result_bytes - HEADER_BYTES)
         self._peers: set[Peer] = set()
-        self._jobs: dict[tuple[int, int], Job] = {}
+        self._visitors: dict[tuple[int, int], Visitor] = {}
+        self.most_unsent_bytes = _MAX_UNSENT_BYTES + _RESULTS_AHEAD * (work.most_bytes or 0)
         self._overflow: tuple[Transfers, float, float, str] | None = None
         self._server: socket.socket | None = None
         self.owner: Callable[[Frame], bool] = lambda _: True
         self.senders: Mapping[str, int | None] | None = None
+        self.result_rate_mbps: float | None = None
         self.served = self.repeated = self.forwarded = 0
         self._complaints = 0
 
@@ -201,12 +222,14 @@ class Unit:
             self._server.close()
         for peer in list(self._peers):
             peer.close("")
+        self.work.close()
 
-    def local(self, work_ghz_s: float, task: int, done: Callable[[float], None]) -> None:
-        """A task of the unit's own device joins the queue; ``done(processing_s)`` at its end."""
-        now = self.clock.now()
-        self._report(Arrived(task, now))
-        self._serve(task, None, work_ghz_s, done)
+    def local(
+        self, work_ghz_s: float, task: int, data: bytes, done: Callable[[float, Outcome], None]
+    ) -> None:
+        """A task of the unit's own device joins the queue; ``done(processing_s, …)`` at its end."""
+        self._report(Arrived(task, self.clock.now()))
+        self._serve(Job(task, None, work_ghz_s, data), done)
 
     def require_sender(self, peer: Peer, frame: Frame) -> None:
         """Raise ``WireError`` for a frame in the name of another device than the one there."""
@@ -222,10 +245,13 @@ class Unit:
         """A task begins to arrive. Raises ``WireError`` if it cannot be of this run."""
         if not self.owner(frame):
             raise WireError(f"{peer.address}: no task {frame.task} of device {frame.device}")
+        most = self.work.most_bytes
+        if most is not None and frame.payload_bytes > most:
+            raise WireError(f"{frame.payload_bytes} bytes of data; at most {most} are taken")
 
-    def complete(self, peer: Peer, frame: Frame) -> None:
+    def complete(self, peer: Peer, frame: Frame, data: bytes | bytearray) -> None:
         """The last byte of a task has arrived."""
-        job = self._jobs.get((frame.device, frame.task))
+        job = self._visitors.get((frame.device, frame.task))
         if job is not None:
             self.repeated += 1
             job.peer = peer
@@ -233,14 +259,14 @@ class Unit:
             if job.processing_s is not None:
                 self._say_result(job)
             return
-        job = Job(frame, self.clock.now(), peer)
-        self._jobs[frame.device, frame.task] = job
+        job = Visitor(frame, self.clock.now(), peer)
+        self._visitors[frame.device, frame.task] = job
         self._report(Arrived(frame.task, job.arrived_s, frame.device))
         self._say_arrived(job)
         if self._overflow is not None and self._too_long(job.arrived_s):
             self._forward(job)
         else:
-            self._serve_job(job, 0.0)
+            self._serve_visitor(job, data, 0.0)
 
     def forget(self, peer: Peer, reason: str) -> None:
         """A connection has ended; a reason that is not '' is noted."""
@@ -256,16 +282,23 @@ class Unit:
     def arrived(self, order: Order) -> None:
         """Of no interest: the task's own arrival was here."""
 
-    def result(self, order: Order, processing_s: float) -> None:
+    def result(self, order: Order, processing_s: float, result: bytes) -> None:
         """The cloud has served a task: relay the result, with all the time since it came here."""
-        job = self._jobs[order.device, order.task]
-        self._finish(job, max(processing_s, self.clock.now() - job.arrived_s))
+        job, now = self._visitors[order.device, order.task], self.clock.now()
+        outcome = Outcome(job.arrived_s, now, result)
+        self._finish(job, max(processing_s, now - job.arrived_s), outcome)
+
+    def unserved(self, order: Order, reason: str) -> None:
+        """The cloud has tried in vain: relay that."""
+        job, now = self._visitors[order.device, order.task], self.clock.now()
+        outcome = Outcome(job.arrived_s, now, error=reason)
+        self._finish(job, now - job.arrived_s, outcome)
 
     def failed(self, order: Order, reason: str) -> None:
         """The cloud cannot be reached: serve the task here after all."""
         self._complain(f"task {order.task} could not be passed on: {reason}")
-        job = self._jobs[order.device, order.task]
-        self._serve_job(job, self.clock.now() - job.arrived_s)
+        job = self._visitors[order.device, order.task]
+        self._serve_visitor(job, b"", self.clock.now() - job.arrived_s)
 
     def _complain(self, text: str) -> None:
         self._complaints += 1
@@ -284,47 +317,51 @@ class Unit:
                 return
             self._peers.add(Peer(self, handle, address))
 
-    def _serve_job(self, job: Job, waited_s: float) -> None:
-        frame = job.frame
+    def _serve_visitor(self, visitor: Visitor, data: bytes | bytearray, waited_s: float) -> None:
+        frame = visitor.frame
         self._serve(
-            frame.task, frame.device, frame.value, lambda s: self._finish(job, s + waited_s)
+            Job(frame.task, frame.device, frame.value, data),
+            lambda s, outcome: self._finish(visitor, s + waited_s, outcome),
         )
 
-    def _serve(
-        self, task: int, device: int | None, work: float, done: Callable[[float], None]
-    ) -> None:
-        now = self.clock.now()
-        times = self.fifo.admit(now, work)
+    def _serve(self, job: Job, done: Callable[[float, Outcome], None]) -> None:
+        joined_s = self.clock.now()
         self.served += 1
 
-        def end() -> None:
-            self._report(Service(task, times.start_s, times.end_s, device))
-            done(times.end_s - now)
+        def end(outcome: Outcome) -> None:
+            self._report(Service(job.task, outcome.start_s, outcome.end_s, job.device))
+            done(outcome.end_s - joined_s, outcome)
 
-        self.loop.at(self.clock.real(times.end_s), end)
+        self.work.serve(job, end)
 
     def _too_long(self, now: float) -> bool:
         assert self._overflow is not None  # noqa: S101 - for the type checker: asked before
-        return self.fifo.queue_ghz_s(now) > self._overflow[1] * self.fifo.frequency.at(now)
+        return self.work.queue_ghz_s(now) > self._overflow[1] * self.work.frequency.at(now)
 
-    def _forward(self, job: Job) -> None:
+    def _forward(self, job: Visitor) -> None:
         assert self._overflow is not None  # noqa: S101 - for the type checker: asked before
         transfers, _, rate, cloud = self._overflow
         self.forwarded += 1
         f = job.frame
         transfers.send(Order(cloud, f.device, f.task, f.payload_bytes, f.value, rate))
 
-    def _finish(self, job: Job, processing_s: float) -> None:
-        job.processing_s = processing_s
+    def _finish(self, job: Visitor, processing_s: float, outcome: Outcome) -> None:
+        job.processing_s, job.outcome = processing_s, outcome
         self._say_result(job)
+        if self.work.most_bytes is not None:
+            # A real result is not kept for a device that asks again: it is then made again.
+            del self._visitors[job.frame.device, job.frame.task]
 
-    def _say_arrived(self, job: Job) -> None:
+    def _say_arrived(self, job: Visitor) -> None:
         if job.peer is not None:
             f = job.frame
             job.peer.send(Frame(Kind.ARRIVED, f.device, f.task, f.attempt, 0, job.arrived_s))
 
-    def _say_result(self, job: Job) -> None:
-        if job.peer is not None and job.processing_s is not None:
-            f, size = job.frame, self._result_bytes
-            frame = Frame(Kind.RESULT, f.device, f.task, f.attempt, size, job.processing_s)
-            job.peer.send(frame, bytes(size))
+    def _say_result(self, job: Visitor) -> None:
+        if job.peer is None or job.processing_s is None or job.outcome is None:
+            return
+        f, outcome = job.frame, job.outcome
+        kind = Kind.UNSERVED if outcome.error else Kind.RESULT
+        payload = outcome.error.encode()[:MAX_ERROR_BYTES] if outcome.error else outcome.result
+        frame = Frame(kind, f.device, f.task, f.attempt, len(payload), job.processing_s)
+        job.peer.send(frame, payload)

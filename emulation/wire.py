@@ -7,13 +7,15 @@ its field ``payload bytes`` says. Its field ``value`` depends on the type:
     HELLO    device   none                 0
     TASK     device   the task's data      work, GHz·s
     ARRIVED  unit     none                 when the last byte had arrived, scenario time, s
-    RESULT   unit     padding              processing delay there: waiting and service, scenario s
+    RESULT   unit     the result           processing delay there: waiting and service, scenario s
     ERROR    unit     reason, UTF-8        0
+    UNSERVED unit     reason, UTF-8        as of RESULT
 
 A device sends HELLO first on each connection, then one TASK after another, the next one only after
-the ARRIVED of the one before. ERROR concerns the connection, which the unit then closes; its device
-and task are all ones. RESULTs come in the order of service. So a TASK header is always at
-the beginning of a TCP segment, and a capture shows task and device without reassembly.
+the ARRIVED of the one before. UNSERVED stands for a RESULT where service failed. ERROR concerns the
+connection, which the unit then closes; its device and task are all ones. RESULTs come in the order
+of service. So a TASK header is always at the beginning of a TCP segment, and a capture shows task
+and device without reassembly.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ __all__ = [
 ]
 
 MAX_TASK_BYTES = 10**10
-MAX_RESULT_BYTES = 65536
+MAX_RESULT_BYTES = 1 << 26
 MAX_ERROR_BYTES = 512
 MAX_PAYLOAD = {
     Kind.HELLO: 0,
@@ -46,6 +48,7 @@ MAX_PAYLOAD = {
     Kind.ARRIVED: 0,
     Kind.RESULT: MAX_RESULT_BYTES,
     Kind.ERROR: MAX_ERROR_BYTES,
+    Kind.UNSERVED: MAX_ERROR_BYTES,
 }
 MAX_WORK_GHZ_S = 1e7
 """Ten times the largest mean that a scenario may ask for. More would fill the receiver's queue
@@ -108,7 +111,7 @@ def error_frame(reason: str) -> tuple[Frame, bytes]:
 class FrameReader:
     """Takes a stream of bytes apart; for the direction of small frames, unit to device.
 
-    Keeps at most one frame's header and payload: 64 KiB.
+    Keeps at most one frame's header and payload.
     """
 
     def __init__(self, *allowed: Kind):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import UnionType
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -44,10 +45,16 @@ def section_at(path: KeyPath, root: type[BaseModel] = Scenario) -> type[BaseMode
             current = inner[0] if get_origin(current) is tuple and inner else None
         elif isinstance(current, type) and issubclass(current, BaseModel):
             field = current.model_fields.get(part)
-            current = field.annotation if field else None
+            current = _without_none(field.annotation) if field else None
         else:
             return None
     return current if isinstance(current, type) and issubclass(current, BaseModel) else None
+
+
+def _without_none(annotation: Any) -> Any:
+    """A section that may be left out is that section."""
+    given = [a for a in get_args(annotation) if a is not type(None)]
+    return given[0] if isinstance(annotation, UnionType) and len(given) == 1 else annotation
 
 
 def keys_at(path: KeyPath, root: type[BaseModel] = Scenario) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from itertools import pairwise
 
+from model.clips import catalogue_of
 from model.network import Network, build_network
 from model.scenario import (
     MAX_LINK_MBPS,
@@ -25,6 +26,9 @@ MAX_TASKS = 5_000_000
 MAX_EVENTS = 200_000
 """Changes of capacity, or of owners' use of devices, in a run: drawn beforehand, too."""
 
+_MEAN_ERROR = 0.05
+"""By how much a workload's mean may differ from its clips'."""
+
 Mistake = tuple[KeyPath, str]
 """Where a mistake is and what is wrong and allowed."""
 
@@ -35,7 +39,7 @@ def mistakes(scenario: Scenario) -> list[Mistake]:
     if found:
         return found  # The network of such a scenario may not exist.
     network = build_network(scenario)
-    return [*_events(scenario, network), *_probes(scenario, network)]
+    return [*_events(scenario, network), *_probes(scenario, network), *_clips(scenario)]
 
 
 def nearest(word: str, allowed: list[str]) -> str:
@@ -160,3 +164,40 @@ def _probes(scenario: Scenario, network: Network) -> Iterator[Mistake]:
             ("probes", "peers_per_slot"),
             f"{wanted} peers a slot, but no device has more than {most} peers in its cell",
         )
+
+
+def _clips(scenario: Scenario) -> Iterator[Mistake]:
+    """Real work needs clips, and tasks whose means say what the clips are."""
+    if scenario.compute.work == "timed":
+        if scenario.clips is not None:
+            yield ("clips",), "are for compute.work: ffmpeg"
+        return
+    clips = catalogue_of(scenario)
+    if not clips:
+        yield ("compute", "work"), "ffmpeg needs clips: a section `clips`"
+        return
+    if scenario.cloud.mode != "none":
+        yield ("cloud", "mode"), "must be none with compute.work: ffmpeg"
+    if scenario.compute.device.idle_probability < 1.0:
+        yield (
+            ("compute", "device", "idle_probability"),
+            "must be 1 with compute.work: ffmpeg: a device's share of the machine is constant",
+        )
+    means = {
+        "work_ghz_s": sum(c.work_ghz_s for c in clips) / len(clips),
+        "data_mb": sum(c.data_bytes for c in clips) / len(clips) / 1e6,
+    }
+    for key, mean in means.items():
+        if abs(getattr(scenario.workload, key) - mean) > _MEAN_ERROR * mean:
+            yield ("workload", key), f"must be the clips' mean, {mean:.3g}"
+    for key, ghz in (
+        ("device", scenario.compute.device.max_ghz[1]),
+        ("edge", scenario.compute.edge_ghz),
+    ):
+        cores = ghz / scenario.compute.core_ghz
+        workers = getattr(scenario.compute.workers, key)
+        if cores > workers:
+            yield (
+                ("compute", "workers", key),
+                f"{workers} cannot use the {cores:.2g} cores of a unit; FFmpeg works on one each",
+            )

@@ -134,6 +134,55 @@ class NetworkSpec(Section):
         return self
 
 
+class RepresentationSpec(Section):
+    """A way in which video is coded, and what it costs to transcode from it.
+
+    The work of a clip is ``start_ghz_s + ghz * duration``; ``./lab calibrate livecast`` fits both.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]{1,12}$")] = Field(description="e.g. 1080p60")
+    height: Annotated[int, Field(ge=16, le=4320)] = Field(description="lines; 16:9")
+    fps: Annotated[int, Field(ge=1, le=120)] = Field(description="frames per second")
+    rate_mbps: Positive = Field(description="bytes of video per time, Mbps")
+    to: str | None = Field(
+        None, description="what its clips are transcoded to; none: no device has such clips"
+    )
+    start_ghz_s: NonNegative = Field(0.0, description="work of a clip of no length, GHz·s")
+    ghz: NonNegative = Field(0.0, description="work per second of clip, GHz·s/s")
+
+
+class ClipsSpec(Section):
+    """The clips that tasks are about, where work is done by FFmpeg."""
+
+    representations: Annotated[tuple[RepresentationSpec, ...], Field(min_length=1)] = Field(
+        description="all that clips have or get; a task's is any of those with `to`"
+    )
+    duration_s: tuple[Positive, Positive] = Field((2.0, 10.0), description="U[low, high], s")
+    versions: Annotated[int, Field(ge=1, le=100)] = Field(
+        4, description="clips that are prepared of each representation"
+    )
+    picture_scale: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="of width and height; rates scale with the area, so that a small machine "
+        "carries the scenario",
+    )
+
+    @model_validator(mode="after")
+    def _ladder_fits(self) -> ClipsSpec:
+        low, high = self.duration_s
+        if low > high:
+            raise ValueError("duration_s: low must not exceed high")
+        names = [r.name for r in self.representations]
+        if len(set(names)) < len(names):
+            raise ValueError("representations: a name is used twice")
+        for k, r in enumerate(self.representations):
+            if r.to is not None and r.to not in names:
+                raise ValueError(f"representations.{k}.to: '{r.to}' is none of {', '.join(names)}")
+        if all(r.to is None for r in self.representations):
+            raise ValueError("representations: at least one must say what it is transcoded `to`")
+        return self
+
+
 class WorkloadSpec(Section):
     """Task generation, Section VI-A: epochs spaced U[low, high] s with Poisson(λ1) tasks each."""
 
@@ -178,8 +227,25 @@ class DeviceCompute(Section):
         return self
 
 
+class WorkersSpec(Section):
+    """How many tasks a unit works on at once, where work is real."""
+
+    device: Annotated[int, Field(ge=1, le=16)] = Field(1, description="on a device")
+    edge: Annotated[int, Field(ge=1, le=64)] = Field(2, description="on an edge server")
+
+
 class ComputeSpec(Section):
     """Computation units and their prices R_u per GHz·s."""
+
+    work: Literal["timed", "ffmpeg"] = Field(
+        "timed",
+        description="timed: a task takes s/F; ffmpeg: it is a clip that is really transcoded, by "
+        "so many cores as F / core_ghz (emulation; the simulator goes by s/F)",
+    )
+    core_ghz: Positive = Field(
+        50.0, description="ffmpeg: GHz that a whole core of this machine stands for"
+    )
+    workers: WorkersSpec = WorkersSpec()
 
     device: DeviceCompute = DeviceCompute()
     edge_ghz: Positive = Field(30.0, description="F_e, GHz")
@@ -304,6 +370,7 @@ class Scenario(Section):
     slot_s: Positive = Field(1.0, description="Δt, s")
     network: NetworkSpec = NetworkSpec()
     workload: WorkloadSpec
+    clips: ClipsSpec | None = Field(None, description="ffmpeg: what tasks are about")
     compute: ComputeSpec = ComputeSpec()
     cloud: CloudSpec = CloudSpec()
     decision: DecisionSpec = DecisionSpec()

@@ -6,7 +6,7 @@ it, and the analysis, which finds tasks in packet captures by it. All fields are
     offset  size  field
          0     4  magic, "CELT"
          4     1  version, 1
-         5     1  type: 1 HELLO, 2 TASK, 3 ARRIVED, 4 RESULT, 5 ERROR
+         5     1  type: 1 HELLO, 2 TASK, 3 ARRIVED, 4 RESULT, 5 ERROR, 6 UNSERVED
          6     2  device: its position among the scenario's devices, from 0
          8     4  task: its id, the position in the run's trace
         12     4  attempt: which try of the transfer this is, from 1 (HELLO: 0)
@@ -35,3 +35,4 @@ class Kind(IntEnum):
     ARRIVED = 3
     RESULT = 4
     ERROR = 5
+    UNSERVED = 6

@@ -1,7 +1,8 @@
 """The task trace: what every device has to do, and when; the same bytes in both worlds.
 
 Section VI-A of the paper: at each device epochs follow each other after U[5, 20] s; each epoch
-brings K ~ Poisson(λ1) tasks with s ~ Poisson(λ2) GHz·s and o ~ Poisson(λ3) MB.
+brings K ~ Poisson(λ1) tasks with s ~ Poisson(λ2) GHz·s and o ~ Poisson(λ3) MB. Where tasks are
+about clips (Section VI-C), each is about one of the catalogue's, which has its s and its o.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.clips import Clip, catalogue_of
 from model.network import Network, build_network
 from model.random_streams import stream
 from model.scenario import Scenario, WorkloadSpec
@@ -25,6 +27,7 @@ class TaskTrace:
         born_s: float64 (tasks,), scenario time of birth, s.
         work_ghz_s: float64 (tasks,), s_i, GHz·s.
         data_mb: float64 (tasks,), o_i, MB.
+        clip: int32 (tasks,), index into ``model.clips.catalogue``; -1: about no clip.
 
     A task's id is its position in these arrays.
     """
@@ -33,6 +36,7 @@ class TaskTrace:
     born_s: NDArray[np.float64]
     work_ghz_s: NDArray[np.float64]
     data_mb: NDArray[np.float64]
+    clip: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.device)
@@ -42,13 +46,17 @@ class TaskTrace:
         return np.flatnonzero(self.device == index)
 
 
+_Columns = tuple[list[float], list[float], list[float], list[int]]
+
+
 def _device_tasks(
-    spec: WorkloadSpec, duration_s: float, rng: np.random.Generator
-) -> tuple[list[float], list[int], list[int]]:
-    """(born, work, data) of one device over [0, duration)."""
+    spec: WorkloadSpec, clips: tuple[Clip, ...], duration_s: float, rng: np.random.Generator
+) -> _Columns:
+    """(born, work, data, clip) of one device over [0, duration)."""
     born: list[float] = []
-    work: list[int] = []
-    data: list[int] = []
+    work: list[float] = []
+    data: list[float] = []
+    clip: list[int] = []
     low, high = spec.epoch_gap_s
     # The first epoch lies a random part of a gap into the run, so that the devices are not in step.
     epoch = float(rng.uniform(0.0, high))
@@ -58,16 +66,31 @@ def _device_tasks(
         offsets = (
             np.sort(rng.uniform(0.0, gap, count)) if spec.arrival == "spread" else np.zeros(count)
         )
-        works = rng.poisson(spec.work_ghz_s, count)
-        datas = rng.poisson(spec.data_mb, count)
+        works, datas, chosen = _draw(spec, clips, count, rng)
         for k in range(count):
             at = epoch + float(offsets[k])
             if at < duration_s:
                 born.append(at)
-                work.append(int(works[k]))
-                data.append(int(datas[k]))
+                work.append(works[k])
+                data.append(datas[k])
+                clip.append(chosen[k])
         epoch += gap
-    return born, work, data
+    return born, work, data, clip
+
+
+def _draw(
+    spec: WorkloadSpec, clips: tuple[Clip, ...], count: int, rng: np.random.Generator
+) -> tuple[list[float], list[float], list[int]]:
+    """Work, data and clip of so many tasks."""
+    if not clips:
+        works, datas = rng.poisson(spec.work_ghz_s, count), rng.poisson(spec.data_mb, count)
+        return [float(w) for w in works], [float(o) for o in datas], [-1] * count
+    chosen = [int(k) for k in rng.integers(len(clips), size=count)]
+    return (
+        [clips[k].work_ghz_s for k in chosen],
+        [clips[k].data_bytes / 1e6 for k in chosen],
+        chosen,
+    )
 
 
 def generate_trace(scenario: Scenario, seed: int, network: Network | None = None) -> TaskTrace:
@@ -77,10 +100,11 @@ def generate_trace(scenario: Scenario, seed: int, network: Network | None = None
     """
     network = network or build_network(scenario)
     device: list[int] = []
-    columns: tuple[list[float], list[int], list[int]] = ([], [], [])
+    columns: _Columns = ([], [], [], [])
+    clips = catalogue_of(scenario)
     for index, node in enumerate(network.devices):
         rng = stream(seed, "arrivals", node.name)
-        drawn = _device_tasks(scenario.workload, scenario.duration_s, rng)
+        drawn = _device_tasks(scenario.workload, clips, scenario.duration_s, rng)
         device += [index] * len(drawn[0])
         for column, values in zip(columns, drawn, strict=True):
             column += values  # type: ignore[operator]
@@ -91,4 +115,5 @@ def generate_trace(scenario: Scenario, seed: int, network: Network | None = None
         born[order],
         np.asarray(columns[1], dtype=np.float64)[order],
         np.asarray(columns[2], dtype=np.float64)[order],
+        np.asarray(columns[3], dtype=np.int32)[order],
     )

@@ -14,6 +14,8 @@ links.parquet   per slot and link: capacity, backlog, bytes, drops, load
 units.parquet   per slot and computation unit: queue, frequency, load, busy share
 probes.parquet  every ping
 slots.parquet   per slot: lateness of processes, idle CPU, tasks so far
+resources.parquet   per slot and node, where work is real: CPU, memory, bytes in and out
+transcodes.parquet  one row per clip transcoded: where, when, its cost and size, or why it failed
 pcap/           packet captures, where they were asked for
 log.jsonl       what happened, one JSON object a line
 

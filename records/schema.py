@@ -106,6 +106,38 @@ EVENTS = pa.schema(
     ]
 )
 
+RESOURCES = pa.schema(
+    [
+        ("slot", pa.int32()),
+        ("time_s", pa.float64()),  # the end of the slot
+        ("node", pa.string()),
+        ("kind", pa.string()),  # device | edge
+        ("cpu_s", pa.float64()),  # CPU time in this slot, of its processes and FFmpeg's
+        ("memory_mb", pa.float64()),  # now; shared pages in equal parts (PSS)
+        ("received_bytes", pa.float64()),  # by its interface in this slot, frames
+        ("sent_bytes", pa.float64()),
+    ]
+)
+
+TRANSCODES = pa.schema(
+    [
+        ("task", pa.int64()),
+        ("unit", pa.string()),  # where
+        ("kind", pa.string()),  # of the unit, seen from the task: self | device | edge
+        ("clip", pa.int32()),
+        ("source", pa.string()),  # representation it had
+        ("result", pa.string()),  # representation it got
+        ("duration_s", pa.float64()),  # length of the clip
+        ("start_s", pa.float64()),  # handed to a worker
+        ("end_s", pa.float64()),
+        ("cpu_s", pa.float64()),  # FFmpeg's own
+        ("frames", pa.int32()),  # counted in the result
+        ("data_bytes", pa.float64()),
+        ("result_bytes", pa.float64()),
+        ("error", pa.string()),  # null: the result was checked and is as it should be
+    ]
+)
+
 SLOTS = pa.schema(
     [
         ("slot", pa.int32()),
@@ -128,6 +160,8 @@ TABLES: dict[str, pa.Schema] = {
     "queues": QUEUES,
     "ports": PORTS,
     "events": EVENTS,
+    "resources": RESOURCES,
+    "transcodes": TRANSCODES,
 }
 
 KEYS = frozenset(

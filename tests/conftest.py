@@ -20,6 +20,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 NEEDS = {
     "root": ("privilege", "namespaces"),
     "ovs": REQUIRED_TO_RUN,
+    "ffmpeg": ("ffmpeg",),
     "netem": ("privilege", "namespaces", "netem"),
 }
 """Marker → findings of the probe that must be ok."""
@@ -50,13 +51,14 @@ def must_run(item: pytest.Item) -> bool:
     """Say whether skipping would hide a fault of the set-up.
 
     In continuous integration, a machine that can make namespaces was set up just before, so that
-    Open vSwitch and Mininet are there, or the set-up is broken.
+    Open vSwitch, Mininet and FFmpeg are there, or the set-up is broken.
     """
     in_ci = os.environ.get("CI", "").lower() in {"1", "true"}
     able = not machine().missing(NEEDS["root"])
     # No set-up can give a kernel the qdisc that it lacks.
     hopeless = item.get_closest_marker("netem") is not None and not machine()["netem"].ok
-    return in_ci and able and not hopeless and item.get_closest_marker("ovs") is not None
+    installed = any(item.get_closest_marker(mark) for mark in ("ovs", "ffmpeg"))
+    return in_ci and able and not hopeless and installed
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -26,6 +26,7 @@ installed:iputils-ping
 installed:ethtool
 installed:tshark
 installed:iperf3
+installed:ffmpeg
 installed:procps
 """
 

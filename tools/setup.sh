@@ -18,6 +18,7 @@ APT_PACKAGES=(
   tcpdump             # packet captures
   tshark              # a second opinion on captures, for the checks of `lab pcap`
   iperf3              # probes of what a link really carries
+  ffmpeg              # transcodes the clips of the scenario livecast
   procps              # ps and pkill, which Mininet calls
 )
 
@@ -38,7 +39,7 @@ missing_apt_packages() {
 # On other distributions nothing is installed system-wide; this only says what is not there.
 missing_programs() {
   local program
-  for program in mn ovs-vsctl ovs-vswitchd ip tc ping ethtool tcpdump iperf3 ps gcc; do
+  for program in mn ovs-vsctl ovs-vswitchd ip tc ping ethtool tcpdump iperf3 ffmpeg ps gcc; do
     PATH=$PATH:/usr/sbin:/sbin type -P "$program" >/dev/null || echo "$program"
   done
   [[ -x $SYSTEM_PYTHON ]] || echo "$SYSTEM_PYTHON"

@@ -23,8 +23,10 @@ from emulation.loop import READ, Clock, Loop
 from emulation.ping import Pinger
 from emulation.transfer import Order, Transfers
 from emulation.unit import Unit
+from emulation.wire import HEADER_BYTES
+from emulation.work import TimedWork
 from model.addressing import TASK_PORT
-from model.compute import FifoUnit, FrequencyTrace
+from model.compute import FrequencyTrace
 from model.scenario import TransferSpec
 
 FRAME_BYTES = 1514
@@ -48,8 +50,9 @@ class Agent:
         self._loop = Loop()
         clock = Clock(1.0)
         clock.start(0.0)
-        fifo = FifoUnit(FrequencyTrace((0.0,), (_FAST_GHZ,), _FAST_GHZ))
-        self._unit = Unit(self._loop, clock, fifo, lambda _: None, _RESULT_BYTES)
+        fast = FrequencyTrace((0.0,), (_FAST_GHZ,), _FAST_GHZ)
+        work = TimedWork(self._loop, clock, fast, _RESULT_BYTES - HEADER_BYTES)
+        self._unit = Unit(self._loop, clock, work, lambda _: None)
         self._unit.listen(address)
         # UDP that arrives here: nobody reads it, but nobody answers "unreachable" either.
         self._sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -141,8 +144,11 @@ class Agent:
         dispatched_s = self._asked.pop(order.task)
         self._answer(order.task, dispatched_s=dispatched_s, arrived_s=order.arrived_s)
 
-    def result(self, order: Order, processing_s: float) -> None:
+    def result(self, order: Order, processing_s: float, result: bytes) -> None:
         """Of no interest."""
+
+    def unserved(self, order: Order, reason: str) -> None:
+        """Of no interest: service here takes no time and cannot fail."""
 
     def failed(self, order: Order, reason: str) -> None:
         """Answer with why."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _REGISTRY = {
     "ago": "rl.policies.ago:Ago",
+    "ago-random": "rl.policies.ago_random:AgoRandom",
     "centralised": "rl.policies.centralised:Centralised",
     "greedy": "rl.policies.greedy:Greedy",
     "local": "rl.policies.local:Local",

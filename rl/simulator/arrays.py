@@ -50,7 +50,8 @@ class Fixed(NamedTuple):
 
 (
     RESULT_MB, RETRY_S, OVERFLOW_S, OVERFLOW_MB_S, PIECE_MB, OVERHEAD, GIVE_UP_S, WITH_CLOSED_FORM,
-) = range(8)  # fmt: skip
+    RESULT_S_PER_MB,
+) = range(9)  # fmt: skip
 """Indices of ``Fixed.constants``."""
 
 
@@ -94,10 +95,11 @@ class Moving(NamedTuple):
 
 (
     BORN, WORK, DATA, RATE, DISPATCHED, ARRIVED, START, END, KNOWN, FAILED, CLOSED_FORM,
-    PART_MB, PART_S, PARTS_IN,
-) = range(14)  # fmt: skip
-"""Columns of ``Moving.task``: times in s, RATE in Mbps; a part is what travels as one."""
-TASK_COLUMNS = 14
+    PART_MB, PART_S, PARTS_IN, RESULT,
+) = range(15)  # fmt: skip
+"""Columns of ``Moving.task``: times in s, RATE in Mbps; a part is what travels as one; RESULT is
+what a task's result weighs beyond a message, MB on the wire."""
+TASK_COLUMNS = 15
 
 DEVICE, TARGET, UNIT, PAIR, HOME, LEFT, PARTS, NEXT, ATTEMPTS = range(9)
 """Columns of ``Moving.task_ref``: UNIT is -1 until decided; HOME is the pair of the way back."""

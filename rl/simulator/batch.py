@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from model.clips import catalogue_of
 from model.compute import frequency_trace
 from model.network import Network, build_network
 from model.scenario import Scenario
@@ -179,8 +180,9 @@ def _fixed(layout: Layout, seeds: tuple[int, ...], piece_mb: float, wire_overhea
     freq_start, freq = _padded(
         [[list(zip(t.start_s, t.ghz, strict=True)) for t in env] for env in traces]
     )
-    constants = np.zeros(8)
+    constants = np.zeros(9)
     constants[ix.RESULT_MB] = scenario.transfer.result_bytes / 1e6
+    constants[ix.RESULT_S_PER_MB] = MBPS_PER_MB_S / scenario.decision.max_rate_mbps
     constants[ix.RETRY_S] = RETRY_S
     overflows = scenario.cloud.mode == "overflow"
     constants[ix.OVERFLOW_S] = scenario.cloud.overflow_queue_s if overflows else np.inf
@@ -223,11 +225,23 @@ def _task_arrays(traces: tuple[TaskTrace, ...]) -> tuple[FloatArray, IntArray]:
     return task, ref
 
 
+def _result_mb(scenario: Scenario, traces: tuple[TaskTrace, ...], longest: int) -> FloatArray:
+    """What results weigh on the wire beyond a message, MB, (E, N): those of clips."""
+    size = np.zeros((len(traces), longest))
+    clips = catalogue_of(scenario)
+    if clips:
+        weights = np.array([c.result_bytes for c in clips]) * WIRE_OVERHEAD / 1e6
+        for e, trace in enumerate(traces):
+            size[e, : len(trace)] = weights[trace.clip]
+    return size
+
+
 def _moving(layout: Layout, traces: tuple[TaskTrace, ...]) -> Moving:
     envs, devices, targets = len(traces), len(layout.profiles), layout.targets
     links, units = len(layout.network.shaped_links), len(layout.network.units)
     heap = (envs, 2 * devices * targets)
     task, ref = _task_arrays(traces)
+    task[:, :, ix.RESULT] = _result_mb(layout.scenario, traces, task.shape[1])
     seen = np.zeros((envs, devices, targets, ix.SEEN_COLUMNS))
     for column in (ix.RTT, ix.DELIVERY, ix.DELIVERY_MB, ix.PROCESSING, ix.PROCESSING_WORK):
         seen[..., column] = np.nan

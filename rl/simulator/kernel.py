@@ -62,8 +62,12 @@ def epoch_at(f, now):
 
 
 @inlined
-def _way_home(f, m, e, pair, now):
-    """Delay of a small message from the unit back to the device; inf while there is no way."""
+def _way_home(f, m, e, pair, now, size=0.0):
+    """Delay of a message from the unit back to the device; inf while there is no way.
+
+    What it weighs beyond a small one, MB, is sent at full rate and passes no faster than the
+    slowest link lets it; it is not added to what waits on the links.
+    """
     epoch = epoch_at(f, now)
     hops = f.back_len[epoch, pair]
     total = f.back_fixed[epoch, pair]
@@ -75,12 +79,14 @@ def _way_home(f, m, e, pair, now):
             f.back_len[epoch, pair],
             f.epoch_start[epoch] - now + f.back_fixed[epoch, pair],
         )
+    slowest = f.constants[ix.RESULT_S_PER_MB]
     for h in range(hops):
         link = f.back[epoch, pair, h]
         speed = f.cap[e, link, step_at(f.cap_start[e, link], now)]
         total += link_wait(f, m, e, link, now)
         total += f.constants[ix.RESULT_MB] / speed if speed > 0.0 else 0.0
-    return total
+        slowest = max(slowest, 1.0 / speed) if speed > 0.0 else slowest
+    return total + size * slowest
 
 
 @inlined
@@ -247,7 +253,8 @@ def _handle(f, m, e, now, code, since):
         if m.task_ref[e, ref, ix.TARGET] == 0:
             _know(f, m, e, ref, now)
         else:
-            home = now + _way_home(f, m, e, m.task_ref[e, ref, ix.HOME], now)
+            size = m.task[e, ref, ix.RESULT]
+            home = now + _way_home(f, m, e, m.task_ref[e, ref, ix.HOME], now, size)
             if home < math.inf:
                 push(m, e, home, code_of(HOME_AGAIN, 0, 0, 0, ref), 0.0)
     elif kind == HOME_AGAIN:

@@ -18,11 +18,12 @@ from emulation.capabilities import (
     _free_port,
     lacking_capabilities,
     parse_cgroup_mounts,
+    parse_ffmpeg_version,
     parse_trials,
     probe,
 )
 from emulation.options import RunOptions
-from emulation.run import require_machine
+from emulation.run import _require_real_work, require_machine
 from model.errors import UserError
 from model.load import load_scenario
 
@@ -135,3 +136,52 @@ def test_more_hosts_than_can_be_emulated_are_refused() -> None:
     scenario = load_scenario("case3", {"slots": 5, "network.clusters": clusters})
     with pytest.raises(UserError, match="597 hosts; at most 500 can be emulated"):
         require_machine(RunOptions(scenario))
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ("ffmpeg version 5.1.9-0+deb12u1 Copyright (c) 2000-2026 the FFmpeg developers", (5, 1)),
+        ("ffmpeg version n6.1.1 Copyright", (6, 1)),
+        ("ffmpeg version N-109542-g0c0d4b1 Copyright", None),
+        ("", None),
+    ],
+)
+def test_versions_of_ffmpeg(said: str, version: tuple[int, int] | None) -> None:
+    assert parse_ffmpeg_version(said) == version
+
+
+def fake_ffmpeg(folder: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    """A machine whose FFmpeg says ``said`` of itself."""
+    for name in ("ffmpeg", "ffprobe"):
+        path = folder / name
+        path.write_text(f"#!/bin/sh\necho '{said}'\n")
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr(capabilities, "SBIN", "")
+
+
+def test_a_missing_or_old_ffmpeg_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    missing = capabilities._ffmpeg()
+    assert not missing.ok
+    assert missing.detail == "ffmpeg or ffprobe is not installed"
+    fake_ffmpeg(tmp_path, monkeypatch, "ffmpeg version 4.2.7 Copyright (c) the developers")
+    old = capabilities._ffmpeg()
+    assert (old.ok, old.detail) == (False, "ffmpeg version 4.2.7: 5.0 is needed")
+    fake_ffmpeg(tmp_path, monkeypatch, "ffmpeg version 6.1.1 Copyright (c) the developers")
+    assert capabilities._ffmpeg().detail == "it cannot code H.264 (libx264)"
+    options = RunOptions(scenario=load_scenario("livecast-mini"))
+    machine = Capabilities((old,))
+    with pytest.raises(UserError, match=r"livecast-mini transcodes with FFmpeg: ffmpeg version"):
+        _require_real_work(options, machine)
+    _require_real_work(RunOptions(scenario=load_scenario("mini")), machine)
+
+
+def test_real_work_takes_real_time() -> None:
+    machine = Capabilities((Finding("ffmpeg", True, "5.1"),))
+    options = RunOptions(scenario=load_scenario("livecast-mini"), speedup=2.0)
+    with pytest.raises(UserError, match="--speedup must be 1"):
+        _require_real_work(options, machine)

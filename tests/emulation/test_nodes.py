@@ -107,13 +107,15 @@ def test_the_wire_carries_x(bench: Bench, rate_mbps: float) -> None:
     from emulation.netlink import inside
     from emulation.transfer import Order, Transfers
     from emulation.unit import Unit
-    from model.compute import FifoUnit, FrequencyTrace
+    from emulation.work import TimedWork
+    from model.compute import FrequencyTrace
     from model.scenario import TransferSpec
     from tests.emulation.test_transfer import Ear
 
     loop, clock, ear = Loop(), Clock(1.0), Ear()
     clock.start(time.monotonic())
-    unit = Unit(loop, clock, FifoUnit(FrequencyTrace((0.0,), (9.0,), 9.0)), lambda _: None, 256)
+    work = TimedWork(loop, clock, FrequencyTrace((0.0,), (9.0,), 9.0), 224)
+    unit = Unit(loop, clock, work, lambda _: None)
     inside(bench.namespaces["e1"], lambda: unit.listen("10.2.0.1", 5001))
     sender = Transfers(
         loop,

@@ -22,6 +22,7 @@ def book(tasks: int = 4) -> TaskBook:
         np.arange(tasks, dtype=np.float64),
         np.full(tasks, 3.0),
         np.full(tasks, 2.0),
+        np.full(tasks, -1, dtype=np.int32),
     )
     return TaskBook(trace, NETWORK, end_s=100.0)
 

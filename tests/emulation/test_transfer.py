@@ -13,7 +13,8 @@ from emulation.messages import Arrived, Log, Record, Service
 from emulation.transfer import Order, Transfers, pacing_bytes_per_s
 from emulation.unit import Unit
 from emulation.wire import Frame, Kind, encode
-from model.compute import FifoUnit, FrequencyTrace
+from emulation.work import TimedWork
+from model.compute import FrequencyTrace
 from model.scenario import TransferSpec
 
 LOCALHOST = "127.0.0.1"
@@ -35,9 +36,12 @@ class Ear:
     def arrived(self, order: Order) -> None:
         self.arrivals.append(order.task)
 
-    def result(self, order: Order, processing_s: float) -> None:
+    def result(self, order: Order, processing_s: float, result: bytes) -> None:
         assert order.task not in self.results
         self.results[order.task] = processing_s
+
+    def unserved(self, order: Order, reason: str) -> None:
+        self.failed(order, reason)
 
     def failed(self, order: Order, reason: str) -> None:
         assert order.task not in self.failures
@@ -55,8 +59,8 @@ class Bed:
         self.loop, self.clock, self.ear = Loop(), Clock(10.0), Ear()
         self.clock.start(time.monotonic())
         self.records: list[Record] = []
-        fifo = FifoUnit(FrequencyTrace((0.0,), (10.0,), 10.0))
-        self.unit = Unit(self.loop, self.clock, fifo, self.records.append, 256)
+        work = TimedWork(self.loop, self.clock, FrequencyTrace((0.0,), (10.0,), 10.0), 256)
+        self.unit = Unit(self.loop, self.clock, work, self.records.append)
         self.port = self.unit.listen(LOCALHOST, 0)
         spec = TransferSpec(stall_timeout_s=stall_s, attempts=attempts)
         self.sender = Transfers(

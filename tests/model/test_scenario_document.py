@@ -24,7 +24,8 @@ def keys(section: type[Section], prefix: str = "") -> Iterator[str]:
             assert name in typing.get_args(LinkClass)
             yield from keys(LinkSpec, f"{prefix}CLASS.")
         else:
-            yield from keys(parts[0], f"{path}." if parts[0] is field.annotation else f"{path}[].")
+            several = typing.get_origin(field.annotation) is tuple
+            yield from keys(parts[0], f"{path}[]." if several else f"{path}.")
 
 
 def test_every_key_is_documented() -> None:

@@ -19,6 +19,7 @@ TRACE = TaskTrace(
     born_s=np.array([0.2, 0.5, 1.5]),
     work_ghz_s=np.array([10.0, 0.0, 4.0]),
     data_mb=np.zeros(3),
+    clip=np.full(3, -1, dtype=np.int32),
 )
 NAN = float("nan")
 

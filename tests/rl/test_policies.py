@@ -138,3 +138,21 @@ def test_greedy_slows_down_where_the_network_is_full() -> None:
         rates.append(policy.decide(far, TaskView(20.0, 1.0)).rate_mbps)
     # x = sqrt(α o / D) = 0.5 MB/s
     assert rates == pytest.approx([4.0, 10.0])
+
+
+def test_ago_that_draws_the_node_keeps_what_is_cheaper_at_home() -> None:
+    policy = policies.create("ago-random")
+    policy.reset(PROFILE, np.random.default_rng(0))
+    task = TaskView(work_ghz_s=6.0, data_mb=1.0)
+    idle = observation(queue_ghz_s=0.0, ghz=8.0, inflight_data_mb=np.zeros(len(PROFILE.targets)))
+    assert {policy.decide(idle, task).target for _ in range(20)} == {0}
+    full = observation(queue_ghz_s=80.0, ghz=8.0, inflight_data_mb=np.zeros(len(PROFILE.targets)))
+    chosen = [policy.decide(full, task).target for _ in range(400)]
+    counts = np.bincount(chosen, minlength=len(PROFILE.targets))
+    assert counts[0] == 0
+    # Any other unit, each as likely.
+    assert counts[1:].min() > 0.5 * 400 / (len(PROFILE.targets) - 1)
+    # Data that wait to be sent keep a task at home again.
+    waiting = np.full(len(PROFILE.targets), 100.0)
+    jammed = observation(queue_ghz_s=80.0, ghz=8.0, inflight_data_mb=waiting)
+    assert policy.decide(jammed, task).target == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.clips import catalogue_of
 from model.compute import frequency_trace
 from model.errors import UserError
 from model.load import load_scenario
@@ -19,6 +20,7 @@ from rl.policies.base import Policy
 from rl.policies.learned import Learned
 from rl.simulator import arrays as ix
 from rl.simulator.batch import PIECE_MB, Batch
+from rl.simulator.layout import WIRE_OVERHEAD
 from rl.simulator.run import run_simulation, simulate
 from tests.rl.worlds import decide_own_edge, decide_randomly, run, small
 
@@ -37,6 +39,23 @@ def test_an_empty_network_has_the_closed_form() -> None:
     expected = task[:, ix.DATA] * 1.1 * 8 / 4.0 + task[:, ix.WORK] / 30.0 + result_s
     np.testing.assert_allclose(task[:, ix.KNOWN] - task[:, ix.BORN], expected, atol=1e-9)
     np.testing.assert_allclose(task[:, ix.CLOSED_FORM], expected - result_s, atol=1e-9)
+
+
+@pytest.mark.parametrize("link_mbps", [20, 50])
+def test_a_clips_result_takes_its_time_home(link_mbps: float) -> None:
+    """Beyond a message it is sent at full rate, or as fast as the slowest link on its way."""
+    quiet = {"workload.tasks_per_epoch": 0.2, "workload.epoch_gap_s": "[80, 100]", "slots": 400}
+    scenario = load_scenario("livecast", {**quiet, "network.e2d.rate_mbps": link_mbps})
+    batch = Batch(scenario, [1], wire_overhead=1.0)
+    decide_own_edge(batch)
+    task, trace = run(batch).moving.task[0, : len(batch.traces[0])], batch.traces[0]
+    assert len(task) >= 4
+    weight = np.array([catalogue_of(scenario)[k].result_bytes for k in trace.clip])
+    message = 256 * 8 * (1 / 100e6 + 1 / (1e6 * link_mbps))
+    full_mbps = scenario.decision.max_rate_mbps
+    expected = weight * WIRE_OVERHEAD * 8 / (1e6 * min(link_mbps, full_mbps)) + message
+    np.testing.assert_allclose(task[:, ix.KNOWN] - task[:, ix.END], expected, atol=1e-6)
+    assert expected.min() > 10 * message
 
 
 def test_two_flows_share_a_link() -> None:

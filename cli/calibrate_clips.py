@@ -1,0 +1,44 @@
+"""Measure what transcoding costs on this machine, and write it down as a scenario."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from emulation.capabilities import probe
+from emulation.transcoding.calibrate import Fit, fit, measure, scenario_text, steps
+from model.errors import UserError
+from model.load import load_scenario
+from records.ownership import give_to_user
+
+
+def calibrate_clips(name: str, out: Path | None) -> int:
+    """Measure, print a line for each representation, write the file; returns the exit status."""
+    scenario = load_scenario(name)
+    count = steps(scenario)
+    ffmpeg = probe()["ffmpeg"]
+    if not ffmpeg.ok:
+        raise UserError(f"{ffmpeg.detail}; {ffmpeg.follows}")
+    with click.progressbar(
+        length=count, label="transcoding", item_show_func=lambda what: what, file=sys.stderr
+    ) as bar:
+        fits = fit(measure(scenario, lambda what: bar.update(1, what)))
+    for found in fits:
+        click.echo(_line(found))
+    path = out or Path(f"{scenario.name}-here.yaml")
+    try:
+        path.write_text(scenario_text(scenario, fits), encoding="utf-8")
+        give_to_user(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+    click.echo(f"written: {path}; run it with: sudo ./lab run {path}")
+    return 0
+
+
+def _line(found: Fit) -> str:
+    return (
+        f"{found.name:<10} CPU {found.start_s:.3f} s + {found.slope:.4f} s per second of clip, "
+        f"within {found.error_s:.3f} s"
+    )

@@ -1,0 +1,1 @@
+"""Real work: units that transcode video clips with FFmpeg."""

@@ -1,0 +1,154 @@
+"""Whole runs in which clips are really transcoded, over real Open vSwitch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from emulation.shares import find_offer
+from emulation.transcoding import content
+from emulation.transcoding.ffmpeg import FRAME_TOLERANCE
+from model.clips import catalogue_of, picture
+from model.load import load_scenario
+from records.prototype import ROLES, prototype_of
+from records.reader import Result, find_results, open_result
+from tests.emulation.machine_state import picture as machine_picture
+
+pytestmark = [pytest.mark.ovs, pytest.mark.ffmpeg, pytest.mark.slow, pytest.mark.timeout(180)]
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays() -> Iterator[None]:
+    """Whatever a run does, the machine looks afterwards as it did before, cgroups included."""
+    root = find_offer().root
+    before = machine_picture(), sorted(p.name for p in root.glob("ce*-*"))
+    yield
+    assert (machine_picture(), sorted(p.name for p in root.glob("ce*-*"))) == before
+
+
+def emulate(out: Path, *arguments: str) -> Result:
+    done = subprocess.run(
+        [sys.executable, "-m", "emulation.run", "livecast-mini", "--out", str(out), *arguments],
+        cwd=PROJECT,
+        env={**os.environ, "LAB_VENV": sys.prefix},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder,) = find_results(out)
+    return open_result(folder)
+
+
+def of_kind(table: pa.Table, column: str, value: str) -> pa.Table:
+    return table.filter(pc.equal(table[column], value))
+
+
+def test_clips_are_transcoded_everywhere_and_come_back(tmp_path: Path) -> None:
+    result = emulate(tmp_path, "--policy", "random", "--seed", "2")
+    clips, spec = catalogue_of(result.scenario), result.scenario.clips
+    assert spec is not None
+    tasks, done = result.table("tasks"), result.table("transcodes")
+    outcomes = tasks["outcome"].to_pylist()
+    assert "failed" not in outcomes
+    assert outcomes.count("done") >= 8
+    assert set(done["kind"].to_pylist()) == {"self", "device", "edge"}
+    assert done["error"].null_count == done.num_rows
+    for row in done.to_pylist():
+        clip = clips[row["clip"]]
+        wanted = round(clip.duration_s * picture(spec, clip.result).fps)
+        assert abs(row["frames"] - wanted) <= FRAME_TOLERANCE
+        assert row["data_bytes"] == clip.data_bytes
+        assert row["result_bytes"] > 1000
+        # FFmpeg has one thread: it cannot use more of the processor than time has passed.
+        assert 0.0 < row["cpu_s"] <= row["end_s"] - row["start_s"] + 0.05
+    crossed_the_links(result, done)
+    the_monitor_saw_it(result, done)
+    figures = prototype_of(result, result.scenario.duration_s)
+    assert set(figures.coder_share) == set(ROLES)
+    assert min(figures.coder_share.values()) > 0.0
+    assert all(0.0 < s < 20.0 for s in figures.delay_s.values())
+
+
+def crossed_the_links(result: Result, done: pa.Table) -> None:
+    """What the edge was sent and sent back went over its access link."""
+    at_edge = of_kind(done, "kind", "edge")
+    links = result.table("links")
+    for link, column in (("bs1>e1", "data_bytes"), ("e1>bs1", "result_bytes")):
+        sent = pc.sum(of_kind(links, "link", link)["sent_bytes"]).as_py()
+        assert sent > pc.sum(at_edge[column]).as_py()
+
+
+def the_monitor_saw_it(result: Result, done: pa.Table) -> None:
+    """A row a second and node; CPU and bytes are at least what transcoding took and moved."""
+    used = result.table("resources")
+    assert sorted(set(used["node"].to_pylist())) == ["c1d1", "c1d2", "c1d3", "e1"]
+    assert used.num_rows == 4 * result.scenario.slots
+    edge = of_kind(used, "node", "e1")
+    at_edge = of_kind(done, "unit", "e1")
+    assert pc.sum(edge["cpu_s"]).as_py() >= 0.9 * pc.sum(at_edge["cpu_s"]).as_py()
+    assert pc.sum(edge["received_bytes"]).as_py() > pc.sum(at_edge["data_bytes"]).as_py()
+    assert pc.sum(edge["sent_bytes"]).as_py() > pc.sum(at_edge["result_bytes"]).as_py()
+    assert pc.min(used["memory_mb"]).as_py() > 1.0
+
+
+def test_units_have_their_share_of_the_machine(tmp_path: Path) -> None:
+    result = emulate(tmp_path, "--policy", "local", "--slots", "12")
+    shares, used = result.manifest["cpu_shares"], result.table("resources")
+    compute = result.scenario.compute
+    assert shares["cores"]["e1"] == pytest.approx(compute.edge_ghz / compute.core_ghz)
+    if shares["by"] == "niceness":
+        pytest.skip("this machine offers no CPU quotas: only niceness was set")
+    coder = result.table("transcodes").to_pylist()
+    for node, cores in shares["cores"].items():
+        spent = sum(row["cpu_s"] for row in coder if row["unit"] == node)
+        assert spent <= 1.1 * cores * result.scenario.duration_s
+        if node != "e1":
+            # Everything is done at home, which is too much for it: it uses what it may.
+            busy = pc.sum(of_kind(used, "node", node)["cpu_s"]).as_py()
+            assert busy > 0.3 * cores * result.scenario.duration_s
+
+
+def test_a_corrupt_clip_is_a_failed_task_and_the_worker_goes_on(tmp_path: Path) -> None:
+    # Clips of its own: those of other runs are not to be spoiled.
+    settings = {"clips.duration_s": "[1.9, 2.3]", "workload.data_mb": "0.304",
+                "workload.work_ghz_s": "15.2"}  # fmt: skip
+    scenario = load_scenario("livecast-mini", settings)
+    assert scenario.clips is not None
+    folder = content.prepare(scenario.clips, lambda _: None)
+    try:
+        path = content.clip_path(folder, 0)
+        data = path.read_bytes()
+        path.write_bytes(data[:188] + bytes(len(data) - 188))
+        words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        result = emulate(tmp_path, "--policy", "random", "--seed", "2", *words)
+    finally:
+        shutil.rmtree(folder)
+    tasks = {row["task"]: row for row in result.table("tasks").to_pylist()}
+    done = result.table("transcodes").to_pylist()
+    failed = [row for row in done if row["error"]]
+    assert failed
+    assert {row["clip"] for row in failed} == {0}
+    assert all(row["error"].startswith("ffmpeg: ") for row in failed)
+    for row in failed:
+        task = tasks[row["task"]]
+        # What was reported in the last moment of a run did not happen in it.
+        if task["outcome"] != "unfinished":
+            assert (task["outcome"], task["reason"]) == ("failed", row["error"])
+    assert "failed" in {task["outcome"] for task in tasks.values()}
+    # The same workers have gone on.
+    for unit in {row["unit"] for row in failed}:
+        end = min(row["end_s"] for row in failed if row["unit"] == unit)
+        later = [row for row in done if row["unit"] == unit and row["start_s"] >= end]
+        assert not later or any(not row["error"] for row in later)
+    assert any(not row["error"] for row in done)
