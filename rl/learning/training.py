@@ -45,7 +45,7 @@ Progress = Callable[[int, dict[str, float]], None]
 
 _OWN = ("slots", "_turn", "cpu_s", "wall_s", "curve", "best")
 _STATE_KEYS = {"learner", "collectors", "used", "torch", "own", "seed", "scenario"}
-_IN_STATE = [
+_IN_STATE: list[Any] = [
     np.ndarray,
     np.dtype,
     *(type(np.dtype(kind)) for kind in (bool, np.int32, np.int64, np.float32, np.float64)),

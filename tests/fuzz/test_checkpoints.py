@@ -56,7 +56,7 @@ def play(path: Path) -> bool:
         for size in (1.0, 1e30):
             row = (size * rng.normal(size=len(AGENT_COLUMNS))).astype(np.float32)
             state = network.advance(row, state)
-            columns = rng.normal(size=(targets, len(CANDIDATE_COLUMNS)))
+            columns: Any = rng.normal(size=(targets, len(CANDIDATE_COLUMNS)))
             seen = Candidates(columns, *(rng.random(targets) for _ in range(3)))
             logits, rates, values = network.score(network.lift(state[0]), seen, 1.0)
             assert logits.shape == values.shape == (targets,)
