@@ -113,7 +113,7 @@ class Recorder:
         row = {
             "task": done.task,
             "unit": unit,
-            "kind": here,
+            "target_kind": here,
             "clip": done.clip,
             "source": clip.source,
             "result": clip.result,

@@ -228,8 +228,9 @@ class Unit:
         self, work_ghz_s: float, task: int, data: bytes, done: Callable[[float, Outcome], None]
     ) -> None:
         """A task of the unit's own device joins the queue; ``done(processing_s, …)`` at its end."""
-        self._report(Arrived(task, self.clock.now()))
-        self._serve(Job(task, None, work_ghz_s, data), done)
+        now = self.clock.now()
+        self._report(Arrived(task, now))
+        self._serve(Job(task, None, work_ghz_s, data, now), done)
 
     def require_sender(self, peer: Peer, frame: Frame) -> None:
         """Raise ``WireError`` for a frame in the name of another device than the one there."""
@@ -266,7 +267,7 @@ class Unit:
         if self._overflow is not None and self._too_long(job.arrived_s):
             self._forward(job)
         else:
-            self._serve_visitor(job, data, 0.0)
+            self._serve_visitor(job, data, job.arrived_s)
 
     def forget(self, peer: Peer, reason: str) -> None:
         """A connection has ended; a reason that is not '' is noted."""
@@ -298,7 +299,7 @@ class Unit:
         """The cloud cannot be reached: serve the task here after all."""
         self._complain(f"task {order.task} could not be passed on: {reason}")
         job = self._visitors[order.device, order.task]
-        self._serve_visitor(job, b"", self.clock.now() - job.arrived_s)
+        self._serve_visitor(job, b"", self.clock.now())
 
     def _complain(self, text: str) -> None:
         self._complaints += 1
@@ -317,20 +318,19 @@ class Unit:
                 return
             self._peers.add(Peer(self, handle, address))
 
-    def _serve_visitor(self, visitor: Visitor, data: bytes | bytearray, waited_s: float) -> None:
-        frame = visitor.frame
+    def _serve_visitor(self, visitor: Visitor, data: bytes | bytearray, now: float) -> None:
+        frame, waited_s = visitor.frame, now - visitor.arrived_s
         self._serve(
-            Job(frame.task, frame.device, frame.value, data),
+            Job(frame.task, frame.device, frame.value, data, now),
             lambda s, outcome: self._finish(visitor, s + waited_s, outcome),
         )
 
     def _serve(self, job: Job, done: Callable[[float, Outcome], None]) -> None:
-        joined_s = self.clock.now()
         self.served += 1
 
         def end(outcome: Outcome) -> None:
             self._report(Service(job.task, outcome.start_s, outcome.end_s, job.device))
-            done(outcome.end_s - joined_s, outcome)
+            done(outcome.end_s - job.joined_s, outcome)
 
         self.work.serve(job, end)
 

@@ -30,12 +30,20 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A task to be served: its id and its device's index (None: the unit's own), s_i, its data."""
+    """A task to be served.
+
+    Attributes:
+        task, device: its id, and its device's index (None: the unit's own).
+        work_ghz_s: s_i.
+        data: all of its data, where the work is about them.
+        joined_s: when it joins the queue: now.
+    """
 
     task: int
     device: int | None
     work_ghz_s: float
     data: bytes | bytearray
+    joined_s: float
 
 
 Done = Callable[[Outcome], None]
@@ -78,7 +86,7 @@ class TimedWork:
 
     def serve(self, job: Job, done: Done) -> None:
         """The queue says at once when the service ends."""
-        times = self._fifo.admit(self._clock.now(), job.work_ghz_s)
+        times = self._fifo.admit(job.joined_s, job.work_ghz_s)
         outcome = Outcome(times.start_s, times.end_s, self._result)
         self._loop.at(self._clock.real(times.end_s), done, outcome)
 

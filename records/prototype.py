@@ -104,7 +104,7 @@ def _monitored(used: pa.Table, slot_s: float) -> dict[str, Any]:
 
 
 def _sum(clips: pa.Table, kind: str, column: str) -> float:
-    return float(pc.sum(clips.filter(pc.equal(clips["kind"], kind))[column]).as_py() or 0.0)
+    return float(pc.sum(clips.filter(pc.equal(clips["target_kind"], kind))[column]).as_py() or 0.0)
 
 
 def _mean(values: FloatArray) -> float:

@@ -126,6 +126,7 @@ class Result:
             "device": {device.name for device in network.devices},
             "target": units,
             "unit": units,
+            "node": units,
             "link": network.links,
             "switch": network.nodes,
             "neighbour": network.nodes,

@@ -123,7 +123,7 @@ TRANSCODES = pa.schema(
     [
         ("task", pa.int64()),
         ("unit", pa.string()),  # where
-        ("kind", pa.string()),  # of the unit, seen from the task: self | device | edge
+        ("target_kind", pa.string()),  # of the unit, seen from the task: self | device | edge
         ("clip", pa.int32()),
         ("source", pa.string()),  # representation it had
         ("result", pa.string()),  # representation it got

@@ -67,8 +67,8 @@ class Transcoding:
         try:
             clip = self._clips[content.index_of(job.data)]
         except (ValueError, IndexError):
-            now = self._clock.now()
-            self._loop.at(0.0, done, Outcome(now, now, error="the data are no clip that is known"))
+            now, why = job.joined_s, "the data are no clip that is known"
+            self._loop.at(0.0, done, Outcome(now, now, error=why))
             return
         self._waiting.append((job, clip, done))
         self._begin()

@@ -26,8 +26,8 @@ def prototype(root: Path, policy: str, seed: int, megabytes: float) -> Path:
     source = simulated(root / "simulated", policy, seed, scenario)
     folder = emulated(source, root / "emulated" / f"{policy}{seed}", "valid")
     clips = [
-        {"task": k, "unit": "c1d1", "kind": kind, "cpu_s": cpu_s, "data_bytes": 1e6 * megabytes,
-         "result_bytes": 0.5e6 * megabytes, "clip": 0}
+        {"task": k, "unit": "c1d1", "target_kind": kind, "cpu_s": cpu_s, "clip": 0,
+         "data_bytes": 1e6 * megabytes, "result_bytes": 0.5e6 * megabytes}
         for k, (kind, cpu_s) in enumerate((("self", 1.0), ("device", 2.0), ("edge", 3.0)))
     ]  # fmt: skip
     used = [

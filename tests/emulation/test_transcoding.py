@@ -144,7 +144,7 @@ class Bed:
         threading.Thread(target=worker.serve, args=(theirs,), daemon=True).start()
 
     def serve(self, task: int, data: bytes) -> None:
-        job = Job(task, 0, 1.0, data)
+        job = Job(task, 0, 1.0, data, self.clock.now())
         self.work.serve(job, lambda outcome: self.outcomes.update({task: outcome}))
 
     def until(self, count: int) -> None:
