@@ -65,6 +65,10 @@ def scenario_hash(scenario: Scenario, *, any_length: bool = False) -> str:
     data = scenario.model_dump(mode="json")
     for name in ("name", "description", *(("slots",) if any_length else ())):
         data.pop(name, None)
+    if scenario.compute.work == "timed":  # what only real work asks for means nothing then
+        del data["clips"]
+        for name in ("work", "core_ghz", "workers"):
+            del data["compute"][name]
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
