@@ -1,4 +1,4 @@
-"""Set-up on a machine with nothing installed: a bare system in a folder, and what a user types in it."""
+"""Set-up on a machine with nothing installed: in a bare system, and then what a user types."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ package_sources() {
   apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' "Created-By: Packages" "Origin: $id"
 }
 
-mirror() { package_sources | awk '{ print $2; exit }'; }
+mirror() { package_sources | awk -v suite="$SUITE" '$3 == suite { print $2; exit }'; }
 
 # Says by its status whether a bare system can be had here, and why not.
 reach() {
@@ -37,6 +37,7 @@ in_tree() {
   mapfile -t settings < <(env | grep '^PIP_' || true)
   unshare --mount --pid --fork --kill-child bash -euc '
     tree=$1 work=$2; shift 2
+    mount --bind "$tree" "$tree" # "/" in there is a mount, as on a machine
     mount -t proc proc "$tree/proc"; mount -t sysfs sysfs "$tree/sys"; mount --rbind /dev "$tree/dev"
     mount -t tmpfs tmpfs "$tree/run"
     while read -r folder; do mkdir -p "$tree$folder"; mount --bind -o ro "$folder" "$tree$folder"
