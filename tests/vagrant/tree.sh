@@ -69,7 +69,8 @@ root() {
   printf '#!/bin/sh\nexit 101\n' >"$TREE/usr/sbin/policy-rc.d" # no service starts in a chroot
   chmod +x "$TREE/usr/sbin/policy-rc.d"
   cp /etc/resolv.conf /etc/hosts "$TREE/etc/"
-  cp /etc/ssl/certs/ca-certificates.crt "$TREE/etc/ssl/certs/"
+  cp -r /usr/local/share/ca-certificates "$TREE/usr/local/share/"
+  in_tree update-ca-certificates >/dev/null
   in_tree useradd --create-home --shell /bin/bash vagrant
   echo 'vagrant ALL=(ALL) NOPASSWD: ALL' >"$TREE/etc/sudoers.d/vagrant"
   carry_pip_settings
