@@ -47,18 +47,22 @@ def why_not(item: pytest.Item) -> str:
     return "; ".join(f"{one.name}: {one.detail}" for one in machine().missing(list(names)))
 
 
+def in_ci() -> bool:
+    """Say whether this is continuous integration, where a skipped check could hide a fault."""
+    return os.environ.get("CI", "").lower() in {"1", "true"}
+
+
 def must_run(item: pytest.Item) -> bool:
     """Say whether skipping would hide a fault of the set-up.
 
     In continuous integration, a machine that can make namespaces was set up just before, so that
     Open vSwitch, Mininet and FFmpeg are there, or the set-up is broken.
     """
-    in_ci = os.environ.get("CI", "").lower() in {"1", "true"}
     able = not machine().missing(NEEDS["root"])
     # No set-up can give a kernel the qdisc that it lacks.
     hopeless = item.get_closest_marker("netem") is not None and not machine()["netem"].ok
     installed = any(item.get_closest_marker(mark) for mark in ("ovs", "ffmpeg"))
-    return in_ci and able and not hopeless and installed
+    return in_ci() and able and not hopeless and installed
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -25,6 +25,7 @@ installed:iproute2
 installed:iputils-ping
 installed:ethtool
 installed:tshark
+installed:debootstrap
 installed:iperf3
 installed:ffmpeg
 installed:procps
