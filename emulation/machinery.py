@@ -37,6 +37,7 @@ _ANSWER_TIMEOUT_S = 60.0
 """For a process that lives; a dead one is noticed at once. A machine that is emulated in software
 takes 15 s and more to import the controller."""
 
+
 @dataclass(frozen=True, slots=True)
 class Phase:
     """How long a part of bring-up took, real s."""

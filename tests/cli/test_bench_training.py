@@ -9,6 +9,7 @@ from pettingzoo.test import parallel_api_test  # type: ignore[import-untyped]
 from cli.main import main
 from experiments import benchmarl_bench
 from model.load import load_scenario
+from rl.env import CrowdEdge
 
 
 def test_the_adapter_keeps_pettingzoos_contract() -> None:
@@ -19,7 +20,7 @@ def test_the_adapter_keeps_pettingzoos_contract() -> None:
 def test_one_choice_is_what_all_tasks_of_the_slot_get() -> None:
     """The same episode as when every task of an agent is given that target and rate."""
     scenario = load_scenario("mini", {"slots": 20})
-    flat, whole = benchmarl_bench.OneChoice(scenario), benchmarl_bench.CrowdEdge(scenario)
+    flat, whole = benchmarl_bench.OneChoice(scenario), CrowdEdge(scenario)
     whole.reward = "shared"
     flat.reset(4)
     whole.reset(4)

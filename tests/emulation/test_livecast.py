@@ -16,11 +16,11 @@ import pytest
 from emulation.shares import find_offer
 from emulation.transcoding import content
 from emulation.transcoding.ffmpeg import FRAME_TOLERANCE
+from experiments.chaos import snapshot
 from model.clips import catalogue_of, picture
 from model.load import load_scenario
 from records.prototype import ROLES, prototype_of
 from records.reader import Result, find_results, open_result
-from tests.emulation.machine_state import picture as machine_picture
 
 pytestmark = [pytest.mark.ovs, pytest.mark.ffmpeg, pytest.mark.slow, pytest.mark.timeout(180)]
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -30,9 +30,11 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 def nothing_stays() -> Iterator[None]:
     """Whatever a run does, the machine looks afterwards as it did before, cgroups included."""
     root = find_offer().root
-    before = machine_picture(), sorted(p.name for p in root.glob("ce*-*"))
+    before = snapshot.take()
+    groups = sorted(p.name for p in root.glob("ce*-*"))
     yield
-    assert (machine_picture(), sorted(p.name for p in root.glob("ce*-*"))) == before
+    assert not before.changes(snapshot.take())
+    assert sorted(p.name for p in root.glob("ce*-*")) == groups
 
 
 def emulate(out: Path, *arguments: str) -> Result:

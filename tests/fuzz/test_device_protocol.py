@@ -125,14 +125,14 @@ def test_a_peer_that_never_reads_is_let_go() -> None:
 
 
 def test_a_task_of_endless_work_is_no_task(bed: Bed) -> None:
-    before = bed.unit.fifo.queue_ghz_s(bed.clock.now())
+    before = bed.unit.work.queue_ghz_s(bed.clock.now())
     with socket.create_connection((LOCALHOST, bed.port)) as stranger:
         stranger.settimeout(5)
         stranger.sendall(encode(Frame(Kind.TASK, 9, 77, 1, 0, 1e308)))
         bed.loop.step(0.1)
         bed.loop.step(0.1)
         assert b"TASK with value 1e+308" in stranger.recv(600)
-    assert bed.unit.fifo.queue_ghz_s(bed.clock.now()) <= before
+    assert bed.unit.work.queue_ghz_s(bed.clock.now()) <= before
 
 
 def test_a_timer_in_a_million_years_does_not_end_the_loop() -> None:
