@@ -48,6 +48,10 @@ _REPORTS_GRACE = 0.3
 _STOP_TIMEOUT_S = 5.0
 
 
+class _StoppedError(Exception):
+    """Somebody has asked to stop before the first slot."""
+
+
 class Conductor:
     """Receives every report and keeps the slots.
 
@@ -89,7 +93,7 @@ class Conductor:
         self._stop_asked.set()
 
     async def run(self) -> None:
-        """Run all slots, or until asked to stop.
+        """Run all slots, or until asked to stop (then it is not ``complete``).
 
         Raises ``UserError`` or ``CommandError`` if a part of the run did not come up or broke.
         """
@@ -100,6 +104,8 @@ class Conductor:
             await self._slots()
             await self._stop()
             self._onlooker.ended()
+        except _StoppedError:
+            return
         finally:
             watching.cancel()
             for task in self._listeners.values():
@@ -184,7 +190,7 @@ class Conductor:
             if time.monotonic() > deadline:
                 raise UserError(f"waited {timeout_s:g} s in vain for {what}")
             if self._stop_asked.is_set():
-                raise KeyboardInterrupt
+                raise _StoppedError
             await asyncio.sleep(0.005)
 
     def _from_node(self, name: str, value: Any) -> None:
@@ -250,7 +256,7 @@ class Conductor:
 
     def _fail(self, name: str, text: str, user: bool) -> None:
         """A node cannot go on: a user's mistake, or one before the start, ends the run."""
-        self._lose(name, text)
+        self._lose(name, text.removeprefix(f"{name}: "))
         if user or not self._started:
             self._fatal = UserError(f"{name}: {text}")
 

@@ -56,8 +56,11 @@ def _raise_interrupt(_: int, __: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-async def _conduct(conductor: Conductor) -> None:
-    """Run, with the first Ctrl-C asking for an orderly end and the second ending at once."""
+async def _conduct(conductor: Conductor) -> bool:
+    """Run, with the first Ctrl-C asking for an orderly end and the second ending at once.
+
+    Returns whether it came to an orderly end. (A ``KeyboardInterrupt`` would not stay in its task.)
+    """
     loop = asyncio.get_running_loop()
     running = asyncio.create_task(conductor.run())
     asked = 0
@@ -76,7 +79,9 @@ async def _conduct(conductor: Conductor) -> None:
     try:
         await running
     except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+        return False
+    else:
+        return True
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
@@ -104,7 +109,7 @@ def _with_result(
     fabric = machinery.fabric.namespaces[FABRIC]
     try:
         with capture.captured(machinery.network, options, machinery.ledger, fabric, writer):
-            asyncio.run(_conduct(conductor))
+            orderly = asyncio.run(_conduct(conductor))
     finally:
         recorder.finish()
         writer.update_manifest(
@@ -121,7 +126,7 @@ def _with_result(
             **({"late_steps": stepper.late_steps} if stepper else {}),
             contradictions=book.contradictions,
         )
-    if not conductor.complete:
+    if not (orderly and conductor.complete):
         raise KeyboardInterrupt
 
 
@@ -221,7 +226,7 @@ def _tell(writer: ResultWriter, options: RunOptions, status: int, why: str) -> i
     if status == BROKEN:
         click.echo(f"lab: the run broke: {why}; see {folder}", err=True)
         return status
-    if "ran_s" not in writer.manifest:
+    if not writer.manifest.get("ran_s"):
         click.echo(f"lab: interrupted before the first slot; see {folder}", err=True)
         return status
     verdict = judge(open_result(folder))
