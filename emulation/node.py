@@ -25,7 +25,7 @@ from emulation.ping import Pinger
 from emulation.transcoding.queue import Transcoding
 from emulation.transfer import Listener, Transfers
 from emulation.unit import Unit
-from emulation.wire import HEADER_BYTES
+from emulation.wire import HEADER_BYTES, MESSAGE_BYTES
 from emulation.work import TimedWork, Work
 from model.errors import UserError
 from rl.policies import create
@@ -185,6 +185,8 @@ class Node:
             max_rate_mbps=max_rate_mbps,
         )
         transfers.spares = _SPARE_CONNECTIONS
+        # No result is larger than the largest clip.
+        transfers.most_result_bytes = max(MESSAGE_BYTES, self.unit.work.most_bytes or 0)
         return transfers
 
     def _make_overflow(self, overflow: Overflow) -> None:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from emulation.loop import READ, WRITE, Clock, Loop, Timer
-from emulation.wire import Frame, FrameReader, Kind, WireError, encode
+from emulation.wire import MESSAGE_BYTES, Frame, FrameReader, Kind, WireError, encode
 from model.addressing import TASK_PORT
 from model.scenario import TransferSpec
 
@@ -127,7 +127,8 @@ class Connection:
         self._written = 0
         self._progress = (-1, 0.0)
         self._stall: Timer | None = None
-        self._reader = FrameReader(Kind.ARRIVED, Kind.RESULT, Kind.ERROR, Kind.UNSERVED)
+        answers = (Kind.ARRIVED, Kind.RESULT, Kind.ERROR, Kind.UNSERVED)
+        self._reader = FrameReader(*answers, most_bytes=pool.most_result_bytes)
         self.socket = task_socket()
         self._set_pace(pool.max_rate_mbps)
         self.socket.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
@@ -312,6 +313,7 @@ class Transfers:
         spares: connections that are opened ahead of need, once a target has been sent a task. A
             task that must open its own waits a round trip through queues that may hold seconds and
             only then begins to queue; in the model every task queues from the moment it is sent.
+        most_result_bytes: what a result may have.
         retries: attempts beyond the first so far.
         opened: connections opened so far.
     """
@@ -332,6 +334,7 @@ class Transfers:
         self.own_index, self.max_rate_mbps = own_index, max_rate_mbps
         self.stall_real_s = spec.stall_timeout_s / clock.speedup
         self.spares = self.retries = self.opened = 0
+        self.most_result_bytes = MESSAGE_BYTES
         self._connections: dict[str, list[Connection]] = {name: [] for name in addresses}
         self._waiting: dict[str, list[Callable[[str | None], None]]] = {}
         self._back_offs: set[Timer] = set()

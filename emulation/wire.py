@@ -41,6 +41,8 @@ __all__ = [
 
 MAX_TASK_BYTES = 10**10
 MAX_RESULT_BYTES = 1 << 26
+MESSAGE_BYTES = 65536
+"""A result that is but a message is no larger."""
 MAX_ERROR_BYTES = 512
 MAX_PAYLOAD = {
     Kind.HELLO: 0,
@@ -111,11 +113,11 @@ def error_frame(reason: str) -> tuple[Frame, bytes]:
 class FrameReader:
     """Takes a stream of bytes apart; for the direction of small frames, unit to device.
 
-    Keeps at most one frame's header and payload.
+    Keeps at most one frame's header and payload; ``most_bytes`` is what a payload may have.
     """
 
-    def __init__(self, *allowed: Kind):
-        self._allowed = allowed
+    def __init__(self, *allowed: Kind, most_bytes: int = MESSAGE_BYTES):
+        self._allowed, self._most_bytes = allowed, most_bytes
         self._buffer = bytearray()
         self._frame: Frame | None = None
 
@@ -132,6 +134,11 @@ class FrameReader:
                 self._frame = decode(memoryview(self._buffer)[:HEADER_BYTES])
                 if self._frame.kind not in self._allowed:
                     raise WireError(f"{self._frame.kind.name} in this direction")
+                if self._frame.payload_bytes > self._most_bytes:
+                    raise WireError(
+                        f"{self._frame.kind.name} with {self._frame.payload_bytes} bytes; "
+                        f"at most {self._most_bytes} are expected"
+                    )
             frame, end = self._frame, HEADER_BYTES + self._frame.payload_bytes
             if len(self._buffer) < end:
                 return
