@@ -22,7 +22,7 @@ from model.scenario import LinkClass, Scenario
 from model.text import is_unicode
 from records.layout import FORMAT, part_files
 from records.manifest import complaint
-from records.schema import KEYS, OUTCOMES, SCHEMA_VERSION, TABLES
+from records.schema import KEYS, KEYS_LACKING, OUTCOMES, SCHEMA_VERSION, TABLES
 
 MOST_MANIFEST_BYTES = 16 * 1024 * 1024
 MOST_VALUES = 300_000_000
@@ -112,7 +112,7 @@ class Result:
             reason = " ".join(str(error).split())[:_MOST_LETTERS]
             raise UserError(f"{path}: truncated or no Parquet file ({reason})") from None
         for column in columns:
-            if table[column].null_count and column in KEYS:
+            if table[column].null_count and column in KEYS and (name, column) not in KEYS_LACKING:
                 raise UserError(f"{path}: column {column} lacks values")
             self._require_possible(path, column, table[column])
         return table

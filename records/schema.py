@@ -165,6 +165,10 @@ TABLES: dict[str, pa.Schema] = {
 }
 
 KEYS = frozenset(
-    {"task", "device", "slot", "link", "link_class", "unit", "kind", "switch", "neighbour"}
-)
+    {"task", "device", "target", "slot", "link", "link_class", "unit", "kind", "switch",
+     "neighbour"}
+)  # fmt: skip
 """Columns that say what a row is about, and so are full. Measured ones may lack values."""
+
+KEYS_LACKING = {("tasks", "target")}
+"""But for these: a task that nobody has decided has no target."""
