@@ -1,7 +1,6 @@
 """What devices and operators see of the simulator, compiled: pings, observations, link states."""
 
 # Compiled by numba, which takes types from the arrays; annotations would be ignored.
-# Its cache looks at the file of a function alone: after a change in kernel.py remove __pycache__.
 # ruff: noqa: ANN001, ANN201, ANN202
 # mypy: allow-untyped-defs, allow-untyped-decorators
 
