@@ -21,8 +21,9 @@ from rl.tuning import TUNING_SEEDS
 @click.option("--episodes", type=click.IntRange(12, 1000), default=12, show_default=True,
               help=f"Seeds {TUNING_SEEDS[0]} …, which contests do not use.")  # fmt: skip
 @click.option("--slots", type=click.IntRange(1), default=300, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=TUNED_FOLDER,
-              show_default="scenarios/tuned", help="Where <scenario>/<rule>.yaml is written.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path),
+              default=TUNED_FOLDER, show_default="scenarios/tuned",
+              help="Where <scenario>/<rule>.yaml is written.")  # fmt: skip
 def tune(
     rule: str, scenarios: tuple[str, ...], budget: int, episodes: int, slots: int, out: Path
 ) -> None:

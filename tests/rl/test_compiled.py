@@ -26,7 +26,7 @@ def test_each_version_of_the_sources_has_a_folder(
 
 
 def test_numba_uses_it_and_so_do_child_processes() -> None:
-    mine = Path(config.CACHE_DIR)
+    mine = Path(vars(config)["CACHE_DIR"])
     assert mine == simulator._cache_folder()
     child = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
     assert Path(child.stdout.strip()) == mine
