@@ -76,6 +76,7 @@ def _run_in(folder: Path, fault: Fault, rng: Random) -> tuple[Ended | None, str,
     undo = fault.prepare(out) if fault.prepare else lambda: None
     arguments = ["--speedup", f"{SPEEDUP:g}", "--policy", fault.policy]
     scene = Scene(Running(short_scenario(), out, arguments), rng)
+    ended = None
     try:
         in_time = _strike(fault, scene)
         ended = scene.running.finish()
