@@ -45,7 +45,7 @@ class Recorder:
         self._slots: dict[int, _SlotWatch] = {}
         self._cpu = CpuWatch()
         self.ran_s = 0.0
-        self.clocks: dict[str, float] = {"monotonic_s": 0.0, "wall_s": 0.0}
+        self.clocks: dict[str, float] = {}
         self.unmeasured_slots: list[int] = []
         self.link_load_s: dict[str, float] = {}
         self.unit_load_s: dict[str, float] = {}

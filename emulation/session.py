@@ -115,7 +115,6 @@ def _with_result(
         writer.update_manifest(
             complete=conductor.complete,
             ran_s=recorder.ran_s,
-            clocks=recorder.clocks,
             unmeasured_slots=recorder.unmeasured_slots,
             missing_walls=machinery.missing_walls,
             bring_up_s={p.name: round(p.seconds, 4) for p in machinery.phases},
@@ -123,6 +122,7 @@ def _with_result(
             **({"cpu_shares": machinery.shares.to_dict()} if machinery.shares else {}),
             lost_processes=conductor.lost,
             incidents=conductor.incidents.entries,
+            **({"clocks": recorder.clocks} if recorder.clocks else {}),  # else nothing began
             **({"late_steps": stepper.late_steps} if stepper else {}),
             contradictions=book.contradictions,
         )

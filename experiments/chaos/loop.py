@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from emulation.commands import CommandError
 from emulation.ledger import clean
 from experiments.chaos import snapshot
 from experiments.chaos.fault import SPEEDUP, Fault, Scene, short_scenario
 from experiments.chaos.invariants import records_wrong
 from experiments.chaos.running import Ended, HangError, Running
+from model.errors import UserError
 from records.reader import Result, find_results, open_result
 
 
@@ -74,19 +76,37 @@ def _run_in(folder: Path, fault: Fault, rng: Random) -> tuple[Ended | None, str,
     undo = fault.prepare(out) if fault.prepare else lambda: None
     arguments = ["--speedup", f"{SPEEDUP:g}", "--policy", fault.policy]
     scene = Scene(Running(short_scenario(), out, arguments), rng)
+    ended = None
     try:
-        fault.strike(scene)
+        in_time = _strike(fault, scene)
         ended = scene.running.finish()
-        result = _result_in(out)
-        said, broken = _judge(fault, scene, ended, result)
+        if not in_time:
+            return ended, "the fault came too late: nothing was done", []
+        said, broken = _judge(fault, scene, ended, _result_in(out))
     except HangError as error:
         return None, "it hangs", [str(error)]
+    except UserError as error:
+        return ended, "its records cannot be opened", [str(error)]
     else:
         return ended, said, broken
     finally:
         for running in (scene.running, *scene.others):
             running.kill()
         undo()
+
+
+def _strike(fault: Fault, scene: Scene) -> bool:
+    """Do it; returns whether the run was still there to be hurt.
+
+    Raises whatever goes wrong while the run is in its slots or before.
+    """
+    try:
+        fault.strike(scene)
+    except (OSError, CommandError, HangError):
+        if not scene.running.at_its_end:
+            raise
+        return False
+    return True
 
 
 def _result_in(out: Path) -> Result | None:

@@ -93,6 +93,12 @@ class Running:
         """Whether it has ended."""
         return self._process.poll() is not None
 
+    @property
+    def at_its_end(self) -> bool:
+        """Whether its last slot has passed, or it has ended otherwise."""
+        slots = self.scenario.slots
+        return self.ended or f"slot {slots}/{slots} " in self.output
+
     def wait_for(self, pattern: str) -> None:
         """Wait until it has said something, or has ended. Raises ``HangError``."""
         found = re.compile(pattern)
