@@ -55,7 +55,9 @@ def draw(seed: int, index: int, names: Sequence[str]) -> tuple[str, Random]:
 
 def run_fault(fault: Fault, rng: Random) -> Outcome:
     """Start a run, do a fault to it, and check everything."""
-    begin, before = time.monotonic(), snapshot.take()
+    begin = time.monotonic()
+    clean()  # what others' dead runs had left would go with ours
+    before = snapshot.take()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     # Nodes are nobody, and look for their policy in the current folder only.
     folder.chmod(0o755)
@@ -81,7 +83,7 @@ def _run_in(folder: Path, fault: Fault, rng: Random) -> tuple[Ended | None, str,
         in_time = _strike(fault, scene)
         ended = scene.running.finish()
         if not in_time:
-            return ended, "the fault came too late: nothing was done", []
+            return ended, "the run ended before the fault was complete", []
         said, broken = _judge(fault, scene, ended, _result_in(out))
     except HangError as error:
         return None, "it hangs", [str(error)]
