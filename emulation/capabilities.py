@@ -46,6 +46,7 @@ OPENFLOW_PORT = 6653
 """Where a controller listens unless it is told otherwise."""
 
 TRIALS = {
+    "sysctl": "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6",
     "veth": "ip link add v0 type veth peer name v1 && ip link set v0 up",
     "htb": "tc qdisc replace dev v0 root htb",
     "bfifo": "tc qdisc replace dev v0 root bfifo limit 10000",
@@ -62,6 +63,8 @@ TRIALS = {
 CONSEQUENCES = {
     "privilege": "networks cannot be emulated; simulate instead, or use sudo",
     "namespaces": "networks cannot be emulated on this machine; the simulator works",
+    "sysctl": "namespaces cannot be configured, so runs refuse to start; a container needs "
+    "--privileged",
     "veth": "no link can be made, so networks cannot be emulated; the simulator works",
     "htb": "the rate of a link cannot be limited, so runs refuse to start",
     "bfifo": "a link's buffer cannot be limited in bytes, so runs refuse to start",
@@ -90,6 +93,7 @@ CONSEQUENCES = {
 REQUIRED_TO_RUN = (
     "privilege",
     "namespaces",
+    "sysctl",
     "veth",
     "htb",
     "bfifo",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -185,3 +187,24 @@ def test_real_work_takes_real_time() -> None:
     options = RunOptions(scenario=load_scenario("livecast-mini"), speedup=2.0)
     with pytest.raises(UserError, match="--speedup must be 1"):
         _require_real_work(options, machine)
+
+
+@pytest.mark.root
+def test_a_container_without_privilege_is_told() -> None:
+    """Its root may make namespaces, and finds ``/proc/sys`` read-only in them."""
+    script = (
+        "mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && "
+        f"exec {sys.executable} -m emulation.run mini"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        cwd=Path(__file__).parent.parent.parent,
+        env={**os.environ, "LAB_VENV": sys.prefix},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "sysctl" in done.stderr
+    assert "--privileged" in done.stderr
