@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from experiments.sweep.cell import Cell, RunCell, TrainCell, device_count
 
-STATED_S = {"training": 1.5e-4, "simulator": 3e-4}
+STATED_S = {"training": 1e-4, "simulator": 3e-4}
 """Seconds per device and slot where nothing has been measured: one core of a virtual machine
 (AMD EPYC), case3 with 45 devices, 25 November 2026."""
 BEGIN_S = {"training": 10.0, "simulator": 0.1, "emulation": 8.0}
