@@ -218,15 +218,22 @@ def test_critics_ablation_shares_the_mean_with_the_learners() -> None:
     critics = [c for k, c in found.cells.items() if "critics" in found.blocks[k]]
     assert all(isinstance(c, TrainCell) for c in critics)
     assert Counter(c.config.critics for c in critics if isinstance(c, TrainCell)) == {
-        "single": 15, "min": 15, "mean": 15,
+        "single": 9, "min": 9, "mean": 9,
     }  # fmt: skip
     both = [k for k, names in found.blocks.items() if names == ("learners", "critics")]
-    assert len(both) == 15
+    assert len(both) == 9
+
+
+def test_ablations_share_m2ppo_as_it_is() -> None:
+    found = make_plan(SweepFile(SWEEP_FOLDER / "ablation.yaml"))
+    trained = [names for k, names in found.blocks.items() if found.cells[k].kind == "training"]
+    assert len(trained) == 12
+    assert Counter(trained)["critics", "mixing", "credit"] == 2
 
 
 def test_emulation_sweep_is_of_both_worlds() -> None:
     found = make_plan(SweepFile(SWEEP_FOLDER / "emulation.yaml"))
     worlds = Counter(c.kind for c in found.cells.values())
-    assert worlds["emulation"] > worlds["simulator"] > 0
+    assert worlds["emulation"] == worlds["simulator"] > 0
     sizes = {device_count(c.scenario) for k, c in found.cells.items() if "size" in found.blocks[k]}
     assert (min(sizes), max(sizes)) == (10, 60)
