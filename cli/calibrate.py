@@ -20,9 +20,6 @@ from model.errors import UserError
 MISSED = 3
 """Exit status where a line misses its aim."""
 
-PLAIN_WIDTH = 150
-"""Columns of the table in a file or a pipe, where nothing says how many there are."""
-
 
 @click.command()
 @click.argument("scenario", required=False)
@@ -73,10 +70,11 @@ def _with_bar(quick: bool) -> Card:
 
 def print_card(card: Card) -> None:
     """Print one line a figure, the machine and the verdict."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    from cli.showing import console_of_tables
+
+    console = console_of_tables()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", "probe", "what", "found", "aim"):
         table.add_column(heading, overflow="fold")

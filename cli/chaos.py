@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -11,12 +10,12 @@ from collections.abc import Iterator
 import click
 
 from cli.interrupting import interruptible
-from emulation.capabilities import REQUIRED_TO_RUN, probe
-from experiments.chaos.fault import Fault, all_faults
+from emulation.options import RunOptions
+from emulation.run import require_machine
+from emulation.session import BROKEN
+from experiments.chaos.fault import Fault, all_faults, short_scenario
 from experiments.chaos.loop import Outcome, draw, run_fault
 from model.errors import UserError
-
-BROKEN = 1
 
 
 @click.command()
@@ -77,10 +76,7 @@ def chaos(
         for fault in faults.values():
             click.echo(f"{fault.name:{width}}  {fault.about}")
         return 0
-    missing = probe().missing(REQUIRED_TO_RUN)
-    if os.geteuid() != 0 or missing:
-        why = f"{missing[0].name}: {missing[0].detail}" if missing else "needs root"
-        raise UserError(f"this machine cannot emulate now: {why} ('./lab check' tells more)")
+    require_machine(RunOptions(short_scenario()))
     if bring_ups is not None:
         return _bring_up_often(bring_ups)
     indices = itertools.count() if index is None else (index,)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import click
@@ -13,9 +12,6 @@ from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, probe
 
 CANNOT_RUN = 1
 """Exit status where no network can be emulated here at all."""
-
-PLAIN_WIDTH = 140
-"""Columns of the table in a file or a pipe, where nothing says how many there are."""
 
 
 @click.command()
@@ -46,11 +42,12 @@ def _of_card(card: dict[str, Any] | None) -> str:
 
 def print_table(found: Capabilities) -> None:
     """Print one line a finding, and the verdict."""
-    from rich.console import Console
     from rich.table import Table
 
+    from cli.showing import console_of_tables
+
     # rich honours NO_COLOR and drops colours where the output is no terminal.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = console_of_tables()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", "what", "found", "what follows"):
         table.add_column(heading, overflow="fold")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cli.showing import console_of_tables
 from experiments.contest import Contest, Plan, plan_contest, run_contest
 from experiments.pool import usable_cores
 from experiments.standings import (
@@ -84,12 +85,13 @@ def contest(  # noqa: PLR0913 - the options, by name
 
 
 def _show_all(result: Contest, tables: Sequence[Standings], paths: Sequence[Path]) -> None:
-    console = Console(highlight=False)
+    console = console_of_tables()
     for table in tables:
         _show(console, table)
     kept = len(result.outcomes) - result.computed
     console.print(
-        f"\n{result.computed} cells simulated, {kept} were there; {paths[0]}, .csv, .json"
+        f"\n{result.computed} cells simulated, {kept} were there; {paths[0]}, .csv, .json",
+        soft_wrap=True,
     )
     if not result.complete:
         console.print("Interrupted: these are the episodes in which everybody has played.")
@@ -114,7 +116,7 @@ def _show(console: Console, standing: Standings) -> None:
     # The mean and what a policy sees are in the files, and here where there is room for them.
     shown = [k for k, name in enumerate(heading(classes)) if k not in (1, 3) or console.width > 120]
     for k in shown:
-        table.add_column(heading(classes)[k], no_wrap=k == 0)
+        table.add_column(heading(classes)[k], no_wrap=k == 0, overflow="fold")
     for row in standing.rows:
         style = "dim" if row.sees == "truth" else "bold" if row.difference is None else None
         table.add_row(*(cells(row, classes)[k] for k in shown), style=style)

@@ -56,9 +56,14 @@ def read(
         return some(collect(folders, keep_invalid=keep_invalid, partial=partial, on_run=on_run))
 
 
+def console_of_tables() -> Console:
+    """The terminal as it is; a file or a pipe is as wide as tables need it to be."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
 def show_tables(tables: Sequence[Table]) -> None:
     """Print tables; into a file or a pipe as wide as they need to be."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = console_of_tables()
     for table in tables:
         console.print(f"\n[bold]{escape(table.title)}[/]")
         shown = RichTable(box=None, padding=(0, 2, 0, 0))

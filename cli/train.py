@@ -84,11 +84,10 @@ def train(  # noqa: PLR0913 - the options, by name
             " ".join(["./lab", *sys.argv[1:]]), fresh)
         for seed in dict.fromkeys(seeds)
     ]  # fmt: skip
-    console = Console(highlight=False)
     finished = _one(work[0]) if len(work) == 1 else _several(work, jobs)
     give_tree_to_user(out)
     for job in work:
-        console.print(f"{job.folder}/best.npz")
+        click.echo(job.folder / "best.npz")
     return 0 if finished else INTERRUPTED
 
 

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from experiments.tuned import GRIDS, TUNED_FOLDER, tune_rule
 from model.load import load_scenario
@@ -32,7 +31,6 @@ def tune(
     Candidates are tried on a third of the episodes, the better half of them on two thirds, and the
     better half of these on all. `./lab contest --tuned` uses what is found.
     """
-    console = Console(highlight=False)
     seeds = range(TUNING_SEEDS[0], TUNING_SEEDS[0] + episodes)
     command = ["./lab", *sys.argv[1:]]
     for name in scenarios:
@@ -41,4 +39,4 @@ def tune(
             trials = tune_rule(scenario, rule, budget, command=command, seeds=seeds, folder=out)
         best = trials[0]
         shown = ", ".join(f"{key}={value}" for key, value in best.params.items())
-        console.print(f"{scenario.name}: {rule} {best.unit_delay:.3f} s/MB with {shown}")
+        click.echo(f"{scenario.name}: {rule} {best.unit_delay:.3f} s/MB with {shown}")

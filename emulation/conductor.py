@@ -256,7 +256,7 @@ class Conductor:
 
     def _fail(self, name: str, text: str, user: bool) -> None:
         """A node cannot go on: a user's mistake, or one before the start, ends the run."""
-        self._lose(name, text.removeprefix(f"{name}: "))
+        self._lose(name, text)
         if user or not self._started:
             self._fatal = UserError(f"{name}: {text}")
 

@@ -296,14 +296,14 @@ def run_node(name: str, handle: socket.socket, worker: socket.socket | None = No
         Node(_await_briefing(loop, control), loop, control, worker).run()
     except UserError as error:
         status = error.exit_code
-        control.report(Fatal(f"{name}: {error}", user=True))
+        control.report(Fatal(str(error), user=True))
     except ConnectionError as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201 - the spawner's log
         return 1
     except Exception as error:  # noqa: BLE001 - the last line of a process
         status = 1
         traceback.print_exc()
-        control.report(Fatal(f"{name}: {type(error).__name__}: {error}", user=False))
+        control.report(Fatal(f"{type(error).__name__}: {error}", user=False))
     try:
         control.finish()
     except OSError:

@@ -101,7 +101,7 @@ class Recorder:
                 "sent_bytes": float(now.sent_bytes - before.sent_bytes),
             }
             for name, now in usages.items()
-            if (before := self._usages.get(name)) is not None and slot >= 0
+            if (before := self._usages.get(name)) is not None
         ]
         self._usages |= usages
         self._writer.append("resources", rows)

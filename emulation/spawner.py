@@ -161,7 +161,8 @@ class Spawner:
             worker, upper = None, None
             if config.worker:
                 upper, lower = (stack.enter_context(end) for end in socket.socketpair())
-                worker = self._fork(config.name, partial(child.run_worker, lower))
+                # Without a name: a worker ends with its node, and only the node's end is told.
+                worker = self._fork("", partial(child.run_worker, lower))
             pid = self._fork(config.name, partial(child.run, theirs, upper))
             answer = {"spawned": config.name, "pid": pid, "worker": worker}
             self._say(answer, ours.fileno())
@@ -198,8 +199,7 @@ class Spawner:
             if pid == 0:
                 return
             name = self._children.pop(pid, None)
-            # Of a node's two processes it has ended with the last one.
-            if name is not None and name not in self._children.values():
+            if name:
                 self._say({"exited": name, "status": os.waitstatus_to_exitcode(status)})
 
     def _end_children(self) -> None:
@@ -252,7 +252,7 @@ class _Child:
         except Exception as error:  # noqa: BLE001 - reported; the parent's code must not run on
             user = isinstance(error, UserError)
             text = str(error) if user else f"{type(error).__name__}: {error}"
-            line = json.dumps(to_list(Fatal(f"{self._config.name}: {text}", user))) + "\n"
+            line = json.dumps(to_list(Fatal(text, user))) + "\n"
             control.sendall(line.encode())
             # Closed with a briefing unread, the socket would seem broken at the other end.
             control.settimeout(_BRIEFING_TIMEOUT_S)

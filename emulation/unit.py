@@ -290,10 +290,7 @@ class Unit:
         self._finish(job, max(processing_s, now - job.arrived_s), outcome)
 
     def unserved(self, order: Order, reason: str) -> None:
-        """The cloud has tried in vain: relay that."""
-        job, now = self._visitors[order.device, order.task], self.clock.now()
-        outcome = Outcome(job.arrived_s, now, error=reason)
-        self._finish(job, now - job.arrived_s, outcome)
+        """Of no interest: only real work can fail, and it is not passed on."""
 
     def failed(self, order: Order, reason: str) -> None:
         """The cloud cannot be reached: serve the task here after all."""

@@ -14,9 +14,13 @@ links.parquet   per slot and link: capacity, backlog, bytes, drops, load
 units.parquet   per slot and computation unit: queue, frequency, load, busy share
 probes.parquet  every ping
 slots.parquet   per slot: lateness of processes, idle CPU, tasks so far
+queues.parquet  what waited on links, looked at several times a slot
+ports.parquet   per slot and switch port: its counters
+events.parquet  capacities that changed, cables that failed or came back
 resources.parquet   per slot and node, where work is real: CPU, memory, bytes in and out
 transcodes.parquet  one row per clip transcoded: where, when, its cost and size, or why it failed
 pcap/           packet captures, where they were asked for
+logs/           what the processes of an emulation said, where they said anything
 log.jsonl       what happened, one JSON object a line
 
 A folder X.parquet.parts holds what a run that did not end properly had written of X.

@@ -15,7 +15,6 @@ from typing import Any
 
 from model.clips import Picture
 
-PROGRAMS = ("ffmpeg", "ffprobe")
 PATH = "/usr/local/bin:/usr/bin:/bin"
 _LONGEST_CPU_S = 120
 """FFmpeg ends itself after so much CPU time: no clip may hold a worker for ever."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from emulation.session import DONE
 from experiments.chaos.running import Ended, Running
 from model.load import load_scenario
 from model.scenario import Scenario
@@ -17,7 +19,7 @@ from records.reader import Result
 SLOTS, SPEEDUP = 12, 5.0
 """Of a run that is hurt: two seconds and a half, during which forty tasks are born."""
 _EDGE_GHZ = 8.0
-OK, BROKEN, INTERRUPTED, KILLED = 0, 1, 130, -9
+KILLED = -signal.SIGKILL
 
 Strike = Callable[["Scene"], None]
 Check = Callable[["Scene", Result], list[str]]
@@ -71,11 +73,11 @@ class Fault:
     name: str
     about: str
     strike: Strike
-    statuses: frozenset[int] = frozenset({OK})
+    statuses: frozenset[int] = frozenset({DONE})
     says: str | None = ""
     policy: str = "own-edge"
     check: Check | None = None
-    prepare: Callable[[Path], Callable[[], None]] | None = None
+    prepare: Callable[[Path], Callable[[], object]] | None = None
 
     def wrong(self, scene: Scene, ended: Ended, verdict: str) -> list[str]:
         """What the user was told wrongly or not at all."""

@@ -42,14 +42,9 @@ class Outcome:
     kept: Path | None
 
 
-def generator(seed: int, index: int) -> Random:
-    """The random generator of a seed's ``index``-th fault, which draws all of it."""
-    return Random(f"{seed}:{index}")
-
-
 def draw(seed: int, index: int, names: Sequence[str]) -> tuple[str, Random]:
     """The name of a seed's ``index``-th fault of ``names``, and what draws the rest of it."""
-    rng = generator(seed, index)
+    rng = Random(f"{seed}:{index}")
     return rng.choice(sorted(names)), rng
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from emulation.commands import run
-from experiments.chaos.fault import BROKEN, Scene, fault
+from emulation.session import BROKEN
+from experiments.chaos.fault import Scene, fault
 from experiments.chaos.invariants import records_wrong
 from experiments.chaos.processes import a_moment
 from experiments.chaos.running import Running
@@ -21,10 +23,10 @@ def none(scene: Scene) -> None:
     """Nothing happens."""
 
 
-def _small_disk(out: Path) -> Callable[[], None]:
+def _small_disk(out: Path) -> Callable[[], object]:
     out.mkdir(parents=True)
     run(["mount", "-t", "tmpfs", "-o", _SMALL, "chaos", str(out)])
-    return lambda: (run(["umount", str(out)]), None)[1]
+    return partial(run, ["umount", str(out)])
 
 
 @fault(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 import time
 
-from experiments.chaos.fault import INTERRUPTED, KILLED, OK, SLOTS, Scene, fault
+from emulation.session import DONE
+from experiments.chaos.fault import KILLED, SLOTS, Scene, fault
 from experiments.chaos.running import wait_until
+from model.errors import INTERRUPTED
 
 _PHASES = (
     "starting the nodes' parent",
@@ -50,7 +52,7 @@ def killed_in_run(scene: Scene) -> None:
     scene.running.signal(signal.SIGKILL)
 
 
-@fault(statuses=frozenset({KILLED, OK}))
+@fault(statuses=frozenset({KILLED, DONE}))
 def killed_in_tear_down(scene: Scene) -> None:
     """The orchestrator is killed (SIGKILL) while it takes the run down."""
     _in_tear_down(scene)
@@ -87,7 +89,7 @@ def interrupted_twice(scene: Scene) -> None:
     scene.running.signal(signal.SIGINT)
 
 
-@fault(statuses=frozenset({INTERRUPTED, OK}))
+@fault(statuses=frozenset({INTERRUPTED, DONE}))
 def interrupted_in_tear_down(scene: Scene) -> None:
     """Ctrl-C, again and again, while the run is taken down."""
     _in_tear_down(scene)

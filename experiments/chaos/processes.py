@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from emulation.commands import run
 from emulation.iproute import Batch
-from experiments.chaos.fault import BROKEN, OK, SLOTS, Scene, fault
-from experiments.chaos.signals import send
+from emulation.session import BROKEN, DONE
+from experiments.chaos.fault import SLOTS, Scene, fault
 from model.addressing import interface_name
 from model.network import Link, build_network
 from records.reader import Result
@@ -53,23 +53,25 @@ def _gap_is_marked(scene: Scene, result: Result) -> list[str]:
 def controller_killed(scene: Scene) -> None:
     """The controller is killed, or asked to end, and comes back by itself."""
     a_moment(scene, 0.3)
-    send(scene, "controller", scene.rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV]))
+    scene.running.send(
+        "controller", scene.rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+    )
 
 
 @fault(check=goes_on)
 def controller_stopped(scene: Scene) -> None:
     """The controller is stopped for up to half a second (SIGSTOP, SIGCONT)."""
     a_moment(scene, 0.3)
-    send(scene, "controller", signal.SIGSTOP)
+    scene.running.send("controller", signal.SIGSTOP)
     time.sleep(scene.rng.uniform(0.1, 0.5))
-    send(scene, "controller", signal.SIGCONT)
+    scene.running.send("controller", signal.SIGCONT)
 
 
 @fault(says="ovs-vswitchd was killed by SIGKILL", check=goes_on)
 def switches_killed(scene: Scene) -> None:
     """The run's own ovs-vswitchd is killed, and comes back with its flows by itself."""
     a_moment(scene, 0.2)
-    send(scene, "ovs-vswitchd", signal.SIGKILL)
+    scene.running.send("ovs-vswitchd", signal.SIGKILL)
     scene.running.wait_for(r"ovs-vswitchd was killed")
     time.sleep(0.6)
     scene.at_unix_s = time.time()
@@ -79,14 +81,14 @@ def switches_killed(scene: Scene) -> None:
 def database_killed(scene: Scene) -> None:
     """The database of the run's own Open vSwitch is killed; nothing that forwards needs it."""
     a_moment(scene)
-    send(scene, "ovsdb-server", signal.SIGKILL)
+    scene.running.send("ovsdb-server", signal.SIGKILL)
 
 
 @fault(says="(?m)^lab: the run broke: .*spawner.*", statuses=frozenset({BROKEN}))
 def parent_killed(scene: Scene) -> None:
     """The nodes' parent is killed, and all nodes die with it."""
     a_moment(scene)
-    send(scene, "spawner", signal.SIGKILL)
+    scene.running.send("spawner", signal.SIGKILL)
 
 
 @fault(says="(?m)^lab: the run broke: .*controller.*", statuses=frozenset({BROKEN}))
@@ -94,7 +96,7 @@ def fabric_lost(scene: Scene) -> None:
     """The fabric's namespace loses its name, so that a killed controller cannot come back."""
     a_moment(scene, 0.2)
     run(["ip", "netns", "del", scene.running.namespace()])
-    send(scene, "controller", signal.SIGKILL)
+    scene.running.send("controller", signal.SIGKILL)
 
 
 @fault(check=goes_on)
@@ -104,7 +106,7 @@ def namespace_lost(scene: Scene) -> None:
     run(["ip", "netns", "del", scene.running.namespace(_device(scene))])
 
 
-@fault(says="controller ended by itself", statuses=frozenset({OK, BROKEN}))
+@fault(says="controller ended by itself", statuses=frozenset({DONE, BROKEN}))
 def interface_lost(scene: Scene) -> None:
     """A device's interface is deleted, and its queue with it; nothing can mend that."""
     a_moment(scene, 0.2)

@@ -154,6 +154,10 @@ class Running:
         wait_until(f"process {name}", look, 10.0)
         return found[0]
 
+    def send(self, name: str, number: int) -> None:
+        """Send a signal to one of the run's processes, named as ``pid`` has it."""
+        os.kill(self.pid(name), number)
+
     def pids(self) -> dict[str, list[int]]:
         """The run's processes by name; a user's program within a host goes by the host's."""
         found: dict[str, list[int]] = {}

@@ -12,7 +12,6 @@ from emulation import netlink
 from emulation.wire import Frame, Kind, encode
 from experiments.chaos.fault import Scene, fault
 from experiments.chaos.processes import a_moment, goes_on
-from experiments.chaos.signals import send
 from model.addressing import TASK_PORT, host_ip
 from model.network import Node, build_network
 from model.workload import generate_trace
@@ -43,7 +42,7 @@ def device_killed(scene: Scene) -> None:
     name = _device(scene).name
     a_moment(scene)
     scene.notes["device"] = name
-    send(scene, name, signal.SIGKILL)
+    scene.running.send(name, signal.SIGKILL)
 
 
 @fault(says="latest slot: ", check=goes_on)
@@ -51,9 +50,9 @@ def device_stopped(scene: Scene) -> None:
     """A device's process is stopped for a second and goes on (SIGSTOP, SIGCONT)."""
     name = _device(scene).name
     a_moment(scene, 0.3)
-    send(scene, name, signal.SIGSTOP)
+    scene.running.send(name, signal.SIGSTOP)
     time.sleep(scene.rng.uniform(0.6, 1.0))
-    send(scene, name, signal.SIGCONT)
+    scene.running.send(name, signal.SIGCONT)
 
 
 @fault(says=r"c\d+d\d+ does not answer at the end", check=goes_on)
@@ -61,7 +60,7 @@ def device_stopped_for_good(scene: Scene) -> None:
     """A device's process is stopped and never goes on."""
     name = _device(scene).name
     a_moment(scene)
-    send(scene, name, signal.SIGSTOP)
+    scene.running.send(name, signal.SIGSTOP)
 
 
 def _nothing_from_the_dead(scene: Scene, result: Result) -> list[str]:
@@ -88,14 +87,14 @@ def _queue_is_served_again(scene: Scene, result: Result) -> list[str]:
 def edge_killed(scene: Scene) -> None:
     """The edge server is killed with tasks queued and under way, and comes back empty."""
     a_moment(scene, 1.1, _BUSY_S)
-    send(scene, "e1", signal.SIGKILL)
+    scene.running.send("e1", signal.SIGKILL)
 
 
 @fault(says="e1 does not answer at the end", check=_nothing_from_the_dead)
 def edge_never_reads(scene: Scene) -> None:
     """The edge server is stopped: its kernel accepts connections and bytes, and nobody reads."""
     a_moment(scene, 1.3, _BUSY_S)
-    send(scene, "e1", signal.SIGSTOP)
+    scene.running.send("e1", signal.SIGSTOP)
     scene.at_unix_s = time.time()
 
 

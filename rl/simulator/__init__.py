@@ -12,7 +12,10 @@ import sys
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
-_SOURCES = (*sorted(_HERE.glob("*.py")), *sorted(_HERE.parent.glob("learning/*.py")))
+_SOURCES = (
+    *sorted(_HERE.glob("*.py")),
+    *(p for p in sorted(_HERE.parent.glob("learning/*.py")) if b"from numba" in p.read_bytes()),
+)
 _VARIABLE = "NUMBA_CACHE_DIR"
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -23,8 +21,7 @@ from model.network import Network, build_network
 from records.packets import Packets, read_packets
 from records.reader import Result, find_results, open_result
 from tests.analysis.captures import ping, write
-
-PROJECT = Path(__file__).resolve().parent.parent.parent
+from tests.emulation.typed import run_lab
 
 
 @pytest.fixture(scope="module")
@@ -154,21 +151,9 @@ def test_what_is_missing_is_warned_of(tmp_path: Path) -> None:
     assert "No such device exists" in warning
 
 
-def run_mini(out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "emulation.run", "mini", "--out", str(out), *arguments],
-        cwd=PROJECT,
-        env={**os.environ, "LAB_VENV": sys.prefix},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=150,
-    )
-
-
 @pytest.mark.ovs
 def test_a_bad_name_ends_before_anything_is_built(tmp_path: Path) -> None:
-    done = run_mini(tmp_path, "--pcap", "bs1-e9")
+    done = run_lab("mini", tmp_path, "--pcap", "bs1-e9")
     assert done.returncode == 2
     assert "did you mean 'bs1-e1'" in done.stderr
     assert not list(tmp_path.iterdir())
@@ -212,7 +197,7 @@ def compare_counters(result: Result) -> None:
 @pytest.mark.timeout(180)
 def test_captures_queues_and_tasks_tell_the_same_bytes(tmp_path: Path) -> None:
     before = snapshot.take()
-    done = run_mini(tmp_path, "--pcap", "all", "--policy", "own-edge", "--slots", "14")
+    done = run_lab("mini", tmp_path, "--pcap", "all", "--policy", "own-edge", "--slots", "14")
     assert done.returncode == 0, done.stderr
     assert not before.changes(snapshot.take())
     (folder,) = find_results(tmp_path)

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from records.reader import find_results, open_result
+from tests.emulation.typed import PROJECT, run_lab
 
 pytestmark = [pytest.mark.ovs, pytest.mark.slow, pytest.mark.timeout(180)]
-PROJECT = Path(__file__).resolve().parent.parent.parent
 SCENARIO = """
 extends: case2
 slots: 14
@@ -45,15 +45,7 @@ run.main()
 def test_events_reach_the_network_and_the_records(tmp_path: Path) -> None:
     scenario = tmp_path / "eventful.yaml"
     scenario.write_text(SCENARIO)
-    done = subprocess.run(
-        [sys.executable, "-m", "emulation.run", str(scenario), "--out", str(tmp_path)],
-        cwd=PROJECT,
-        env={**os.environ, "LAB_VENV": sys.prefix},
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
+    done = run_lab(scenario, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = find_results(tmp_path)
     links = pl.from_arrow(open_result(folder).table("links"))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,9 +17,9 @@ from model.clips import catalogue_of, picture
 from model.load import load_scenario
 from records.prototype import ROLES, prototype_of
 from records.reader import Result, find_results, open_result
+from tests.emulation.typed import run_lab
 
 pytestmark = [pytest.mark.ovs, pytest.mark.ffmpeg, pytest.mark.slow, pytest.mark.timeout(180)]
-PROJECT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -34,15 +31,7 @@ def nothing_stays() -> Iterator[None]:
 
 
 def emulate(out: Path, *arguments: str) -> Result:
-    done = subprocess.run(
-        [sys.executable, "-m", "emulation.run", "livecast-mini", "--out", str(out), *arguments],
-        cwd=PROJECT,
-        env={**os.environ, "LAB_VENV": sys.prefix},
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
+    done = run_lab("livecast-mini", out, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = find_results(out)
     return open_result(folder)

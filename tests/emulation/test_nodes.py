@@ -223,7 +223,7 @@ def test_a_bad_policy_costs_its_own_tasks_only(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("policy", "complaint"),
     [
-        (f"{POLICIES}:Refuses", "c1d1: policy: reset: ValueError: wrong model file"),
+        (f"{POLICIES}:Refuses", "policy: reset: ValueError: wrong model file"),
         ("no_such_policy", "there is no policy 'no_such_policy'"),
         ("oracle", "needs the"),
         ("of_a_user:Mine", "cannot be read by uid 18790"),

@@ -45,7 +45,6 @@ def play(path: Path) -> bool:
         with bounded():
             checkpoint = weights.load(str(path))
     except UserError as error:
-        require_told(error)
         require_told(error, about=str(path))
         return False
     network = Network(checkpoint)

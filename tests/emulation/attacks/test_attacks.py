@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -23,9 +22,9 @@ from model.workload import generate_trace
 from records.reader import Result, find_results, open_result
 from tests.emulation.attacks import files, network, objects  # noqa: F401 - they enter their attacks
 from tests.emulation.attacks.base import ATTACKS, INTENTS, PREFIX, masked
+from tests.emulation.typed import PROJECT, run_lab
 
 pytestmark = [pytest.mark.ovs, pytest.mark.slow, pytest.mark.timeout(180)]
-PROJECT = Path(__file__).resolve().parents[3]
 HOSTILE = "tests.emulation.attacks.hostile"
 SEED = 987654321
 SECRETS = {"network.access.rate_mbps": 19.876, "network.access.buffer_mb": 3.456789}
@@ -35,16 +34,8 @@ SECRETS = {"network.access.rate_mbps": 19.876, "network.access.buffer_mb": 3.456
 def emulate(out: Path, policy: str, *arguments: str, slots: int = 6) -> Result:
     """A run as a user makes it; its result."""
     settings = [w for k, v in {**SECRETS, "slots": slots}.items() for w in ("--set", f"{k}={v}")]
-    done = subprocess.run(
-        [sys.executable, "-m", "emulation.run", "mini", "--out", str(out), "--seed", str(SEED),
-         "--policy", f"{HOSTILE}:{policy}", *settings, *arguments],
-        cwd=PROJECT,
-        env={**os.environ, "LAB_VENV": sys.prefix},
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )  # fmt: skip
+    who = ["--seed", str(SEED), "--policy", f"{HOSTILE}:{policy}"]
+    done = run_lab("mini", out, *who, *settings, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = find_results(out)
     run_id = folder.name.rpartition("-")[2]
