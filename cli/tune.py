@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 from experiments.tuned import GRIDS, TUNED_FOLDER, tune_rule
 from model.load import load_scenario
