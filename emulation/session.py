@@ -119,6 +119,7 @@ def _with_result(
             missing_walls=machinery.missing_walls,
             bring_up_s={p.name: round(p.seconds, 4) for p in machinery.phases},
             nodes=conductor.farewells,
+            switch_scheduling=machinery.fabric.switch.scheduling,
             **({"cpu_shares": machinery.shares.to_dict()} if machinery.shares else {}),
             lost_processes=conductor.lost,
             incidents=conductor.incidents.entries,

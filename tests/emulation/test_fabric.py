@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from emulation import netlink
 from emulation.commands import CommandError, run
 from emulation.fabric import FABRIC, Fabric
 from emulation.ledger import Ledger, clean
+from emulation.openvswitch import _go_first
 from emulation.shaping import Shape, ShapingError, verify
 from model.addressing import GATEWAY_IP, host_ip
 from tests.emulation.scenarios import small_scenario
@@ -104,6 +107,24 @@ def test_offloads_are_off_everywhere(fabric: Fabric) -> None:
             assert f"{feature}: off" in told, (namespace, interface)
         assert "tx-tcp-segmentation: off" in told
         assert "tx-checksumming: off" in told
+
+
+def test_the_switch_daemon_runs_before_all_others(
+    fabric: Fabric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = fabric.switch.pids["ovs-vswitchd"]
+    real_time = os.sched_getscheduler(pid) == os.SCHED_FIFO
+    assert fabric.switch.scheduling == ("real time" if real_time else "niceness -10")
+    assert os.sched_getscheduler(fabric.switch.pids["ovsdb-server"]) == os.SCHED_OTHER
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    with subprocess.Popen(["sleep", "60"]) as other:
+        assert _go_first(other.pid) == "niceness -10"
+        assert os.getpriority(os.PRIO_PROCESS, other.pid) == -10
+        other.kill()
 
 
 def test_netem_that_the_kernel_lacks_is_an_error_not_a_silence(

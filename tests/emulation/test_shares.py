@@ -94,6 +94,7 @@ def test_version_2_is_written_as_the_kernel_reads_it(
     shares = Shares(Book(), {"e1": 0.31, "c1d1": 0.001}, offer)  # type: ignore[arg-type]
     assert (tmp_path / "ce0abc-e1" / "cpu.max").read_text() == "31000 100000"
     assert (tmp_path / "ce0abc-c1d1" / "cpu.max").read_text() == "1000 100000"
+    assert (tmp_path / "ce0abc-e1" / "cpu.weight").read_text() == "1"
     shares.place("e1", 77)
     assert (tmp_path / "ce0abc-e1" / "cgroup.procs").read_text() == "77"
 
