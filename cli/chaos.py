@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import signal
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
@@ -15,7 +18,13 @@ from emulation.run import require_machine
 from emulation.session import BROKEN
 from experiments.chaos.fault import Fault, all_faults, short_scenario
 from experiments.chaos.loop import Outcome, draw, run_fault
+from experiments.chaos.running import Running
 from model.errors import UserError
+from model.load import load_scenario
+from model.scenario import Scenario
+from records.reader import find_results, open_result
+
+_JUDGED_IN_S = 600.0
 
 
 @click.command()
@@ -53,13 +62,24 @@ from model.errors import UserError
     metavar="N",
     help="Instead: bring a network up and down N times and watch for growth.",
 )
+@click.option(
+    "--soak",
+    metavar="SCENARIO",
+    default=None,
+    help="Instead: one whole run of SCENARIO, at speed-up 1, watched for growth.",
+)
+@click.option(
+    "--slots", type=click.IntRange(1), default=None, help="With --soak: its slots, if not all."
+)
 @click.option("--list", "listing", is_flag=True, help="Name the faults and what each does.")
-def chaos(
+def chaos(  # noqa: PLR0913 - the options, by name
     minutes: float,
     seed: int,
     index: int | None,
     only: tuple[str, ...],
     bring_ups: int | None,
+    soak: str | None,
+    slots: int | None,
     listing: bool,
 ) -> int:
     """Hurt real runs at random, and check what must be true afterwards.
@@ -76,6 +96,10 @@ def chaos(
         for fault in faults.values():
             click.echo(f"{fault.name:{width}}  {fault.about}")
         return 0
+    if slots is not None and soak is None:
+        raise UserError("--slots is for --soak; faults are done to runs of 12 slots")
+    if soak is not None:
+        return _soak(load_scenario(soak, {"slots": slots} if slots else {}))
     require_machine(RunOptions(short_scenario()))
     if bring_ups is not None:
         return _bring_up_often(bring_ups)
@@ -122,6 +146,41 @@ def _show(seed: int, index: int, outcome: Outcome) -> None:
         click.echo(f"    {line}")
     if outcome.kept is not None:
         click.echo(f"    kept: {outcome.kept}")
+
+
+def _soak(scenario: Scenario) -> int:
+    """Print what the run holds, and its slot, 60 times; growth and an invalid verdict are errors.
+
+    The records are kept.
+    """
+    from experiments.chaos.soak import ORCHESTRATOR, Footprint, growth, watch
+
+    require_machine(RunOptions(scenario))
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    folder.chmod(0o755)  # nodes are nobody, and look for their policy in the current folder only
+    running = Running(scenario, folder / "results")
+    looks = []
+    try:
+        for look in watch(running, scenario.slots * scenario.slot_s / 60):
+            looks.append(look)
+            held, own = look.total, look.parts.get(ORCHESTRATOR, Footprint())
+            click.echo(
+                f"{look.at_s:.0f} s: {held.memory_mb:.1f} MB, {held.descriptors} descriptors; "
+                f"orchestrator {own.memory_mb:.1f} MB, {own.descriptors}"
+            )
+        ended = running.finish(_JUDGED_IN_S)
+    except KeyboardInterrupt:
+        running.signal(signal.SIGINT)
+        running.finish()
+        raise
+    finally:
+        running.kill()
+    click.echo(ended.output[ended.output.rfind("\n\n") + 2 :].rstrip())
+    grown = growth(looks)
+    click.echo(f"grown: {'; '.join(grown) or 'nothing'}")
+    (result,) = find_results(running.out)
+    sound = open_result(result).verdict == "valid" and ended.status == 0
+    return BROKEN if grown or not sound else 0
 
 
 def _bring_up_often(count: int) -> int:

@@ -25,7 +25,6 @@ installed:iproute2
 installed:iputils-ping
 installed:ethtool
 installed:tshark
-installed:debootstrap
 installed:iperf3
 installed:ffmpeg
 installed:procps
@@ -109,6 +108,14 @@ def test_missing_packages_are_found_in_one_query(checkout: Path, tmp_path: Path)
     path = f"{fake.parent}:{os.environ['PATH']}"
     missing = shell(checkout, "missing_apt_packages", PATH=path).stdout.split()
     assert [name for name in missing if name != "python-is-python3"] == ["mininet", "tcpdump"]
+
+
+def test_what_only_checks_need_is_asked_for_by_them_alone(checkout: Path) -> None:
+    with (checkout / "tools" / "setup.sh").open("a") as script:
+        script.write('is_set_up() { echo "${APT_PACKAGES[@]}"; exit; }\n')
+    of_run, of_test = (set(lab(checkout, verb).stdout.split()) for verb in ("run", "test"))
+    assert {"mininet", "ffmpeg"} <= of_run
+    assert of_test - of_run == {"debootstrap", "zsh", "fish"}
 
 
 def test_other_distributions_are_told_what_to_install(checkout: Path) -> None:

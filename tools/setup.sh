@@ -17,10 +17,15 @@ APT_PACKAGES=(
   ethtool             # turns off the offloads that would falsify queue lengths
   tcpdump             # packet captures
   tshark              # a second opinion on captures, for the checks of `lab pcap`
-  debootstrap         # a bare system, in which the checks prove this very set-up
   iperf3              # probes of what a link really carries
   ffmpeg              # transcodes the clips of the scenario livecast
   procps              # ps and pkill, which Mininet calls
+)
+
+# What only `./lab test` installs besides.
+CHECK_PACKAGES=(
+  debootstrap         # a bare system, in which the checks prove this very set-up
+  zsh fish            # shells whose completion the checks try
 )
 
 # Prints the packages that are not installed. One dpkg-query for all of them takes about 20 ms.

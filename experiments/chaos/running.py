@@ -89,6 +89,11 @@ class Running:
         return "".join(self._lines)
 
     @property
+    def process_id(self) -> int:
+        """Pid of the orchestrator."""
+        return self._process.pid
+
+    @property
     def ended(self) -> bool:
         """Whether it has ended."""
         return self._process.poll() is not None

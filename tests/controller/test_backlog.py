@@ -20,6 +20,7 @@ from controller.backlog import (
     leaves,
     messages,
     qdisc_row,
+    timed_sample,
 )
 from tests.controller.lab import ShapedLab, sh
 from tests.controller.scenarios import network
@@ -108,6 +109,30 @@ def test_virtual_backlog_knows_changed_capacities() -> None:
     assert virtual.update(13.0, [_reading(link, sent=1_250_000)]) == [31_250]
     with pytest.raises(KeyError, match="c9d9>bs1"):
         virtual.set_rate("c9d9>bs1", 5.0, at=13.0)
+
+
+@pytest.mark.parametrize(
+    ("took_s", "looks", "moment_s"),
+    [([0.001], 1, 10.0005), ([0.030, 0.001], 2, 10.0005), ([0.030, 0.004, 0.009], 3, 10.002)],
+)
+def test_a_look_that_was_interrupted_is_taken_again(
+    took_s: list[float], looks: int, moment_s: float
+) -> None:
+    class Sampler:
+        read_s = 0.0, 0.0
+        count = 0
+
+        def sample(self) -> list[LinkReading]:
+            self.read_s = 10.0, 10.0 + took_s[self.count]
+            self.count += 1
+            return [_reading("c1d1>bs1", sent=self.count)]
+
+    sampler = Sampler()
+    at_s, readings = timed_sample(sampler)  # type: ignore[arg-type]
+    assert at_s == pytest.approx(moment_s, abs=1e-9)
+    assert sampler.count == looks
+    # The shortest one counts, with the counters that were read in it.
+    assert readings[0].sent_bytes == min(range(looks), key=lambda k: took_s[k]) + 1
 
 
 @pytest.fixture
