@@ -80,8 +80,6 @@ CONSEQUENCES = {
     "openvswitch": "networks have no base stations and cannot be emulated; run: sudo ./lab setup",
     "ffmpeg": "clips cannot be transcoded, so livecast cannot be emulated; run: sudo ./lab setup",
     "kernel datapath": "switches forward in user space: slower, and no fault of the links",
-    "real time": "switches in user space wait for a processor like any process: when it is busy, "
-    "packets are late or lost, which a run's fidelity verdict tells",
     "cgroups": "computing shares are set by priority instead: units are as fast as others let them",
     "python packages": "parts of the lab cannot start; run: ./lab setup",
     "cores": "device processes compete for the processor; watch a run's fidelity verdict",
@@ -169,7 +167,6 @@ def probe(folder: Path | None = None) -> Capabilities:
         _program("openvswitch", "ovs-vswitchd", ["ovs-vswitchd", "--version"]),
         _ffmpeg(),
         _kernel_datapath(privilege.ok),
-        _real_time(),
         _free_port(OPENFLOW_PORT),
         _cgroups(Path("/proc/self/mounts"), Path("/sys/fs/cgroup")),
         _python_packages(NEEDED_PACKAGES),
@@ -285,12 +282,6 @@ def _kernel_datapath(privileged: bool) -> Finding:
     known = _call(["genl", "ctrl", "get", "name", "ovs_datapath"])
     ok = known.returncode == 0 and "ovs_datapath" in known.stdout
     return finding("kernel datapath", ok, "kernel" if ok else "user space only")
-
-
-def _real_time() -> Finding:
-    """Try what switches are given, as a control group may have no time for it."""
-    done = _call(["chrt", "--fifo", "1", "true"])
-    return finding("real time", done.returncode == 0, done.stderr.strip() or "works")
 
 
 def _free_port(number: int) -> Finding:
