@@ -38,6 +38,9 @@ _CHUNK = memoryview(bytes(_UNSENT_BYTES))
 _HELLO_PIECE_BYTES = 3
 _IDLE_CONNECTIONS = 16
 """More than these are closed: they cost nothing on the wire, but the unit has to hold them, too."""
+_STALE_S = 60.0
+"""Nor are those kept that nobody has used for so long: what the busiest moment needed would add up
+over hours. The first of them are used first, so that the last rest."""
 _STALL_CHECKS = 4
 _FIRST_BACK_OFF_S = 0.5
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -121,6 +124,7 @@ class Connection:
         self.current: Order | None = None
         self.awaiting: dict[tuple[int, int], Order] = {}
         self.connected = False
+        self.idle_since_s = 0.0
         self._payload_left = 0
         self._header = b""
         self._pace = 0
@@ -367,14 +371,16 @@ class Transfers:
             connections.clear()
 
     def became_idle(self, connection: Connection) -> None:
-        """A connection can take a task; surplus ones are closed."""
+        """A connection can take a task; of those that can, surplus and stale ones are closed."""
         self._tell_waiting(connection.target, None)
+        connection.idle_since_s = now_s = time.monotonic()
         pool = self._connections[connection.target]
-        surplus = sum(c.idle and not c.awaiting for c in pool) > _IDLE_CONNECTIONS
-        if surplus and not connection.awaiting:
-            pool.remove(connection)
-            # Not at once: the caller may still be reading frames of this connection.
-            self.loop.at(0.0, connection.close)
+        for place, other in enumerate([c for c in pool if c.idle]):
+            stale = place > self.spares and other.idle_since_s < now_s - _STALE_S
+            if (stale or place >= _IDLE_CONNECTIONS) and not other.awaiting:
+                pool.remove(other)
+                # Not at once: the caller may still be reading frames of this connection.
+                self.loop.at(0.0, other.close)
 
     def broken(self, connection: Connection, reason: str) -> None:
         """A connection has gone: send again what was under way on it."""

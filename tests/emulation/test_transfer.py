@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from emulation import transfer
 from emulation.loop import Clock, Loop
 from emulation.messages import Arrived, Log, Record, Service
 from emulation.transfer import Order, Transfers, pacing_bytes_per_s
@@ -143,6 +144,26 @@ def test_spare_connections_are_opened_ahead_of_need(bed: Bed) -> None:
     assert bed.sender.opened == 5 + 3
     bed.until(lambda: bed.ear.ended == 6)
     assert sorted(bed.ear.results) == list(range(6))
+
+
+def test_connections_that_rest_long_are_closed_but_for_the_spares(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "_STALE_S", 0.3)
+    bed.sender.spares = 1
+    for task in range(6):
+        bed.send(task, size=100_000)
+    bed.until(lambda: bed.ear.ended == 6)
+    pool = bed.sender._connections["e1"]
+    assert len(pool) >= 6
+    first = pool[0]
+    for task in range(6, 12):  # one at a time, always on the first
+        bed.send(task)
+        bed.until(lambda task=task: task in bed.ear.results)
+        time.sleep(0.1)
+    assert pool[0] is first
+    assert len(pool) == 2
+    assert not bed.ear.failures
 
 
 def test_nobody_there_fails_after_all_attempts(bed: Bed) -> None:
