@@ -61,7 +61,7 @@ def sweep(  # noqa: PLR0913 - the options, by name
     shard: str | None,
     query: str | None,
 ) -> int:
-    """Carry out the sweep FILE, a path or a name from sweeps/: ci, paper, ablation, emulation.
+    """Carry out the sweep FILE, a path or a name from sweeps/ (ci, paper, ablation, …).
 
     Every cell, a training or a run, is done once and kept; the same command goes on where it
     stopped. Emulations need root and run one after the other. Ctrl-C ends in order, twice at once.
