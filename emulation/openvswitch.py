@@ -167,7 +167,10 @@ def _go_first(pid: int) -> str:
     alone does not prevent that: it holds within a session only, where the kernel groups processes
     by session (autogroup). Not real time: two busy daemons would leave two cores to nobody else.
     """
-    os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
+    try:
+        os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
+    except PermissionError:  # a container that may not
+        return "niceness 0"
     try:
         Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS), encoding="ascii")
     except OSError:  # a kernel without such groups
