@@ -125,6 +125,8 @@ class Node:
         self.unit = Unit(self.loop, self.clock, self._work(), report)
         self.unit.senders = briefing.senders
         self.unit.result_rate_mbps = briefing.result_rate_mbps
+        # Twice as long as a device tries; what is known for ever adds up over hours.
+        self.unit.remembered_s = 2 * briefing.transfer.attempts * briefing.transfer.stall_timeout_s
         if briefing.owners is not None:
             owners = briefing.owners
             self.unit.owner = lambda f: f.task < len(owners) and owners[f.task] == f.device

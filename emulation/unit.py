@@ -7,7 +7,9 @@ passes a task on to the cloud, bytes and all, and relays the result.
 
 from __future__ import annotations
 
+import math
 import socket
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -183,6 +185,7 @@ class Unit:
         owner: whether a task is that device's.
         senders: address → the device that may send from there; None: it may pass on tasks of all.
             The network lets no one send from another's address. Where it is None, all may send.
+        remembered_s: for how long a task that was served is known, should it come again.
         result_rate_mbps: how fast results go back, Mbps on the wire; None: they are but messages.
         repeated: tasks that came again after they had arrived, and were not served twice.
         forwarded: tasks passed on to the cloud.
@@ -193,6 +196,8 @@ class Unit:
         self._report = report
         self._peers: set[Peer] = set()
         self._visitors: dict[tuple[int, int], Visitor] = {}
+        self._served: deque[tuple[float, tuple[int, int]]] = deque()
+        self.remembered_s = math.inf
         self.most_unsent_bytes = _MAX_UNSENT_BYTES + _RESULTS_AHEAD * (work.most_bytes or 0)
         self._overflow: tuple[Transfers, float, float, str] | None = None
         self._server: socket.socket | None = None
@@ -345,9 +350,14 @@ class Unit:
     def _finish(self, job: Visitor, processing_s: float, outcome: Outcome) -> None:
         job.processing_s, job.outcome = processing_s, outcome
         self._say_result(job)
+        key, now = (job.frame.device, job.frame.task), self.clock.now()
         if self.work.most_bytes is not None:
             # A real result is not kept for a device that asks again: it is then made again.
-            del self._visitors[job.frame.device, job.frame.task]
+            del self._visitors[key]
+            return
+        self._served.append((now, key))
+        while self._served[0][0] < now - self.remembered_s:
+            del self._visitors[self._served.popleft()[1]]
 
     def _say_arrived(self, job: Visitor) -> None:
         if job.peer is not None:

@@ -185,6 +185,17 @@ def test_a_broken_connection_is_made_up_for_and_nothing_is_served_twice(bed: Bed
     assert (bed.unit.served, bed.unit.repeated) == (1, 1)
 
 
+def test_a_unit_forgets_what_it_served_long_ago(bed: Bed) -> None:
+    bed.unit.remembered_s = 2.0  # scenario time, which runs ten times as fast
+    for task in range(8):
+        bed.send(task)
+        bed.until(lambda task=task: task in bed.ear.results)
+        time.sleep(0.05)
+    assert 2 <= len(bed.unit._visitors) <= 6
+    assert (1, 7) in bed.unit._visitors
+    assert (1, 0) not in bed.unit._visitors
+
+
 def test_a_stalled_transfer_is_given_up(bed: Bed) -> None:
     bed.sender.stall_real_s = 0.2
     with socket.create_server((LOCALHOST, 0)) as deaf:
