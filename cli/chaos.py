@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import signal
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
@@ -17,12 +15,11 @@ from emulation.options import RunOptions
 from emulation.run import require_machine
 from emulation.session import BROKEN
 from experiments.chaos.fault import Fault, all_faults, short_scenario
-from experiments.chaos.loop import Outcome, draw, run_fault
-from experiments.chaos.running import Running
+from experiments.chaos.loop import Outcome, draw, new_folder, result_in, run_fault
+from experiments.chaos.running import HangError, Running
 from model.errors import UserError
 from model.load import load_scenario
 from model.scenario import Scenario
-from records.reader import find_results, open_result
 
 _JUDGED_IN_S = 600.0
 
@@ -156,30 +153,31 @@ def _soak(scenario: Scenario) -> int:
     from experiments.chaos.soak import ORCHESTRATOR, Footprint, growth, watch
 
     require_machine(RunOptions(scenario))
-    folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    folder.chmod(0o755)  # nodes are nobody, and look for their policy in the current folder only
-    running = Running(scenario, folder / "results")
+    running = Running(scenario, new_folder("soak-") / "results")
     looks = []
-    try:
-        for look in watch(running, scenario.slots * scenario.slot_s / 60):
-            looks.append(look)
-            held, own = look.total, look.parts.get(ORCHESTRATOR, Footprint())
-            click.echo(
-                f"{look.at_s:.0f} s: {held.memory_mb:.1f} MB, {held.descriptors} descriptors; "
-                f"orchestrator {own.memory_mb:.1f} MB, {own.descriptors}"
-            )
-        ended = running.finish(_JUDGED_IN_S)
-    except KeyboardInterrupt:
-        running.signal(signal.SIGINT)
-        running.finish()
-        raise
-    finally:
-        running.kill()
+    with interruptible(click.echo, "ending the run; Ctrl-C again stops at once") as stop:
+        try:
+            for look in watch(running, scenario.slots * scenario.slot_s / 60, stop):
+                looks.append(look)
+                held, own = look.total, look.parts.get(ORCHESTRATOR, Footprint())
+                click.echo(
+                    f"{look.at_s:.0f} s: {held.memory_mb:.1f} MB, {held.descriptors} descriptors; "
+                    f"orchestrator {own.memory_mb:.1f} MB, {own.descriptors}"
+                )
+            if stop():
+                running.signal(signal.SIGINT)
+            ended = running.finish(_JUDGED_IN_S)
+        except HangError as error:
+            raise UserError(str(error)) from None
+        finally:
+            running.kill()
     click.echo(ended.output[ended.output.rfind("\n\n") + 2 :].rstrip())
+    if stop():
+        return ended.status
     grown = growth(looks)
     click.echo(f"grown: {'; '.join(grown) or 'nothing'}")
-    (result,) = find_results(running.out)
-    sound = open_result(result).verdict == "valid" and ended.status == 0
+    result = result_in(running.out)
+    sound = ended.status == 0 and result is not None and result.verdict == "valid"
     return BROKEN if grown or not sound else 0
 
 

@@ -162,10 +162,10 @@ class OpenVSwitch:
 def _go_first(pid: int) -> str:
     """Let a process that has just begun, and its threads, run before others.
 
-    In user space the daemon is the network: where it waits for a processor, pings are late, and
-    after 10 ms at 100 Mbps its sockets lose packets that no queue would have dropped. Niceness
-    alone does not prevent that: it holds within a session only, where the kernel groups processes
-    by session (autogroup). Not real time: two busy daemons would leave two cores to nobody else.
+    In user space the daemon is the network: where it waits for a processor, pings are late and
+    packets are lost that no queue would have dropped (its sockets hold but some 90). Niceness alone
+    does not prevent that: it holds within a session only, where the kernel groups processes by
+    session (autogroup). Not real time: two busy daemons would leave two cores to nobody else.
     """
     try:
         os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)

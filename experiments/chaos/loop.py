@@ -53,9 +53,7 @@ def run_fault(fault: Fault, rng: Random) -> Outcome:
     begin = time.monotonic()
     clean()  # what others' dead runs had left would go with ours
     before = snapshot.take()
-    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    # Nodes are nobody, and look for their policy in the current folder only.
-    folder.chmod(0o755)
+    folder = new_folder("chaos-")
     ended, said, broken = _run_in(folder, fault, rng)
     clean()
     broken += [f"the machine: {change}" for change in before.changes(snapshot.take())]
@@ -79,7 +77,7 @@ def _run_in(folder: Path, fault: Fault, rng: Random) -> tuple[Ended | None, str,
         ended = scene.running.finish()
         if not in_time:
             return ended, "the run ended before the fault was complete", []
-        said, broken = _judge(fault, scene, ended, _result_in(out))
+        said, broken = _judge(fault, scene, ended, result_in(out))
     except HangError as error:
         return None, "it hangs", [str(error)]
     except UserError as error:
@@ -106,7 +104,15 @@ def _strike(fault: Fault, scene: Scene) -> bool:
     return True
 
 
-def _result_in(out: Path) -> Result | None:
+def new_folder(prefix: str) -> Path:
+    """A folder for a run's results; its nodes are nobody, and must be able to enter."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    folder.chmod(0o755)
+    return folder
+
+
+def result_in(out: Path) -> Result | None:
+    """The result of the one run below a folder, if it came to have one."""
     folders = find_results(out) if out.is_dir() else []
     return open_result(folders[0]) if folders else None
 

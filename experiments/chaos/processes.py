@@ -79,8 +79,11 @@ def switches_killed(scene: Scene) -> None:
 
 @fault(says="ovsdb-server was killed by SIGKILL", check=goes_on)
 def database_killed(scene: Scene) -> None:
-    """The database of the run's own Open vSwitch is killed; nothing that forwards needs it."""
-    a_moment(scene)
+    """The database of the run's own Open vSwitch is killed, and comes back.
+
+    Without the kernel's datapath nothing is forwarded until then, a second or so.
+    """
+    a_moment(scene, 0.3)
     scene.running.send("ovsdb-server", signal.SIGKILL)
 
 

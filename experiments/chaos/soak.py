@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -42,11 +42,11 @@ class Look:
         return sum(self.parts.values(), Footprint())
 
 
-def watch(running: Running, every_s: float) -> Iterator[Look]:
-    """Look at a run until it ends, from its first slot on."""
+def watch(running: Running, every_s: float, stop: Callable[[], bool]) -> Iterator[Look]:
+    """Look at a run from its first slot on, until it ends or ``stop`` says so."""
     running.wait_for_slots()
     begin = next_s = time.monotonic()
-    while not running.at_its_end:
+    while not (running.at_its_end or stop()):
         if time.monotonic() >= next_s:
             yield Look(time.monotonic() - begin, _parts(running))
             next_s += every_s

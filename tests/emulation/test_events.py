@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from records.reader import find_results, open_result
-from tests.emulation.typed import PROJECT, run_lab
+from tests.emulation.typed import run_lab, run_python
 
 pytestmark = [pytest.mark.ovs, pytest.mark.slow, pytest.mark.timeout(180)]
 SCENARIO = """
@@ -88,14 +85,6 @@ def test_an_event_that_fails_ends_the_run(tmp_path: Path) -> None:
     scenario.write_text(
         "extends: mini\nslots: 8\nevents: {failures: [{at_s: 2, link: bs1-e1, down_s: 3}]}\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", _BROKEN_CABLES, str(scenario), "--out", str(tmp_path)],
-        cwd=PROJECT,
-        env={**os.environ, "LAB_VENV": sys.prefix},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python("-c", _BROKEN_CABLES, str(scenario), "--out", str(tmp_path))
     assert done.returncode == 1, done.stdout + done.stderr
     assert "no such cable" in done.stderr

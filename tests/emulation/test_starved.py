@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from records.reader import find_results, open_result
+from tests.emulation.typed import run_lab
 
 pytestmark = [pytest.mark.ovs, pytest.mark.slow, pytest.mark.timeout(180)]
-PROJECT = Path(__file__).resolve().parent.parent.parent
 _HOG = "import time\nend = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
 
 
@@ -30,16 +30,7 @@ def hogs() -> Iterator[None]:
 
 @pytest.mark.usefixtures("hogs")
 def test_a_starved_run_is_invalid_and_strict_makes_it_an_error(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "emulation.run", "mini", "--slots", "10", "--strict"]
-    done = subprocess.run(
-        [*command, "--out", str(tmp_path)],
-        cwd=PROJECT,
-        env={**os.environ, "LAB_VENV": sys.prefix},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_lab("mini", tmp_path, "--slots", "10", "--strict")
     assert done.returncode == 3, done.stdout + done.stderr
     assert "fidelity: invalid" in done.stdout
     (folder,) = find_results(tmp_path)
