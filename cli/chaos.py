@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -165,7 +164,7 @@ def _soak(scenario: Scenario) -> int:
                     f"orchestrator {own.memory_mb:.1f} MB, {own.descriptors}"
                 )
             if stop():
-                running.signal(signal.SIGINT)
+                running.interrupt()
             ended = running.finish(_JUDGED_IN_S)
         except HangError as error:
             raise UserError(str(error)) from None

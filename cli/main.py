@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -135,6 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A policy of one's own lies where one works. Last, so that no file there hides a library.
         sys.path.append(os.getcwd())  # noqa: PTH109 - pathlib costs a tenth of the help's time
     try:
+        # `./lab` holds Ctrl-C back until somebody can answer it, which is here.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         result: Any = lab.main(
             arguments, prog_name="./lab", complete_var=COMPLETE, standalone_mode=False
         )

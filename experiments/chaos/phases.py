@@ -63,30 +63,30 @@ def killed_in_tear_down(scene: Scene) -> None:
 def interrupted_at_once(scene: Scene) -> None:
     """Ctrl-C in the first half second, before anything is there."""
     time.sleep(scene.rng.uniform(0.0, 0.5))
-    scene.running.signal(signal.SIGINT)
+    scene.running.interrupt()
 
 
 @fault(statuses=_IN_TIME)
 def interrupted_in_bring_up(scene: Scene) -> None:
     """Ctrl-C while the network is built and nodes are started."""
     _in_bring_up(scene)
-    scene.running.signal(signal.SIGINT)
+    scene.running.interrupt()
 
 
 @fault(statuses=frozenset({INTERRUPTED}), says="stopping; Ctrl-C again stops at once")
 def interrupted_in_run(scene: Scene) -> None:
     """Ctrl-C in the slots."""
     _in_run(scene)
-    scene.running.signal(signal.SIGINT)
+    scene.running.interrupt()
 
 
 @fault(statuses=frozenset({INTERRUPTED}), says="stopping; Ctrl-C again stops at once")
 def interrupted_twice(scene: Scene) -> None:
     """Ctrl-C in the slots, and again at once."""
     _in_run(scene)
-    scene.running.signal(signal.SIGINT)
+    scene.running.interrupt()
     time.sleep(scene.rng.uniform(0.0, 0.1))
-    scene.running.signal(signal.SIGINT)
+    scene.running.interrupt()
 
 
 @fault(statuses=frozenset({INTERRUPTED, DONE}))
@@ -96,5 +96,5 @@ def interrupted_in_tear_down(scene: Scene) -> None:
     for _ in range(5):
         if scene.running.ended:
             return
-        scene.running.signal(signal.SIGINT)
+        scene.running.interrupt()
         time.sleep(0.03)

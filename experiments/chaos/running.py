@@ -61,12 +61,11 @@ class Running:
         self._begin = time.monotonic()
         file = out.parent / f"{out.name}.yaml"
         file.write_text(scenario.model_dump_json(), encoding="utf-8")
-        words = [sys.executable, "-m", "emulation.run", str(file), "--out", str(out), *arguments]
+        words = [str(PROJECT / "lab"), "run", str(file), "--out", str(out), *arguments]
         self._process = subprocess.Popen(
             words,
             cwd=PROJECT,
-            # So that it does not go looking for the project's environment: this is it.
-            env={**os.environ, "LAB_VENV": sys.prefix, "PYTHONPATH": str(PROJECT)},
+            env={**os.environ, "LAB_VENV": sys.prefix},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -116,6 +115,11 @@ class Running:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the orchestrator alone."""
         self._process.send_signal(number)
+
+    def interrupt(self) -> None:
+        """Ctrl-C, which a terminal sends to the whole process group."""
+        if not self.ended:
+            os.killpg(self._process.pid, signal.SIGINT)
 
     def finish(self, limit_s: float = LIMIT_S) -> Ended:
         """Wait for its end. Raises ``HangError``, after it was killed, if it does not end."""

@@ -94,8 +94,8 @@ def policy_class(name_or_path: str) -> type[Policy]:
     module_name, colon, class_name = path.partition(":")
     if not colon:
         raise UserError(
-            f"there is no policy '{name_or_path}'{_nearest(name_or_path, _REGISTRY)}; "
-            f"there are {', '.join(names())}, or name your own as package.module:Class"
+            f"there is no policy '{name_or_path}'{_nearest(name_or_path, _REGISTRY) or '.'} "
+            f"There are: {', '.join(names())}, or name your own as package.module:Class"
         )
     try:
         found = getattr(importlib.import_module(module_name), class_name)
@@ -120,9 +120,9 @@ def _checked(kind: type[Policy], name: str, params: Mapping[str, Value]) -> dict
     known = parameters(kind)
     for key in params:
         if key not in known:
-            allowed = f"it has {', '.join(known)}" if known else "it has none"
+            allowed = f"It has {', '.join(known)}" if known else "It has none"
             raise UserError(
-                f"policy '{name}' has no parameter '{key}'{_nearest(key, known)}; {allowed}"
+                f"policy '{name}' has no parameter '{key}'{_nearest(key, known) or '.'} {allowed}"
             )
     return {key: _converted(name, known[key], value) for key, value in params.items()}
 

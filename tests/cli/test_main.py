@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import click
 import pytest
@@ -72,6 +76,49 @@ def test_verb_without_its_module_is_not_listed(
     assert "future" not in help_text
     assert "check " in help_text
     assert main.main(["future"]) == 2
+
+
+def test_an_interrupt_before_python_has_started_is_answered_in_a_line() -> None:
+    # The shell's own process becomes Python's: what was sent to it while blocked still waits.
+    script = 'kill -INT $$; exec "$0" "$@"'
+    ended = subprocess.run(
+        [
+            "env",
+            "--block-signal=INT",
+            "bash",
+            "-c",
+            script,
+            sys.executable,
+            "-m",
+            "cli",
+            "--version",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "lab: interrupted\n")
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.5])
+def test_an_interrupt_at_any_moment_of_the_start_gives_no_traceback(
+    tmp_path: Path, after_s: float
+) -> None:
+    arguments = ["run", "mini", "--world", "simulator", "--slots", "20000", "--out", str(tmp_path)]
+    process = subprocess.Popen(
+        ["./lab", *arguments],
+        env={**os.environ, "LAB_VENV": sys.prefix},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # so that Ctrl-C, which a terminal sends to all of a group, is ours
+    )
+    time.sleep(after_s)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    # The shell, which is first, has nothing to say.
+    assert process.returncode in {main.INTERRUPTED, -signal.SIGINT}
+    assert "Traceback" not in output
 
 
 def test_listed_verbs_are_commands() -> None:
