@@ -100,7 +100,7 @@ def chaos(  # noqa: PLR0913 - the options, by name
     if bring_ups is not None:
         return _bring_up_often(bring_ups)
     indices = itertools.count() if index is None else (index,)
-    return _run_faults(faults, minutes, seed, iter(indices))
+    return _run_faults(_possible_here(faults), minutes, seed, iter(indices))
 
 
 def _chosen(only: tuple[str, ...]) -> dict[str, Fault]:
@@ -109,6 +109,16 @@ def _chosen(only: tuple[str, ...]) -> dict[str, Fault]:
         if name not in faults:
             raise UserError(f"there is no fault '{name}' (there are: {', '.join(faults)})")
     return {name: faults[name] for name in only or faults}
+
+
+def _possible_here(faults: dict[str, Fault]) -> dict[str, Fault]:
+    lacking = {name: fault.lacking() for name, fault in faults.items()}
+    for name, what in lacking.items():
+        if what:
+            click.echo(f"left out: {name} ({what})")
+    if all(lacking.values()):
+        raise UserError("this machine can do none of these faults to a run")
+    return {name: fault for name, fault in faults.items() if not lacking[name]}
 
 
 def _run_faults(faults: dict[str, Fault], minutes: float, seed: int, indices: Iterator[int]) -> int:

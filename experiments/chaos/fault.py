@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -67,7 +67,10 @@ class Fault:
             incident may be told; None: one may or may not.
         policy: of the devices.
         check: what else must be true of the result; returns complaints.
-        prepare: makes the result root special before the run; returns what undoes it.
+        prepare: makes the result root or the machine special before the run; returns what undoes
+            it.
+        lacking: says what this machine lacks for it, '' if nothing.
+        environment: what the run is started with beside, given a folder for it to use.
     """
 
     name: str
@@ -78,6 +81,8 @@ class Fault:
     policy: str = "own-edge"
     check: Check | None = None
     prepare: Callable[[Path], Callable[[], object]] | None = None
+    lacking: Callable[[], str] = str
+    environment: Callable[[Path], Mapping[str, str]] | None = None
 
     def wrong(self, scene: Scene, ended: Ended, verdict: str) -> list[str]:
         """What the user was told wrongly or not at all."""

@@ -70,7 +70,8 @@ def _run_in(folder: Path, fault: Fault, rng: Random) -> tuple[Ended | None, str,
     out = folder / "results"
     undo = fault.prepare(out) if fault.prepare else lambda: None
     arguments = ["--speedup", f"{SPEEDUP:g}", "--policy", fault.policy]
-    scene = Scene(Running(short_scenario(), out, arguments), rng)
+    beside = fault.environment(folder) if fault.environment else {}
+    scene = Scene(Running(short_scenario(), out, arguments, beside), rng)
     ended = None
     try:
         in_time = _strike(fault, scene)

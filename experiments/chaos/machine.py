@@ -7,15 +7,18 @@ from functools import partial
 from pathlib import Path
 
 from emulation.commands import run
-from emulation.session import BROKEN
+from emulation.session import BROKEN, DONE
+from experiments.chaos import clock, pressure
 from experiments.chaos.fault import Scene, fault
 from experiments.chaos.invariants import records_wrong
-from experiments.chaos.processes import a_moment
+from experiments.chaos.processes import a_moment, goes_on
 from experiments.chaos.running import Running
 from records.reader import Result, find_results, open_result
 
 _SMALL = "size=4m"
 _CHUNK = bytes(64 * 1024)
+_ROOM_MB, _TAKEN_MB = 16, 40
+_HOUR_S = 3600
 
 
 @fault()
@@ -43,6 +46,54 @@ def disk_full(scene: Scene) -> None:
                 continue
         except OSError:
             return
+
+
+def _memory_of(out: Path) -> pressure.MemoryGroup:
+    return pressure.MemoryGroup(out.parent.name)
+
+
+def _scarce_memory(out: Path) -> Callable[[], object]:
+    group = _memory_of(out)
+    group.make()
+    return group.remove
+
+
+def _run_out_of_memory(scene: Scene, oom_score: int) -> None:
+    group = _memory_of(scene.running.out)
+    group.add(scene.running.process_id)
+    a_moment(scene, 0.3)
+    group.leave_room(_ROOM_MB)
+    scene.notes["taken"] = group.take(_TAKEN_MB, oom_score) == 0
+    group.leave_room(1024)
+
+
+def _somebody_else_was_killed(scene: Scene, result: Result) -> list[str]:
+    wrong = ["a process of the run's was killed for it"] if scene.notes["taken"] else []
+    return wrong + goes_on(scene, result)
+
+
+@fault(prepare=_scarce_memory, lacking=pressure.lacking, check=_somebody_else_was_killed)
+def memory_pressure(scene: Scene) -> None:
+    """Another program takes what memory there is, until the kernel kills it."""
+    _run_out_of_memory(scene, 1000)
+
+
+@fault(
+    statuses=frozenset({DONE, BROKEN}),
+    says="was killed by SIGKILL",
+    prepare=_scarce_memory,
+    lacking=pressure.lacking,
+)
+def memory_exhausted(scene: Scene) -> None:
+    """Another program takes what memory there is, and the kernel kills parts of the run for it."""
+    _run_out_of_memory(scene, -1000)
+
+
+@fault(says="wall clock against monotonic clock", environment=clock.environment, check=goes_on)
+def wall_clock_jumps(scene: Scene) -> None:
+    """The orchestrator's wall clock jumps by an hour, forward or back."""
+    a_moment(scene, 0.3)
+    clock.jump(scene.running.out.parent, scene.rng.choice((-_HOUR_S, _HOUR_S)))
 
 
 def _other_is_whole(scene: Scene, _: Result) -> list[str]:

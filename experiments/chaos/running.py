@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +55,13 @@ class Ended:
 class Running:
     """A run that is under way."""
 
-    def __init__(self, scenario: Scenario, out: Path, arguments: Sequence[str] = ()):
+    def __init__(
+        self,
+        scenario: Scenario,
+        out: Path,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ):
         """Start it; ``scenario`` is written beside ``out``, which need not exist yet."""
         self.scenario, self.out, self.arguments = scenario, out, tuple(arguments)
         self._begin = time.monotonic()
@@ -65,7 +71,7 @@ class Running:
         self._process = subprocess.Popen(
             words,
             cwd=PROJECT,
-            env={**os.environ, "LAB_VENV": sys.prefix},
+            env={**os.environ, "LAB_VENV": sys.prefix, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -15,7 +15,7 @@ import pytest
 
 from cli import __version__, check, main
 from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, Finding
-from model.errors import UserError
+from model.errors import INTERRUPTED, UserError
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_an_interrupt_at_any_moment_of_the_start_gives_no_traceback(
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     # The shell, which is first, has nothing to say.
-    assert process.returncode in {main.INTERRUPTED, -signal.SIGINT}
+    assert process.returncode in {INTERRUPTED, -signal.SIGINT}
     assert "Traceback" not in output
 
 
