@@ -59,6 +59,6 @@ def run(world: str, **asked: Any) -> None:
     if world == "simulator":
         simulate_here(**asked)
         return
-    from emulation.run import emulate
+    from emulation.run import emulate, leave
 
-    sys.exit(emulate(**asked))
+    leave(emulate(**asked))

@@ -22,7 +22,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 
 # ruff: noqa: E402 - what follows needs the environment
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -153,7 +153,11 @@ def main(**asked: Any) -> None:
         status = error.exit_code
     except KeyboardInterrupt:
         status = INTERRUPTED
-    # All is done and told; only the interpreter has to end.
+    leave(status)
+
+
+def leave(status: int) -> NoReturn:
+    """End the program when all is done and told: what Ctrl-C could still change is the status."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(status)
 

@@ -30,9 +30,11 @@ class MemoryGroup:
         first = _MOUNTED / "memory"
         if first.is_dir():
             self._used, self._limit = "memory.usage_in_bytes", "memory.limit_in_bytes"
+            self._reclaim = "memory.force_empty"
             self.folder = first / name
         else:
             self._used, self._limit = "memory.current", "memory.max"
+            self._reclaim = "memory.reclaim"
             self.folder = _MOUNTED / name
             with contextlib.suppress(OSError):  # it may be said already, or not ours to say
                 (_MOUNTED / "cgroup.subtree_control").write_text("+memory")
@@ -49,7 +51,12 @@ class MemoryGroup:
         (self.folder / "cgroup.procs").write_text(str(pid))
 
     def leave_room(self, megabytes: int) -> None:
-        """Let it have so much more than it uses now; then the kernel kills somebody in it."""
+        """Let it have so much more than it uses now; then the kernel kills somebody in it.
+
+        Files' pages that the kernel could drop instead are dropped before.
+        """
+        with contextlib.suppress(OSError):  # version 2 complains when it finds less than asked for
+            (self.folder / self._reclaim).write_text("1G")
         now = int((self.folder / self._used).read_text())
         (self.folder / self._limit).write_text(str(now + (megabytes << 20)))
 
@@ -58,7 +65,7 @@ class MemoryGroup:
 
         Args:
             megabytes: what it takes, byte by byte.
-            oom_score: -1000 … 1000, how much rather than others it is killed (``proc(5)``).
+            oom_score: 0 … 1000, how much rather than others it is killed (``proc(5)``).
         """
         words = [sys.executable, "-S", "-c", _HOG, str(self.folder), str(oom_score), str(megabytes)]
         return subprocess.run(words, check=False, stderr=subprocess.DEVNULL).returncode
