@@ -6,6 +6,7 @@ end. Reports of one task come from several processes, so they may arrive in any 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +64,8 @@ class TaskBook:
         match record:
             case Born(_, target, rate_mbps, _):
                 self._decided[task] = True
-                self._target[task] = target
+                # Each message has its own copy of the name; a long run has 100 000 of them.
+                self._target[task] = sys.intern(target)
                 self._rate[task] = rate_mbps
             case Dispatched(_, attempt, at_s):
                 self._attempts[task] = attempt

@@ -67,9 +67,9 @@ def _parts(running: Running) -> dict[str, Footprint]:
 def growth(looks: Sequence[Look]) -> list[str]:
     """What has grown, in words, in the last quarter of the looks against the second.
 
-    The first quarter is for filling what is filled once. Of memory the medians are compared, of
-    descriptors the least, since connections come and go with the load. Nothing is told of fewer
-    than eight looks.
+    The first quarter is for filling what is filled once. Of memory the medians are compared. Of
+    descriptors the least must be more than the median was, since connections come and go with the
+    load: what leaks does not come back to where it was. Nothing is told of fewer than eight looks.
     """
     if len(looks) < _LEAST_LOOKS:
         return []
@@ -77,15 +77,11 @@ def growth(looks: Sequence[Look]) -> list[str]:
     early, late = looks[quarter : 2 * quarter], looks[-quarter:]
     told = []
     for name in sorted(set(early[0].parts) & set(late[-1].parts)):
-        before, after = (_middle([k.parts.get(name) for k in part]) for part in (early, late))
-        more = after.memory_mb - before.memory_mb
-        if more > max(_MEMORY_MB, _MEMORY_SHARE * before.memory_mb):
-            told.append(f"{name}: memory from {before.memory_mb:.1f} to {after.memory_mb:.1f} MB")
-        if after.descriptors > before.descriptors:
-            told.append(f"{name}: descriptors from {before.descriptors} to {after.descriptors}")
+        before, after = ([k.parts[name] for k in part if name in k.parts] for part in (early, late))
+        was, now = (median(k.memory_mb for k in part) for part in (before, after))
+        if now - was > max(_MEMORY_MB, _MEMORY_SHARE * was):
+            told.append(f"{name}: memory from {was:.1f} to {now:.1f} MB")
+        usual, least = median(k.descriptors for k in before), min(k.descriptors for k in after)
+        if least > usual:
+            told.append(f"{name}: descriptors from {usual:g} to at least {least}")
     return told
-
-
-def _middle(held: Sequence[Footprint | None]) -> Footprint:
-    known = [k for k in held if k is not None]
-    return Footprint(median(k.memory_mb for k in known), min(k.descriptors for k in known))

@@ -26,10 +26,12 @@ def test_a_leak_is_told() -> None:
     memory = [100.0 + 2.0 * k for k in range(12)]
     assert growth(looks(memory, [12] * 12)) == ["controller: memory from 108.0 to 120.0 MB"]
     assert growth(looks([100.0] * 12, [12 + k // 3 for k in range(12)])) == [
-        "controller: descriptors from 13 to 15"
+        "controller: descriptors from 13 to at least 15"
     ]
     # What is open while there is much to do is no leak as long as it is closed again.
     assert growth(looks([100.0] * 12, [12, 12, 12, 12, 14, 13, 13, 12, 12, 12, 16, 19])) == []
+    # The least of a few looks at what goes up and down is a little more or less each time.
+    assert growth(looks([100.0] * 12, [12, 14, 13, 12, 15, 14, 13, 12, 15, 13, 15, 16])) == []
 
 
 def test_a_little_is_not_told_and_few_looks_tell_nothing() -> None:
