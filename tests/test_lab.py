@@ -239,3 +239,17 @@ def test_unmet_pins(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.split() == ["pytest==0.0.1", "no-such-package==1"]
+
+
+def test_a_verb_begins_deaf_to_interrupts_until_python_unblocks_them(
+    checkout: Path, tmp_path: Path
+) -> None:
+    python = tmp_path / "venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(
+        f"#!{sys.executable}\nimport signal\n"
+        "print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))\n"
+    )
+    python.chmod(0o755)
+    (tmp_path / "venv/lab-stamp").touch()
+    assert lab(checkout, "--help", LAB_VENV=str(tmp_path / "venv")).stdout == "True\n"

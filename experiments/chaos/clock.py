@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from emulation.commands import run
 
-_NAME = "jump"
+_NAME, _COMPILER = "jump", "gcc"
 _SOURCE = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -33,14 +34,19 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 """
 
 
+def lacking() -> str:
+    """Why there can be no such clock here, or ''."""
+    return "" if shutil.which(_COMPILER) else f"no {_COMPILER}"
+
+
 def environment(folder: Path) -> dict[str, str]:
     """What the process must be started with; a library in ``folder`` (GNU's C library, a compiler).
 
-    Raises ``CommandError`` where it cannot be compiled.
+    Raises ``CommandError`` if it cannot be compiled.
     """
     source, library = folder / f"{_NAME}.c", folder / f"{_NAME}.so"
     source.write_text(_SOURCE, encoding="utf-8")
-    run(["gcc", "-shared", "-fPIC", "-O2", "-o", str(library), str(source)])
+    run([_COMPILER, "-shared", "-fPIC", "-O2", "-o", str(library), str(source)])
     return {"LD_PRELOAD": str(library), "LAB_CLOCK_JUMP": str(folder / _NAME)}
 
 

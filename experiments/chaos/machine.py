@@ -63,12 +63,12 @@ def _run_out_of_memory(scene: Scene, taken_mb: int, oom_score: int) -> None:
     group.add(scene.running.process_id)
     a_moment(scene, 0.3)
     group.leave_room(_ROOM_MB)
-    scene.notes["taken"] = group.take(taken_mb, oom_score) == 0
+    scene.notes["taken"] = group.take(taken_mb, oom_score)
     group.leave_room(1024)
 
 
-def _somebody_else_was_killed(scene: Scene, result: Result) -> list[str]:
-    wrong = ["a process of the run's was killed for it"] if scene.notes["taken"] else []
+def _the_other_was_killed(scene: Scene, result: Result) -> list[str]:
+    wrong = ["the other program got all that it asked for"] if scene.notes["taken"] else []
     return wrong + goes_on(scene, result)
 
 
@@ -76,7 +76,7 @@ def _somebody_else_was_killed(scene: Scene, result: Result) -> list[str]:
     says=None,  # before the other's pages are free, the kernel may take a node's as well
     prepare=_scarce_memory,
     lacking=pressure.lacking,
-    check=_somebody_else_was_killed,
+    check=_the_other_was_killed,
 )
 def memory_pressure(scene: Scene) -> None:
     """Another program takes what memory there is, until the kernel kills it."""
@@ -95,7 +95,12 @@ def memory_exhausted(scene: Scene) -> None:
     _run_out_of_memory(scene, _ROOM_MB + 2, 0)
 
 
-@fault(says="wall clock against monotonic clock", environment=clock.environment, check=goes_on)
+@fault(
+    says="wall clock against monotonic clock",
+    lacking=clock.lacking,
+    environment=clock.environment,
+    check=goes_on,
+)
 def wall_clock_jumps(scene: Scene) -> None:
     """The orchestrator's wall clock jumps by an hour, forward or back."""
     a_moment(scene, 0.3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -36,11 +37,12 @@ class MemoryGroup:
             self._used, self._limit = "memory.current", "memory.max"
             self._reclaim = "memory.reclaim"
             self.folder = _MOUNTED / name
-            with contextlib.suppress(OSError):  # it may be said already, or not ours to say
-                (_MOUNTED / "cgroup.subtree_control").write_text("+memory")
 
     def make(self) -> None:
         """Create it. Raises ``OSError`` where this process may not."""
+        if (control := _MOUNTED / "cgroup.subtree_control").exists():
+            with contextlib.suppress(OSError):  # then the folder has no file for the limit
+                control.write_text("+memory")
         self.folder.mkdir()
         if not (self.folder / self._limit).exists():
             self.folder.rmdir()
@@ -60,15 +62,20 @@ class MemoryGroup:
         now = int((self.folder / self._used).read_text())
         (self.folder / self._limit).write_text(str(now + (megabytes << 20)))
 
-    def take(self, megabytes: int, oom_score: int) -> int:
-        """Have a process in it take so much; its exit status, below 0 if the kernel killed it.
+    def take(self, megabytes: int, oom_score: int) -> bool:
+        """Have a process in it take so much; whether it came to an end, not killed for it.
 
         Args:
             megabytes: what it takes, byte by byte.
             oom_score: 0 … 1000, how much rather than others it is killed (``proc(5)``).
+
+        Raises ``OSError`` if the process could not even try.
         """
         words = [sys.executable, "-S", "-c", _HOG, str(self.folder), str(oom_score), str(megabytes)]
-        return subprocess.run(words, check=False, stderr=subprocess.DEVNULL).returncode
+        ended = subprocess.run(words, check=False, capture_output=True, text=True)
+        if ended.returncode not in (0, -signal.SIGKILL):
+            raise OSError(ended.stderr.strip().rpartition("\n")[2])
+        return ended.returncode == 0
 
     def remove(self) -> None:
         """Remove it, once the last process in it is gone. Raises ``OSError`` if one stays."""

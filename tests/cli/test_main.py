@@ -106,7 +106,7 @@ def test_an_interrupt_at_any_moment_of_the_start_gives_no_traceback(
 ) -> None:
     arguments = ["run", "mini", "--world", "simulator", "--slots", "20000", "--out", str(tmp_path)]
     process = subprocess.Popen(
-        ["./lab", *arguments],
+        [str(Path(__file__).parents[2] / "lab"), *arguments],
         env={**os.environ, "LAB_VENV": sys.prefix},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
