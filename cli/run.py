@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from cli.interrupting import interruptible
 from emulation.options import common_options, emulation_options, parse_assignments
 from model.load import load_scenario
 from records.display import print_summary
@@ -16,16 +18,27 @@ from rl.policies import completed, default_policy
 
 def simulate_here(scenario: str, **asked: Any) -> None:
     """The same scenario, trace and policy in the slotted simulator; needs no privileges."""
-    # numba takes a second to load, which an emulation need not wait for.
-    from experiments.simulated import simulate_to_folder
-
     settings = parse_assignments(asked["settings"], "--set")
     if asked["slots"] is not None:
         settings["slots"] = asked["slots"]
     resolved = load_scenario(scenario, settings)
     policy = asked["policy"] or default_policy(resolved)
     params = completed(policy, parse_assignments(asked["params"], "--param"), resolved)
-    with click.progressbar(length=resolved.slots, label="slots", file=sys.stderr) as bar:
+    # Between slots, since an exception in the middle of numba's loading has nowhere to go.
+    with (
+        interruptible(
+            partial(click.echo, err=True), "stopping; Ctrl-C again stops at once"
+        ) as stop,
+        click.progressbar(length=resolved.slots, label="slots", file=sys.stderr) as bar,
+    ):
+        # numba takes a second to load, which an emulation need not wait for.
+        from experiments.simulated import simulate_to_folder
+
+        def after_slot(_: int) -> None:
+            if stop():
+                raise KeyboardInterrupt
+            bar.update(1)
+
         folder = simulate_to_folder(
             resolved,
             policy,
@@ -33,7 +46,7 @@ def simulate_here(scenario: str, **asked: Any) -> None:
             asked["seed"],
             Path(asked["out"]),
             command_line=sys.argv,
-            on_slot=lambda _: bar.update(1),
+            on_slot=after_slot,
         )
     print_summary(folder)
 

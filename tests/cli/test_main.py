@@ -121,6 +121,20 @@ def test_an_interrupt_at_any_moment_of_the_start_gives_no_traceback(
     assert "Traceback" not in output
 
 
+def test_an_interrupt_that_a_library_swallows_comes_again() -> None:
+    script = (
+        "import ctypes, signal, sys, time; from cli.interrupting import interrupt_again\n"
+        "sys.unraisablehook = interrupt_again\n"
+        "ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))()\n"
+        "try: print('swallowed'); time.sleep(30)\n"
+        "except KeyboardInterrupt: print('told')\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert (said.stdout, said.stderr) == ("swallowed\ntold\n", "")
+
+
 def test_listed_verbs_are_commands() -> None:
     context = click.Context(main.lab)
     for name in main.lab.list_commands(context):
