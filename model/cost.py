@@ -59,7 +59,7 @@ def best_rate_mbps(
     delay = np.maximum(np.asarray(delay_s, dtype=np.float64), 0.0)  # NaN stays NaN
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         free = np.sqrt(alpha * data_mb / delay) * BITS_PER_BYTE
-    clipped = np.clip(free, min_rate_mbps, max_rate_mbps)
+    clipped = np.minimum(np.maximum(free, min_rate_mbps), max_rate_mbps)
     return np.where(delay == 0.0, max_rate_mbps, clipped)
 
 

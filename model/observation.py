@@ -105,8 +105,7 @@ class Observation:
     @property
     def network_delay_s(self) -> FloatArray:
         """D_i(t) of eq. (14) for each target: latest round trip minus idle one; 0 if unknown."""
-        excess = self.rtt_s - self.idle_rtt_s
-        return np.where(np.isfinite(excess), np.maximum(excess, 0.0), 0.0)
+        return np.fmax(self.rtt_s - self.idle_rtt_s, 0.0)  # fmax: NaN counts as 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,10 @@ from rl.learning.credit import (
 )
 from rl.learning.networks import Actor, Question, Scores, State
 from rl.learning.state import StateMaker
+from rl.policies import choosing
+from rl.policies.choosing import Choose, Chooser, Chosen
 from rl.policies.features import Candidates, FeatureMaker, observation_of
+from rl.policies.network import Network
 from rl.simulator import senses
 from rl.simulator.batch import Batch
 from rl.simulator.layout import Layout
@@ -31,9 +34,6 @@ from rl.simulator.turns import Turn, Turns
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
-
-Choose = Callable[[Scores, Question, Candidates], tuple[Tensor, Tensor, Tensor]]
-"""(target, rate index, log-probability) of K decisions, (K,) each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class Chunk:
         target, rate, log_prob: what was, and with which probability.
         delay_s: E, s, (K,); of tasks without a result yet: what it is going to be at least.
         charge: what each decision is charged with, s, (K,); see ``rl.learning.credit``.
+        expected: the charge that the local Q expected of the policy, Σ_u π(u) Q(u), s, (K,).
     """
 
     agents: Tensor
@@ -67,24 +68,12 @@ class Chunk:
     log_prob: Tensor
     delay_s: Tensor
     charge: Tensor
+    expected: Tensor
 
     @property
     def env_slots(self) -> int:
         """Environment slots in here: L · E."""
         return self.agents.shape[0] * self.states.shape[1]
-
-
-def sample(scores: Scores, question: Question, _: Candidates) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw target and rate from the policy, by Gumbel noise."""
-    target = _draw(scores.logits)
-    rows = torch.arange(len(target))
-    rate = _draw(scores.rate_logits[rows, target])
-    return target, rate, log_prob(scores, target, rate)[0]
-
-
-def _draw(logits: Tensor) -> Tensor:
-    noise = -torch.log(-torch.log(torch.rand_like(logits).clamp(1e-20, 1.0 - 1e-7)))
-    return (logits + noise).argmax(dim=-1)
 
 
 def log_prob(scores: Scores, target: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,7 +83,7 @@ def log_prob(scores: Scores, target: Tensor, rate: Tensor) -> tuple[Tensor, Tens
     """
     logs = torch.log_softmax(scores.logits, dim=-1)
     rows = torch.arange(len(target))
-    rate_logs = torch.log_softmax(scores.rate_logits[rows, target], dim=-1)[rows, rate]
+    rate_logs = torch.log_softmax(scores.rate_logits(target), dim=-1)[rows, rate]
     entropy = -(logs.exp() * logs.clamp(min=-50.0)).sum(dim=-1)
     return logs[rows, target] + torch.where(target > 0, rate_logs, 0.0), entropy
 
@@ -108,6 +97,7 @@ class Collector:
         seeds: of the episodes, in order; they are used up.
         credit: see ``rl.learning.credit``.
         piece: slots after which the trunk's state is noted: training unrolls it that far.
+        random: of what decisions draw.
     """
 
     def __init__(
@@ -118,12 +108,14 @@ class Collector:
         credit: Credit,
         *,
         piece: int = 10,
+        random: int | Sequence[int] = 0,
     ):
         self.scenario, self.envs, self.credit, self.piece = scenario, envs, credit, piece
         self._seeds = seeds
         self.layout = Layout(scenario, build_network(scenario))
         self.features = FeatureMaker(self.layout.profiles, self.layout.targets)
-        self.rates_mbps = np.asarray(scenario.decision.rates_mbps)
+        self._sample = Chooser("sample", scenario.decision.rates_mbps)
+        self._random = np.random.default_rng(random)
         self.agents = len(self.layout.profiles)
         self._devices = np.tile(np.arange(self.agents), envs)
         self._turns: Turns | None = None
@@ -136,8 +128,11 @@ class Collector:
             raise RuntimeError("nothing was collected yet")
         return self._turns.batch
 
-    def collect(self, actor: Actor, slots: int, choose: Choose = sample) -> Chunk:
-        """The next chunk: ``slots`` slots, fewer where the episodes end before."""
+    def collect(self, actor: Actor, slots: int, choose: Choose | None = None) -> Chunk:
+        """The next chunk: ``slots`` slots, fewer where the episodes end before.
+
+        ``choose``: how to decide; default: drawn from the policy.
+        """
         fresh = self._turns is None or self._turns.over
         if fresh:
             seeds = [next(self._seeds) for _ in range(self.envs)]
@@ -147,20 +142,22 @@ class Collector:
         assert self._turns is not None and self._state is not None  # noqa: S101, PT018
         slots = min(slots, self.scenario.slots - self.batch.slot)
         notes = _Notes()
+        player = _Player(actor, actor.network(), choose or self._sample)
         with torch.no_grad():
             for slot in range(slots):
                 if slot % self.piece == 0:
                     notes.begins.append(self._state)
-                self._play_slot(actor, choose, slot, notes)
+                self._play_slot(player, slot, notes)
         notes.states.append(self._maker.look())
-        return self._chunk(notes, fresh=fresh)
+        return self._chunk(notes, float(actor.cost_scale), fresh=fresh)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next chunk depends on, besides the actor."""
+        random = {"random": self._random.bit_generator.state}
         if self._turns is None:
-            return {}
+            return random
         batch = self.batch
-        return {
+        return random | {
             "seeds": batch.seeds,
             "slot": batch.slot,
             "moving": {name: a.copy() for name, a in batch.moving._asdict().items()},
@@ -170,7 +167,8 @@ class Collector:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of ``state_dict``."""
         self._turns = None
-        if not state:
+        self._random.bit_generator.state = state["random"]
+        if "seeds" not in state:
             return
         batch = Batch(self.scenario, state["seeds"], layout=self.layout)
         batch.slot = state["slot"]
@@ -178,20 +176,24 @@ class Collector:
         self._turns, self._state = Turns(batch), state["memory"]
         self._maker = StateMaker(batch)
 
-    def _play_slot(self, actor: Actor, choose: Choose, slot: int, notes: _Notes) -> None:
+    def _play_slot(self, player: _Player, slot: int, notes: _Notes) -> None:
         turns, batch = self._turns, self.batch
         assert turns is not None and self._state is not None  # noqa: S101, PT018
         notes.states.append(self._maker.look())
         rows = torch.from_numpy(self._agent_rows(batch))
-        out, self._state = actor.trunk(rows[None], self._state)
+        out, self._state = player.actor.trunk(rows[None], self._state)
         notes.agents.append(rows)
+        lifted = player.network.lift(out[0].numpy())
         while (turn := turns.next()) is not None:
             agent = turn.env * self.agents + turn.device
-            candidates, question = self._question(turn)
-            scores = actor.score(out[0, agent], question)
-            target, rate, logs = choose(scores, question, candidates)
-            turns.decide(turn, target.numpy(), self.rates_mbps[rate.numpy()])
-            notes.add(slot, turn, agent, question, (target, rate, logs))
+            candidates = self._candidates(turn)
+            scores = player.network.score(lifted[agent], candidates, turn.data_mb[:, None])
+            chosen = player.choose(scores, candidates, self._random)
+            turns.decide(turn, chosen.target, chosen.rate_mbps)
+            logs = choosing.log_softmax(scores.logits)
+            notes.add(slot, turn, agent, candidates, chosen)
+            notes.log_prob.append(choosing.log_prob(logs, chosen))
+            notes.expected.append((np.exp(logs) * scores.values).sum(axis=-1))
         self._maker.look()
         notes.link_wait.append(self._maker.link_wait_s.copy())
 
@@ -202,25 +204,20 @@ class Collector:
         seen = observation_of(view.reshape(-1, *view.shape[2:]), own.reshape(-1, 2), batch.now_s)
         return self.features.agents(self._devices, seen)
 
-    def _question(self, turn: Turn) -> tuple[Candidates, Question]:
+    def _candidates(self, turn: Turn) -> Candidates:
         seen = observation_of(turn.view, turn.own, self.batch.now_s)
-        candidates = self.features.candidates(
+        return self.features.candidates(
             turn.device, seen, turn.work_ghz_s[:, None], turn.data_mb[:, None]
         )
-        question = Question(
-            torch.from_numpy(candidates.features),
-            torch.from_numpy(self.features.exists[turn.device]),
-            torch.from_numpy(candidates.cost.astype(np.float32)),
-            torch.from_numpy(candidates.delay_s.astype(np.float32)),
-            torch.from_numpy(candidates.toll_s.astype(np.float32)),
-            torch.from_numpy(turn.data_mb.astype(np.float32)),
-        )
-        return candidates, question
 
-    def _chunk(self, notes: _Notes, *, fresh: bool) -> Chunk:
+    def _chunk(self, notes: _Notes, cost_scale: float, *, fresh: bool) -> Chunk:
         decided = notes.decided()
         delay, charge = self._charges(decided, notes)
         to_tensor = torch.from_numpy
+
+        def floats(parts: list[NDArray[Any]]) -> Tensor:
+            return to_tensor(np.concatenate(parts).astype(np.float32))
+
         return Chunk(
             agents=torch.stack(notes.agents),
             begins=notes.begins,
@@ -230,12 +227,13 @@ class Collector:
             slot=to_tensor(decided["slot"]),
             env=to_tensor(decided["env"]),
             agent=to_tensor(decided["agent"]),
-            question=Question(*(torch.cat(parts) for parts in zip(*notes.questions, strict=True))),
+            question=notes.question(),
             target=to_tensor(decided["target"]),
-            rate=torch.cat([c[1] for c in notes.choices]),
-            log_prob=torch.cat([c[2] for c in notes.choices]),
+            rate=to_tensor(decided["rate"]),
+            log_prob=floats(notes.log_prob),
             delay_s=to_tensor(delay.astype(np.float32)),
             charge=to_tensor(charge.astype(np.float32)),
+            expected=floats(notes.expected) * cost_scale,
         )
 
     def _charges(
@@ -261,6 +259,15 @@ class Collector:
         return delay, own + decision.alpha * others
 
 
+@dataclass(frozen=True, slots=True)
+class _Player:
+    """Who plays a chunk: an actor, its network without gradients, and how it decides."""
+
+    actor: Actor
+    network: Network
+    choose: Choose
+
+
 class _Notes:
     """What is written down while a chunk is played."""
 
@@ -269,30 +276,32 @@ class _Notes:
         self.begins: list[State] = []
         self.states: list[NDArray[np.float32]] = []
         self.link_wait: list[FloatArray] = []
-        self.questions: list[Question] = []
-        self.choices: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._where: list[tuple[int, Turn, IntArray]] = []
+        self.log_prob: list[NDArray[Any]] = []
+        self.expected: list[NDArray[Any]] = []
+        self._turns: list[tuple[int, Turn, IntArray, Candidates, Chosen]] = []
 
     def add(
-        self,
-        slot: int,
-        turn: Turn,
-        agent: IntArray,
-        question: Question,
-        choice: tuple[Tensor, Tensor, Tensor],
+        self, slot: int, turn: Turn, agent: IntArray, candidates: Candidates, chosen: Chosen
     ) -> None:
         """Note the decisions of one turn."""
-        self._where.append((slot, turn, agent))
-        self.questions.append(question)
-        self.choices.append(choice)
+        self._turns.append((slot, turn, agent, candidates, chosen))
+
+    def question(self) -> Question:
+        """What was to be decided, all turns one after the other."""
+        each = [
+            (c.features, c.exists, c.cost, c.delay_s, c.toll_s, turn.data_mb.astype(np.float32))
+            for _, turn, _, c, _ in self._turns
+        ]
+        return Question(*(torch.from_numpy(np.concatenate(x)) for x in zip(*each, strict=True)))
 
     def decided(self) -> dict[str, IntArray]:
         """Indices of all decisions, (K,) each."""
         parts: dict[str, Sequence[Any]] = {
-            "slot": [np.full(len(turn.env), slot) for slot, turn, _ in self._where],
-            "env": [turn.env for _, turn, _ in self._where],
-            "task": [turn.task for _, turn, _ in self._where],
-            "agent": [agent for _, _, agent in self._where],
-            "target": [choice[0].numpy() for choice in self.choices],
+            "slot": [np.full(len(turn.env), slot) for slot, turn, *_ in self._turns],
+            "env": [turn.env for _, turn, *_ in self._turns],
+            "task": [turn.task for _, turn, *_ in self._turns],
+            "agent": [agent for _, _, agent, *_ in self._turns],
+            "target": [chosen.target for *_, chosen in self._turns],
+            "rate": [chosen.rate for *_, chosen in self._turns],
         }
         return {name: np.concatenate(values).astype(np.int64) for name, values in parts.items()}

@@ -11,13 +11,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model.errors import UserError
-from rl.policies.weights import Choice, case_of
+from rl.policies.weights import Cell, Choice, case_of
 
 FOLDER = Path(__file__).resolve().parent
 # Said here and not where they are used: reading a configuration must not load torch.
 Family = Literal["ppo", "a3c", "dqn", "distill"]
 Credit = Literal["own", "team", "priced"]
-Cell = Literal["gru", "lstm"]
 Combination = Literal["single", "min", "mean"]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 

@@ -77,21 +77,18 @@ class Distiller:
         with torch.no_grad():
             out, self._memory = self.teacher.trunk(chunk.agents, self._memory)
             wanted = self.teacher.score(out[chunk.slot, chunk.agent], chunk.question)
+            rates = wanted.rate_logits(chunk.target)
         total, steps = 0.0, 0
         for _ in range(self.options.epochs):
             order = torch.randperm(chunk.states.shape[1])
             for part in order.tensor_split(min(self.options.minibatches, len(order))):
-                total, steps = total + self._step(chunk, wanted, part), steps + 1
+                total, steps = total + self._step(chunk, wanted, rates, part), steps + 1
         return {"distillation_loss": total / steps}
 
-    def _step(self, chunk: Chunk, wanted: Scores, part: Tensor) -> float:
+    def _step(self, chunk: Chunk, wanted: Scores, rates: Tensor, part: Tensor) -> float:
         scores, chosen = unroll(self.actor, chunk, part)
-        target = chunk.target[chosen]
-        rows = torch.arange(len(chosen))
         loss = _divergence(wanted.logits[chosen], scores.logits)
-        loss = loss + _divergence(
-            wanted.rate_logits[chosen, target], scores.rate_logits[rows, target]
-        )
+        loss = loss + _divergence(rates[chosen], scores.rate_logits(chunk.target[chosen]))
         exists = chunk.question.exists[chosen]
         local = nn.functional.huber_loss(scores.values[exists], wanted.values[chosen][exists])
         loss = loss + self.options.local_q * local

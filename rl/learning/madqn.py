@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from rl.learning.collector import Chunk
-from rl.learning.networks import Actor, Question, Scores
+from rl.learning.networks import Actor, Scores
 from rl.learning.returns import RunningScale
 from rl.learning.unroll import backward_in_blocks, scored_in_blocks, unroll_trunk
+from rl.policies import network
+from rl.policies.choosing import Chosen
 from rl.policies.features import Candidates
 
 
@@ -68,15 +70,15 @@ class Dqn:
         return o.epsilon_end + (o.epsilon_start - o.epsilon_end) * left
 
     def choose(
-        self, scores: Scores, question: Question, _: Candidates
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, scores: network.Scores, candidates: Candidates, rng: np.random.Generator
+    ) -> Chosen:
         """ε-greedy over the targets; always at full rate."""
-        best = scores.values.masked_fill(~question.exists, torch.inf).argmin(dim=-1)
-        noise = torch.rand(question.exists.shape).masked_fill(~question.exists, -1.0)
-        explore = torch.rand(len(best)) < self.epsilon
-        target = torch.where(explore, noise.argmax(dim=-1), best)
-        rate = torch.full_like(target, scores.rate_logits.shape[-1] - 1)
-        return target, rate, torch.zeros(len(target))
+        exists, rates = candidates.exists, self.actor.rates_mbps
+        best = np.where(exists, scores.values, np.inf).argmin(axis=-1)
+        anywhere = np.where(exists, rng.random(exists.shape), -1.0).argmax(axis=-1)
+        target = np.where(rng.random(len(best)) < self.epsilon, anywhere, best)
+        rate = np.full_like(target, len(rates) - 1)
+        return Chosen(target, rate, np.full(len(rate), rates[-1]), scores.rate_logits(target))
 
     def player(self, _: int) -> Actor:
         """Whose policy plays the next chunk."""

@@ -6,14 +6,16 @@ with weights that all candidates share, so that their number may differ between 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from rl.learning.config import Cell, Combination
+from rl.learning.config import Combination
 from rl.policies.features import AGENT_COLUMNS, AUGMENTED, CANDIDATE_COLUMNS, GROUPS
+from rl.policies.network import Network
+from rl.policies.weights import Arrays, Cell
 
 State = tuple[Tensor, ...]
 """Hidden state of a recurrent layer: (h,) of a GRU, (h, c) of an LSTM; (1, rows, width) each."""
@@ -95,14 +97,15 @@ class Scores(NamedTuple):
 
     Attributes:
         logits: of the targets, (K, targets); -inf where padded.
-        rate_logits: of the rates given the target, (K, targets, rates).
         values: the local Q: what the decision will be charged with, in units of the cost's scale,
             (K, targets).
+        rate_logits: from a target of each decision, (K,), to logits of the rates given it,
+            (K, rates). Those of targets that nobody takes are never computed.
     """
 
     logits: Tensor
-    rate_logits: Tensor
     values: Tensor
+    rate_logits: Callable[[Tensor], Tensor]
 
 
 class Question(NamedTuple):
@@ -133,7 +136,7 @@ class Actor(nn.Module):
 
     def __init__(self, shape: ActorShape, rates_mbps: Sequence[float]):
         super().__init__()
-        self.shape = shape
+        self.shape, self.rates_mbps = shape, tuple(rates_mbps)
         self.trunk = Trunk(len(AGENT_COLUMNS), shape.trunk, shape.cell, shape.hidden)
         columns = len(CANDIDATE_COLUMNS) if shape.augmented else AUGMENTED
         gain = nn.init.calculate_gain("relu")
@@ -153,24 +156,41 @@ class Actor(nn.Module):
         self.register_buffer("cost_scale", torch.tensor(1.0))
         self.register_buffer("rates_mb_s", torch.tensor(rates_mbps) / 8.0)
 
+    def arrays(self) -> Arrays:
+        """The parameters as they are now, as checkpoints hold them."""
+        return {name: value.detach().numpy() for name, value in self.state_dict().items()}
+
+    def network(self) -> Network:
+        """The same network without gradients, to decide with."""
+        return Network(self.arrays(), self.shape.cell, prior=self.shape.prior)
+
     def score(self, state: Tensor, question: Question) -> Scores:
         """Score the candidates of K decisions; ``state`` (K, hidden) is the trunk's output."""
         x = question.features[..., : self.from_candidate.in_features]
-        hidden = self.from_candidate(x).add_(self.from_state(state)[:, None]).relu_()
-        out = self.out(hidden)
-        logits, rate_logits = out[..., 0], out[..., 2:]
-        values = out[..., 1]
+        own = self.from_state(state)
+        hidden = self.from_candidate(x).add_(own[:, None]).relu_()
+        out = nn.functional.linear(hidden, self.out.weight[:2], self.out.bias[:2])
+        logits, values = out.unbind(dim=-1)
         if self.shape.prior:
-            prior = self.prior_cost(question)
-            temperature = self.log_temperature.exp()
-            logits = -(prior + logits) / temperature
-            rate_logits = rate_logits - self._rate_cost(question) / temperature
+            logits = -(self.prior_cost(question) + logits) / self.log_temperature.exp()
             values = values + question.cost.clamp(max=1e3) / self.cost_scale
-        return Scores(
-            logits.masked_fill(~question.exists, -torch.inf),
-            rate_logits,
-            values,
-        )
+
+        def rate_logits(target: Tensor) -> Tensor:
+            return self._rate_logits(own, question, target)
+
+        return Scores(logits.masked_fill(~question.exists, -torch.inf), values, rate_logits)
+
+    def _rate_logits(self, own: Tensor, question: Question, target: Tensor) -> Tensor:
+        """The head at one target of each decision, and the prior of eq. (22) there, (K, rates)."""
+        rows = torch.arange(len(target))
+        x = question.features[rows, target, : self.from_candidate.in_features]
+        hidden = torch.relu(self.from_candidate(x) + own)
+        logits = nn.functional.linear(hidden, self.out.weight[2:], self.out.bias[2:])
+        if not self.shape.prior:
+            return logits
+        delay = question.delay[rows, target].clamp(max=1e3)
+        cost = question.data[:, None] / self.rates_mb_s + delay[:, None] * self.rates_mb_s
+        return logits - cost / self.log_temperature.exp()
 
     def prior_cost(self, question: Question) -> Tensor:
         """f'_u with the links' price weighted, scaled and with the kind's price if remote, s."""
@@ -179,11 +199,6 @@ class Actor(nn.Module):
         scale = torch.where(remote > 0.0, self.log_scale.exp(), torch.ones(()))
         cost = (question.cost - (1.0 - self.price) * question.toll).clamp(max=1e3)
         return cost * scale + kinds @ self.bias
-
-    def _rate_cost(self, question: Question) -> Tensor:
-        """α o/x + D̂ x of eq. (22) for every rate, s, (K, targets, rates)."""
-        transfer = question.data[:, None, None] / self.rates_mb_s
-        return transfer + question.delay.clamp(max=1e3)[..., None] * self.rates_mb_s
 
 
 class Critic(nn.Module):

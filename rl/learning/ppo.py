@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from rl.learning.collector import Chunk, log_prob
 from rl.learning.networks import Actor, Critics, Scores, State
 from rl.learning.returns import RunningScale, generalised_advantages
-from rl.learning.unroll import backward_in_blocks, scored_in_blocks, unroll_trunk
+from rl.learning.unroll import backward_in_blocks, unroll_trunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class Ppo:
         counts = torch.bincount(place, minlength=slots * envs)
         with torch.no_grad():
             old, _ = self.critics(chunk.states, states)
-            baseline = self._baseline(chunk)
+        baseline = chunk.expected / scale * float(self.options.local_baseline)
 
         def slot_mean(x: Tensor) -> Tensor:
             sums = torch.zeros(slots * envs).index_add_(0, place, x)
@@ -185,17 +185,6 @@ class Ppo:
             value=returns,
             old_values=old[:, :-1],
         )
-
-    def _baseline(self, chunk: Chunk) -> Tensor:
-        """b_k, (K,), in units of the scale."""
-        if not self.options.local_baseline:
-            return torch.zeros_like(chunk.charge)
-        state, chosen = unroll_trunk(self.actor, chunk, torch.arange(chunk.states.shape[1]))
-
-        def expected(scores: Scores) -> Tensor:
-            return (torch.softmax(scores.logits, dim=-1) * scores.values).sum(dim=-1)
-
-        return scored_in_blocks(self.actor, chunk, state, chosen, expected)
 
     def _actor_step(self, chunk: Chunk, targets: Targets, part: Tensor) -> dict[str, float]:
         state, chosen = unroll_trunk(self.actor, chunk, part)

@@ -27,8 +27,7 @@ from torch.utils.tensorboard import SummaryWriter
 from model.errors import UserError
 from model.scenario import Scenario
 from rl import policies
-from rl.learning.choosing import chooser
-from rl.learning.collector import Choose, Chunk, Collector, sample
+from rl.learning.collector import Chunk, Collector
 from rl.learning.config import TrainingConfig
 from rl.learning.distilling import Distiller, DistillOptions
 from rl.learning.maa3c import A3c, A3cOptions
@@ -37,6 +36,7 @@ from rl.learning.networks import Actor, ActorShape, Critics, Question
 from rl.learning.ppo import Ppo, PpoOptions
 from rl.learning.state import STATE_COLUMNS
 from rl.policies import weights
+from rl.policies.choosing import Chooser
 from rl.policies.weights import Choice, Meta
 
 HELD_OUT = 5000
@@ -113,11 +113,8 @@ def evaluate(
     """Mean unit delay on the held-out episodes for each way to decide, s per MB."""
     result: dict[Choice, float] = {}
     for choice in choices:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            collector = Collector(scenario, episodes, itertools.count(HELD_OUT), "own")
-            choose = chooser(choice, scenario.decision.rates_mbps)
-            collector.collect(actor, scenario.slots, choose)
+        collector = Collector(scenario, episodes, itertools.count(HELD_OUT), "own")
+        collector.collect(actor, scenario.slots, Chooser(choice, scenario.decision.rates_mbps))
         result[choice] = float(np.mean(collector.batch.unit_delay(scenario.duration_s)))
     return result
 
@@ -161,7 +158,14 @@ class Training:
                 yield seed
 
         config = self.config
-        return Collector(self.scenario, config.envs, seeds(), config.credit, piece=config.piece)
+        return Collector(
+            self.scenario,
+            config.envs,
+            seeds(),
+            config.credit,
+            piece=config.piece,
+            random=(self.seed, k),
+        )
 
     def run(self, progress: Progress, *, should_stop: Callable[[], bool] = lambda: False) -> bool:
         """Train until the configured number of slots; returns whether that was reached.
@@ -191,7 +195,7 @@ class Training:
         cpu, wall = time.process_time(), time.perf_counter()
         turn = self._turn % len(self.collectors)
         learner = self.learner
-        choose: Choose = learner.choose if isinstance(learner, Dqn) else sample
+        choose = learner.choose if isinstance(learner, Dqn) else None
         chunk = self.collectors[turn].collect(learner.player(turn), self.config.chunk_slots, choose)
         if self.config.anneal and isinstance(learner, Ppo):
             learner.anneal(max(0.0, 1.0 - self.slots / self.config.slots))
@@ -230,7 +234,6 @@ class Training:
 
     def _export(self, name: str, choice: Choice, held_out: float) -> None:
         config = self.config
-        arrays = {k: v.detach().numpy() for k, v in self.learner.actor.state_dict().items()}
         meta = Meta(
             algorithm=config.algorithm,
             choice=choice,
@@ -245,7 +248,7 @@ class Training:
             held_out=held_out,
             notes={"command": self.command},
         )
-        weights.save(self.folder / name, meta, arrays)
+        weights.save(self.folder / name, meta, self.learner.actor.arrays())
 
     def _note(self, row: dict[str, Any], board: SummaryWriter, log: Any) -> None:
         log.write(json.dumps(row) + "\n")

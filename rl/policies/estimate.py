@@ -70,10 +70,20 @@ class DelayEstimator:
         faded: FloatArray = self._unknown_wait_s + weight * (wait - self._unknown_wait_s)
         return faded
 
-    def processing_s(self, observation: Observation, work_ghz_s: float | FloatArray) -> FloatArray:
-        """P̂_u: estimated waiting + service of a task of this work, s, shape (..., targets)."""
+    def processing_s(
+        self,
+        observation: Observation,
+        work_ghz_s: float | FloatArray,
+        *,
+        wait_s: FloatArray | None = None,
+    ) -> FloatArray:
+        """P̂_u: estimated waiting + service of a task of this work, s, shape (..., targets).
+
+        ``wait_s``: what ``wait_s(observation)`` is, where that is known already.
+        """
+        wait = self.wait_s(observation) if wait_s is None else wait_s
         own_work = observation.inflight_work_ghz_s + work_ghz_s
-        estimate = self.wait_s(observation) + own_work * self._seconds_per_work
+        estimate = wait + own_work * self._seconds_per_work
         estimate[..., :1] = (observation.queue_ghz_s + work_ghz_s) / observation.ghz
         if observation.status_queue_ghz_s is not None and observation.status_ghz is not None:
             known = (observation.status_queue_ghz_s + work_ghz_s) / observation.status_ghz

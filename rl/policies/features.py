@@ -21,6 +21,7 @@ from model.observation import DeviceProfile, Observation
 from rl.policies.estimate import DelayEstimator, seconds_per_work
 
 FloatArray = NDArray[np.float64]
+Floats = NDArray[np.float32]
 
 GROUPS = ("self", "peer", "own edge", "other edge", "cloud")
 """Kinds of targets as a policy tells them apart."""
@@ -53,24 +54,23 @@ def groups_of(profile: DeviceProfile) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """One decision's candidates, or many decisions' (leading axes).
+    """The candidates of K decisions; float32, as networks take them.
 
     Attributes:
-        features: (..., targets, columns) float32.
-        cost: f'_u of eq. (22) at its best rate, s, (..., targets).
-        delay_s: D̂_u, s, (..., targets).
-        rate_mbps: x̂_u, Mbps, (..., targets).
+        exists: which targets there are, (K, targets).
+        features: (K, targets, columns).
+        cost: f'_u of eq. (22) at its best rate, s, (K, targets).
+        delay_s: D̂_u, s, (K, targets).
+        toll_s: D̂_u x̂_u, the part of f'_u that is the links' price, s, (K, targets).
+        rate_mbps: x̂_u, Mbps, (K, targets).
     """
 
-    features: NDArray[np.float32]
-    cost: FloatArray
-    delay_s: FloatArray
-    rate_mbps: FloatArray
-
-    @property
-    def toll_s(self) -> FloatArray:
-        """D̂_u x̂_u: the part of f'_u that is the links' price, s."""
-        return self.delay_s * self.rate_mbps / BITS_PER_BYTE
+    exists: NDArray[np.bool_]
+    features: Floats
+    cost: Floats
+    delay_s: Floats
+    toll_s: Floats
+    rate_mbps: Floats
 
 
 class FeatureMaker:
@@ -113,7 +113,8 @@ class FeatureMaker:
         estimator = DelayEstimator(
             slowness, profile.max_rate_mbps, memory_s=_FADE_S, unknown_wait_s=_UNKNOWN_WAIT_S
         )
-        delay, processing = estimator.network_s(seen), estimator.processing_s(seen, work)
+        wait, delay = estimator.wait_s(seen), estimator.network_s(seen)
+        processing = estimator.processing_s(seen, work, wait_s=wait)
         rate = best_rate_mbps(
             data, delay, profile.alpha, profile.min_rate_mbps, profile.max_rate_mbps
         )
@@ -121,13 +122,13 @@ class FeatureMaker:
         transfer = data / rate_mb_s
         transfer[..., 0] = 0.0
         fee = profile.beta * self._prices[devices] * work
-        cost = profile.alpha * (processing + transfer + delay) + fee + delay * rate_mb_s
-        least = np.where(self.exists[devices], cost, np.inf).min(axis=-1, keepdims=True)
-        one_hot = self._one_hot[devices]
-        features = np.empty((*one_hot.shape[:-1], len(CANDIDATE_COLUMNS)), dtype=np.float32)
-        features[..., : len(GROUPS)] = one_hot
+        toll = delay * rate_mb_s
+        cost = profile.alpha * (processing + transfer + delay) + fee + toll
+        exists = self.exists[devices]
+        least = np.where(exists, cost, np.inf).min(axis=-1, keepdims=True)
+        features = np.zeros((*cost.shape, len(CANDIDATE_COLUMNS)), dtype=np.float32)
         logs = features[..., len(GROUPS) : -1]
-        _observed(logs, seen, estimator, profile.max_rate_mbps)
+        _observed(logs, seen, wait, profile.max_rate_mbps)
         k = CANDIDATE_COLUMNS.index("work") - len(GROUPS)
         logs[..., k], logs[..., k + 1], logs[..., k + 2] = work / 4.0, data, data == 0.0
         logs[..., k + 3], logs[..., k + 4] = seen.queue_ghz_s / seen.ghz, seen.ghz / 10.0
@@ -135,9 +136,10 @@ class FeatureMaker:
         logs[..., k + 7], logs[..., k + 8] = transfer, cost
         features[..., -1] = np.minimum(cost - least, 20.0)
         _compress(features)
-        return Candidates(features, cost, delay, rate)
+        features[..., : len(GROUPS)] = self._one_hot[devices]
+        return Candidates(exists, features, *(_float32(x) for x in (cost, delay, toll, rate)))
 
-    def agents(self, devices: NDArray[np.int64], seen: Observation) -> NDArray[np.float32]:
+    def agents(self, devices: NDArray[np.int64], seen: Observation) -> Floats:
         """Rows of the trunk, (K, len(AGENT_COLUMNS)); arguments as of ``candidates``."""
         estimator = DelayEstimator(
             self._slowness[devices], self._profile.max_rate_mbps, memory_s=_FADE_S
@@ -169,9 +171,7 @@ class FeatureMaker:
         return rows.astype(np.float32)
 
 
-def _observed(
-    out: NDArray[np.float32], seen: Observation, estimator: DelayEstimator, rate_mbps: float
-) -> None:
+def _observed(out: Floats, seen: Observation, wait_s: FloatArray, rate_mbps: float) -> None:
     """Fill the columns that are the observation itself, from "own tasks under way" on."""
     excess = seen.delivery_s - seen.delivery_data_mb * (BITS_PER_BYTE / rate_mbps)
     columns = (
@@ -183,7 +183,7 @@ def _observed(
         np.fmax(excess, 0.0),
         np.exp(seen.delivery_age_s * (-1.0 / _FADE_S)),
         np.fmax(seen.processing_s, 0.0),
-        estimator.wait_s(seen),
+        wait_s,
         np.exp(seen.processing_age_s * (-1.0 / _FADE_S)),
         np.exp(seen.processing_age_s * (-1.0 / _SLOW_FADE_S)),
         seen.results / 10.0,
@@ -192,10 +192,15 @@ def _observed(
         out[..., k] = column
 
 
-def _compress(features: NDArray[np.float32]) -> None:
-    """log(1 + x) of every column but the kinds: all are at least 0, some span decades."""
-    part = features[..., len(GROUPS) :]
-    np.log1p(np.maximum(part, 0.0), out=part)
+def _compress(features: Floats) -> None:
+    """log(1 + x) in place: all columns are at least 0, some span decades."""
+    np.maximum(features, 0.0, out=features)
+    features += 1.0  # log1p is exact near 0, where it does not matter, and several times slower
+    np.log(features, out=features)
+
+
+def _float32(x: FloatArray) -> Floats:
+    return x.astype(np.float32)
 
 
 def observation_of(view: FloatArray, own: FloatArray, time_s: float) -> Observation:

@@ -30,6 +30,9 @@ Choice = Literal["sample", "argmax", "better", "qmin"]
 """How the actor's output becomes a decision: drawn from the policy; its likeliest; the better of
 that and the closed form's by the local Q (Algorithm 1, line 5); the least local Q of all."""
 
+Cell = Literal["gru", "lstm"]
+"""The recurrent layer."""
+
 Arrays = Mapping[str, NDArray[np.float32]]
 
 
@@ -54,7 +57,7 @@ class Meta:
     choice: Choice
     rates_mbps: tuple[float, ...]
     slot_s: float
-    cell: Literal["gru", "lstm"]
+    cell: Cell
     augmented: bool
     prior: bool
     scenario: str

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from model.errors import UserError
 from rl.policies import npz, weights
 from rl.policies.features import AGENT_COLUMNS, CANDIDATE_COLUMNS, Candidates
-from rl.policies.learned import Network
+from rl.policies.network import Network
 from tests.fuzz.bounds import bounded, require_told, tries
 from tests.fuzz.damage import damaged_bytes, damaged_data
 
@@ -47,7 +47,8 @@ def play(path: Path) -> bool:
     except UserError as error:
         require_told(error, about=str(path))
         return False
-    network = Network(checkpoint)
+    meta = checkpoint.meta
+    network = Network(checkpoint.arrays, meta.cell, prior=meta.prior)
     rng = np.random.default_rng(1)
     targets = 5
     with np.errstate(all="ignore"):
@@ -55,11 +56,13 @@ def play(path: Path) -> bool:
         for size in (1.0, 1e30):
             row = (size * rng.normal(size=len(AGENT_COLUMNS))).astype(np.float32)
             state = network.advance(row, state)
-            columns: Any = rng.normal(size=(targets, len(CANDIDATE_COLUMNS)))
-            seen = Candidates(columns, *(rng.random(targets) for _ in range(3)))
-            logits, rates, values = network.score(network.lift(state[0]), seen, 1.0)
-            assert logits.shape == values.shape == (targets,)
-            assert rates.shape == (targets, len(checkpoint.meta.rates_mbps))
+            columns = rng.normal(size=(1, targets, len(CANDIDATE_COLUMNS))).astype(np.float32)
+            numbers = (rng.random((1, targets), dtype=np.float32) for _ in range(4))
+            seen = Candidates(np.ones((1, targets), dtype=np.bool_), columns, *numbers)
+            scores = network.score(network.lift(state[0][None]), seen, np.ones((1, 1)))
+            assert scores.logits.shape == scores.values.shape == (1, targets)
+            rates = scores.rate_logits(np.zeros(1, dtype=np.int64))
+            assert rates.shape == (1, len(meta.rates_mbps))
     return True
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from rl.learning.collector import Choose, Chunk, sample
+from rl.learning.collector import Chunk
 from rl.learning.networks import Actor, Question
 from rl.learning.state import STATE_COLUMNS
+from rl.policies.choosing import Choose, Chooser, log_prob, log_softmax
 from rl.policies.features import AGENT_COLUMNS, CANDIDATE_COLUMNS, Candidates
 
 ENVS, AGENTS, SLOTS = 32, 2, 5
@@ -33,7 +36,7 @@ def coordination(_: Tensor, target: Tensor) -> Tensor:
     return (target[:, :1] == target[:, 1:]).float().expand(ENVS, AGENTS)
 
 
-def play(actor: Actor, charge: Charge, choose: Choose = sample) -> Chunk:
+def play(actor: Actor, charge: Charge, choose: Choose | None = None) -> Chunk:
     """One episode of every environment: a cue in the first slot, a decision in the last but one.
 
     A last decision costs nothing: Q-learning leaves decisions without a successor out.
@@ -51,10 +54,16 @@ def play(actor: Actor, charge: Charge, choose: Choose = sample) -> Chunk:
     features[:, 0, 2] = features[:, 1, 3] = 1.0  # both edges: no kind is preferred
     nothing = torch.zeros(2 * count, 2)
     question = Question(features, nothing == 0.0, nothing, nothing, nothing, torch.zeros(2 * count))
+    none: NDArray[np.float32] = nothing.numpy()
+    candidates = Candidates(none == 0.0, features.numpy(), *(4 * [none]))
+    network = actor.network()
     with torch.no_grad():
         out, _ = actor.trunk(rows, begin)
-        scores = actor.score(out[slot, agent], question)
-        target, rate, logs = choose(scores, question, Candidates(None, None, None, None))  # type: ignore[arg-type]
+    scores = network.score(network.lift(out[slot, agent].numpy()), candidates, none[:, :1])
+    choose = choose or Chooser("sample", actor.rates_mbps)
+    chosen = choose(scores, candidates, np.random.default_rng(int(torch.randint(2**31, ()))))
+    target, logs = torch.from_numpy(chosen.target), log_softmax(scores.logits)
+    expected = (np.exp(logs) * scores.values).sum(axis=-1)
     charged = torch.zeros(2 * count)
     charged[:count] = charge(cue, target[:count].view(ENVS, AGENTS)).flatten()
     return Chunk(
@@ -68,8 +77,9 @@ def play(actor: Actor, charge: Charge, choose: Choose = sample) -> Chunk:
         agent=agent,
         question=question,
         target=target,
-        rate=rate,
-        log_prob=logs,
+        rate=torch.from_numpy(chosen.rate),
+        log_prob=torch.from_numpy(log_prob(logs, chosen)).float(),
         delay_s=charged,
         charge=charged,
+        expected=torch.from_numpy(expected).float() * actor.cost_scale,
     )

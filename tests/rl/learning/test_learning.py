@@ -71,6 +71,8 @@ def test_pieces_equal_steps(shape: dict[str, Any], slots: int) -> None:
         logs, _ = log_prob(scores, played.target, played.rate)
     assert chosen.tolist() == list(range(len(played.slot)))
     torch.testing.assert_close(logs, played.log_prob, atol=2e-5, rtol=1e-5)
+    expected = (scores.logits.softmax(dim=-1) * scores.values).sum(dim=-1) * player.cost_scale
+    torch.testing.assert_close(expected, played.expected, atol=2e-5, rtol=1e-5)
 
 
 def test_a_part_of_the_environments_gives_the_same_scores() -> None:

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from model.errors import UserError
-from rl.learning.choosing import chooser
 from rl.learning.config import algorithms, load_config
 from rl.learning.training import Learner, Training, make_learner
 from rl.policies import weights
+from rl.policies.choosing import Chooser
 from tests.rl.learning import probes
 from tests.rl.learning.players import mini
 
@@ -28,13 +28,13 @@ PPO = {
 
 
 def cost(learner: Learner, charge: probes.Charge, choice: Any) -> float:
-    played = probes.play(learner.actor, charge, chooser(choice, RATES))
+    played = probes.play(learner.actor, charge, Chooser(choice, RATES))
     return 2.0 * float(played.charge.mean())  # half of the decisions are free
 
 
 def learn(learner: Learner, charge: probes.Charge, steps: int) -> None:
     torch.manual_seed(0)
-    choose = getattr(learner, "choose", chooser("sample", RATES))
+    choose = getattr(learner, "choose", Chooser("sample", RATES))
     workers = len(getattr(learner, "workers", [None]))
     for step in range(steps):
         turn = step % workers
