@@ -56,11 +56,11 @@ def best_rate_mbps(
     minimum at √(α o / D̂). Without queues on the path (D̂ = 0) nothing speaks against x_max.
     NaN where ``delay_s`` is NaN.
     """
-    delay = np.maximum(np.asarray(delay_s, dtype=np.float64), 0.0)  # NaN stays NaN
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        free = np.sqrt(alpha * data_mb / delay) * BITS_PER_BYTE
+    delay = np.asarray(delay_s, dtype=np.float64)
+    # A picosecond instead of nothing: no division by 0, and NaN stays NaN.
+    free = np.sqrt(alpha * data_mb / np.maximum(delay, 1e-12)) * BITS_PER_BYTE
     clipped = np.minimum(np.maximum(free, min_rate_mbps), max_rate_mbps)
-    return np.where(delay == 0.0, max_rate_mbps, clipped)
+    return np.where(delay <= 0.0, max_rate_mbps, clipped)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl.policies.features import Candidates
-from rl.policies.network import Scores
+from rl.policies.network import Scores, at
 from rl.policies.weights import Choice
 
 
 class Chosen(NamedTuple):
-    """K decisions.
+    """K decisions, or one (no K then).
 
     Attributes:
         target: index of the target, (K,).
@@ -45,7 +45,7 @@ class Chooser:
         self._rates = np.asarray(rates_mbps, dtype=np.float64)
 
     def __call__(self, scores: Scores, candidates: Candidates, rng: np.random.Generator) -> Chosen:
-        """Decide K times."""
+        """Decide K times, or once."""
         if self._choice == "sample":
             target = _draw(scores.logits, rng)
         elif self._choice == "qmin":
@@ -61,13 +61,12 @@ class Chooser:
     def _better(self, scores: Scores, candidates: Candidates, actors: NDArray[np.int64]) -> Chosen:
         """Algorithm 1, line 5: the actor's action or the closed form's, by the local Q."""
         closed = np.where(candidates.exists, candidates.cost, np.inf).argmin(axis=-1)
-        rows = np.arange(len(actors))
-        wins = scores.values[rows, closed] < scores.values[rows, actors]
+        wins = at(scores.values, closed) < at(scores.values, actors)
         target = np.where(wins, closed, actors)
         logits = scores.rate_logits(target)
-        asked = candidates.rate_mbps[rows, closed].astype(np.float64)
+        asked = at(candidates.rate_mbps, closed).astype(np.float64)
         rate_mbps = np.where(wins, asked, self._rates[logits.argmax(axis=-1)])
-        nearest = np.abs(self._rates - rate_mbps[:, None]).argmin(axis=-1)
+        nearest = np.abs(self._rates - rate_mbps[..., None]).argmin(axis=-1)
         return Chosen(target, nearest, rate_mbps, logits)
 
 
@@ -89,7 +88,6 @@ def log_prob(target_logs: NDArray[Any], chosen: Chosen) -> NDArray[Any]:
 
     A task that stays at home has no rate, whatever was drawn for it.
     """
-    rows = np.arange(len(chosen.target))
-    rates = log_softmax(chosen.rate_logits)[rows, chosen.rate]
-    result: NDArray[Any] = target_logs[rows, chosen.target]
+    rates = at(log_softmax(chosen.rate_logits), chosen.rate)
+    result: NDArray[Any] = at(target_logs, chosen.target)
     return result + np.where(chosen.target > 0, rates, 0.0)

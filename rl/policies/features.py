@@ -54,7 +54,7 @@ def groups_of(profile: DeviceProfile) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The candidates of K decisions; float32, as networks take them.
+    """The candidates of K decisions, or of one (no K then); float32, as networks take them.
 
     Attributes:
         exists: which targets there are, (K, targets).
@@ -86,28 +86,32 @@ class FeatureMaker:
         shape = (len(profiles), size)
         self.exists = np.zeros(shape, dtype=np.bool_)
         self._one_hot = np.zeros((*shape, len(GROUPS)))
-        self._slowness, self._prices = np.ones(shape), np.zeros(shape)
+        self._slowness, self._fees = np.ones(shape), np.zeros(shape)
         for d, profile in enumerate(profiles):
             n = len(profile.targets)
             self.exists[d, :n] = True
             self._one_hot[d, np.arange(n), groups_of(profile)] = 1.0
             self._slowness[d, :n] = seconds_per_work(profile.kinds)
-            self._prices[d, :n] = profile.prices
+            self._fees[d, :n] = profile.beta * np.asarray(profile.prices)
         self._max_ghz = np.array([[p.max_ghz] for p in profiles])
         self._profile = profiles[0]
         count = self._one_hot[..., 1:].sum(axis=-2)
         self._mean_weights = self._one_hot[..., 1:] / np.maximum(count, 1.0)[..., None, :]
 
     def candidates(
-        self, devices: NDArray[np.int64], seen: Observation, work: FloatArray, data: FloatArray
+        self,
+        devices: NDArray[np.int64] | int,
+        seen: Observation,
+        work: FloatArray | float,
+        data: FloatArray | float,
     ) -> Candidates:
-        """Features of decisions.
+        """Features of decisions, or of one.
 
         Args:
-            devices: whose they are, (K,).
-            seen: what they see: scalars have shape (K, 1), arrays (K, targets).
-            work: s_i, GHz·s, (K, 1).
-            data: o_i, MB, (K, 1).
+            devices: whose they are, (K,), or the one device.
+            seen: what they see: scalars have shape (K, 1), arrays (K, targets); or as it is.
+            work: s_i, GHz·s, (K, 1), or a number.
+            data: o_i, MB, (K, 1), or a number.
         """
         profile, slowness = self._profile, self._slowness[devices]
         estimator = DelayEstimator(
@@ -121,9 +125,8 @@ class FeatureMaker:
         rate_mb_s = rate / BITS_PER_BYTE
         transfer = data / rate_mb_s
         transfer[..., 0] = 0.0
-        fee = profile.beta * self._prices[devices] * work
         toll = delay * rate_mb_s
-        cost = profile.alpha * (processing + transfer + delay) + fee + toll
+        cost = profile.alpha * (processing + transfer + delay) + self._fees[devices] * work + toll
         exists = self.exists[devices]
         least = np.where(exists, cost, np.inf).min(axis=-1, keepdims=True)
         features = np.zeros((*cost.shape, len(CANDIDATE_COLUMNS)), dtype=np.float32)

@@ -45,21 +45,20 @@ class Learned(Policy):
         self.features = FeatureMaker([profile])
         self._self = np.zeros(1, dtype=np.int64)
         self._memory = self.network.start()
-        self._lifted = self.network.lift(self._memory[0][None])
+        self._lifted = self.network.lift(self._memory[0])
 
     def begin_slot(self, observation: Observation) -> None:
         """Advance the recurrent state."""
         row = self.features.agents(self._self, _lead(observation))[0]
         self._memory = self.network.advance(row, self._memory)
-        self._lifted = self.network.lift(self._memory[0][None])
+        self._lifted = self.network.lift(self._memory[0])
 
     def decide(self, observation: Observation, task: TaskView) -> Decision:
         """Score the candidates and choose."""
-        work, data = np.array([[task.work_ghz_s]]), np.array([[task.data_mb]])
-        candidates = self.features.candidates(self._self, _lead(observation), work, data)
-        scores = self.network.score(self._lifted, candidates, data)
+        candidates = self.features.candidates(0, observation, task.work_ghz_s, task.data_mb)
+        scores = self.network.score(self._lifted, candidates, task.data_mb)
         chosen = self._choose(scores, candidates, self.rng)
-        return Decision(int(chosen.target[0]), float(chosen.rate_mbps[0]))
+        return Decision(int(chosen.target), float(chosen.rate_mbps))
 
 
 def _lead(seen: Observation) -> Observation:

@@ -87,15 +87,21 @@ class Network:
         lifted: Floats = h @ self._state[0] + self._state[1]
         return lifted
 
-    def score(self, lifted: Floats, candidates: Candidates, data_mb: NDArray[Any]) -> Scores:
-        """Score the candidates of K decisions: ``lifted`` (K, H), ``data_mb`` (K, 1)."""
-        count, targets, columns = candidates.features.shape
-        rows = candidates.features.reshape(count * targets, columns)
-        hidden = (rows[:, : len(self._candidate)] @ self._candidate).reshape(count, targets, -1)
-        hidden += lifted[:, None]
-        np.maximum(hidden, 0.0, out=hidden)
+    def score(
+        self, lifted: Floats, candidates: Candidates, data_mb: NDArray[Any] | float
+    ) -> Scores:
+        """Score the candidates of K decisions: ``lifted`` (K, H), ``data_mb`` (K, 1).
+
+        All without K, and a number of MB, for one decision.
+        """
+        shape = candidates.features.shape
+        rows = candidates.features.reshape(-1, shape[-1])
+        flat = rows[:, : len(self._candidate)] @ self._candidate
+        hidden = flat.reshape(*shape[:-1], -1)
+        hidden += lifted[..., None, :]
+        np.maximum(flat, 0.0, out=flat)
         weight, bias = self._target_out
-        out = (hidden.reshape(count * targets, -1) @ weight + bias).reshape(count, targets, 2)
+        out = (flat @ weight + bias).reshape(*shape[:-1], 2)
         logits, values = out[..., 0], out[..., 1]
         if self._prior:
             logits = (self._prior_cost(candidates, rows) + logits) / -self._temperature
@@ -119,17 +125,24 @@ class Network:
         self,
         hidden: Floats,
         candidates: Candidates,
-        data_mb: NDArray[Any],
+        data_mb: NDArray[Any] | float,
         target: NDArray[np.int64],
     ) -> NDArray[Any]:
         """The head at one target of each decision, and the prior of eq. (22) there, (K, R)."""
-        rows = np.arange(len(target))
-        logits: NDArray[Any] = hidden[rows, target] @ self._rate_out[0] + self._rate_out[1]
+        logits: NDArray[Any] = at(hidden, target) @ self._rate_out[0] + self._rate_out[1]
         if not self._prior:
             return logits
         speed = self._a["rates_mb_s"]
-        delay = np.minimum(candidates.delay_s[rows, target], MOST_COST_S)
-        return logits - (data_mb / speed + delay[:, None] * speed) / self._temperature
+        delay = np.minimum(at(candidates.delay_s, target), MOST_COST_S)
+        cost = data_mb / speed + delay[..., None] * speed
+        result: NDArray[Any] = logits - cost / self._temperature
+        return result
+
+
+def at(x: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:
+    """What stands at an index (K,) of the second axis of each of K rows; or at one of a row."""
+    picked: NDArray[Any] = x[np.arange(len(index)), index] if np.ndim(index) else x[index]
+    return picked
 
 
 def _t(weight: Floats) -> Floats:

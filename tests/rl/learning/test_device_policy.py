@@ -75,16 +75,16 @@ def test_numpy_equals_torch(shape: dict[str, Any], tmp_path: Path) -> None:
         state = begin[0][agent], begin[-1][agent]
         h = network.advance(played.agents[0, agent].numpy(), state)[0]
         one = Candidates(
-            *(x[k : k + 1].numpy() for x in (q.exists, q.features, q.cost, q.delay, q.toll, q.cost))
+            *(x[k].numpy() for x in (q.exists, q.features, q.cost, q.delay, q.toll, q.cost))
         )
-        scores = network.score(network.lift(h[None]), one, q.data[k : k + 1, None].numpy())
+        scores = network.score(network.lift(h), one, float(q.data[k]))
         close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
-        exists = one.exists[0]
-        close(scores.logits[0], wanted.logits[k].numpy())
-        close(scores.values[0][exists], wanted.values[k].numpy()[exists])
+        exists = one.exists
+        close(scores.logits, wanted.logits[k].numpy())
+        close(scores.values[exists], wanted.values[k].numpy()[exists])
         for target in np.flatnonzero(exists).tolist():
             rates = wanted.rate_logits(torch.full((len(played.slot),), target))[k]
-            close(scores.rate_logits(np.array([target]))[0], rates.detach().numpy())
+            close(scores.rate_logits(np.array(target)), rates.detach().numpy())
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
