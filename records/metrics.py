@@ -284,7 +284,9 @@ def _link_metrics(links: pa.Table | None) -> dict[str, Any]:
     if links is None or not links.num_rows:
         return {}
     classes = _Words.of(links, "link_class")
-    virtual_s = _floats(links, "virtual_backlog_bytes") * 8e-6 / _floats(links, "rate_mbps")
+    rate = _floats(links, "rate_mbps")
+    # A link that is down drains nothing: it has no load while that lasts.
+    virtual_s = _floats(links, "virtual_backlog_bytes") * 8e-6 / np.where(rate > 0, rate, NAN)
     return {
         "link_load": classes.means(_floats(links, "load_s")),
         "virtual_link_load": classes.means(virtual_s),

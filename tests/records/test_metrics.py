@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -98,6 +99,18 @@ def test_links_units_and_probes(summary: Summary) -> None:
     assert summary.received_mbps["bs"] == pytest.approx(6e6 * 8e-6 / 30)
     assert summary.ping_loss == 0.25
     assert summary.ping_rtt == 0.02
+
+
+def test_a_link_that_is_down_has_no_load_while_that_lasts() -> None:
+    down = LINKS[0] | {"slot": 2, "rate_mbps": 0.0, "load_s": math.nan}
+    for backlog in (0.0, 1e6):
+        rows = [*LINKS, down | {"virtual_backlog_bytes": backlog}]
+        with np.errstate(all="raise"):
+            found = summarise_tables(
+                SCENARIO, {"tasks": table("tasks", TASKS), "links": table("links", rows)}
+            )
+        assert found.link_load["e2d"] == 1.5
+        assert found.virtual_link_load["e2d"] == pytest.approx(0.5)
 
 
 def test_display_and_json(summary: Summary) -> None:
