@@ -16,7 +16,7 @@ from emulation.session import BROKEN
 from experiments.chaos.fault import Fault, all_faults, short_scenario
 from experiments.chaos.loop import Outcome, draw, new_folder, result_in, run_fault
 from experiments.chaos.running import HangError, Running
-from model.errors import UserError
+from model.errors import UserError, nearest
 from model.load import load_scenario
 from model.scenario import Scenario
 
@@ -107,7 +107,8 @@ def _chosen(only: tuple[str, ...]) -> dict[str, Fault]:
     faults = all_faults()
     for name in only:
         if name not in faults:
-            raise UserError(f"there is no fault '{name}' (there are: {', '.join(faults)})")
+            guess = nearest(name, faults)
+            raise UserError(f"there is no fault '{name}'{guess} (there are: {', '.join(faults)})")
     return {name: faults[name] for name in only or faults}
 
 

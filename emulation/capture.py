@@ -30,8 +30,7 @@ from emulation.fabric import port_name, process_environment
 from emulation.ledger import Ledger
 from emulation.options import RunOptions
 from model.addressing import interface_name
-from model.consistency import nearest
-from model.errors import UserError
+from model.errors import UserError, nearest
 from model.network import Link, Network
 from model.scenario import LinkClass
 from records.ownership import make_folder

@@ -10,7 +10,8 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from model.consistency import Mistake, nearest
+from model.consistency import Mistake
+from model.errors import nearest
 from model.scenario import NODE_NAME, Scenario
 from model.yaml_input import KeyPath
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from itertools import pairwise
 
 from model.clips import catalogue_of
+from model.errors import nearest
 from model.network import Network, build_network
 from model.scenario import (
     MAX_LINK_MBPS,
@@ -40,12 +40,6 @@ def mistakes(scenario: Scenario) -> list[Mistake]:
         return found  # The network of such a scenario may not exist.
     network = build_network(scenario)
     return [*_events(scenario, network), *_probes(scenario, network), *_clips(scenario)]
-
-
-def nearest(word: str, allowed: list[str]) -> str:
-    """``"; did you mean 'rate_mbps'?"``, or nothing where no allowed word is near."""
-    close = get_close_matches(word.lower(), allowed, n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _largest(cluster: ClusterSpec) -> int:

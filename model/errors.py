@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 INTERRUPTED = 130
 """Exit status of what was ended by Ctrl-C, as shells have it."""
 
@@ -14,6 +17,12 @@ class UserError(Exception):
     """
 
     exit_code = 2
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """``"; did you mean 'rate_mbps'?"``, or nothing where no allowed word is near."""
+    close = get_close_matches(word.lower(), list(allowed), n=1)
+    return f"; did you mean '{close[0]}'?" if close and close[0] != word else ""
 
 
 class ScenarioError(UserError):

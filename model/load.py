@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from model.complaints import keys_at, mistakes_of
-from model.consistency import Mistake, mistakes, nearest
-from model.errors import ScenarioError
+from model.consistency import Mistake, mistakes
+from model.errors import ScenarioError, nearest
 from model.scenario import Scenario, WorkloadSpec
 from model.yaml_input import MAX_BYTES, Document, KeyPath, read_yaml
 

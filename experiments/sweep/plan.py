@@ -11,8 +11,7 @@ from emulation.policy_files import policy_file
 from experiments.sweep.cell import Cell, RunCell, TrainCell
 from experiments.sweep.spec import CHECKPOINTS, PolicySpec, RunBlock, SweepFile, TrainBlock
 from experiments.tuned import load_tuned
-from model.consistency import nearest
-from model.errors import UserError
+from model.errors import UserError, nearest
 from model.load import load_scenario
 from model.scenario import Scenario
 from model.yaml_input import KeyPath

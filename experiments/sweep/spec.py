@@ -14,8 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from model.complaints import mistakes_of
-from model.consistency import nearest
-from model.errors import ScenarioError
+from model.errors import ScenarioError, nearest
 from model.scenario import Section
 from model.yaml_input import Document, KeyPath, read_yaml
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from model.errors import UserError
+from model.errors import UserError, nearest
 from rl.policies.weights import Cell, Choice, case_of
 
 FOLDER = Path(__file__).resolve().parent
@@ -101,6 +100,5 @@ def load_config(algorithm: str, overrides: Mapping[str, Any], scenario: str = ""
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        known = difflib.get_close_matches(where, list(TrainingConfig.model_fields), 1)
-        hint = f"; did you mean '{known[0]}'?" if known and known[0] != where else ""
+        hint = nearest(where, TrainingConfig.model_fields)
         raise UserError(f"{algorithm}: {where}: {first['msg']}{hint}") from error

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.errors import UserError
+from model.errors import UserError, nearest
 from rl.policies import weights
 from rl.policies.base import Policy
 from rl.policies.learned import Learned
@@ -94,7 +93,7 @@ def policy_class(name_or_path: str) -> type[Policy]:
     module_name, colon, class_name = path.partition(":")
     if not colon:
         raise UserError(
-            f"there is no policy '{name_or_path}'{_nearest(name_or_path, _REGISTRY) or '.'} "
+            f"there is no policy '{name_or_path}'{nearest(name_or_path, _REGISTRY) or '.'} "
             f"There are: {', '.join(names())}, or name your own as package.module:Class"
         )
     try:
@@ -122,7 +121,7 @@ def _checked(kind: type[Policy], name: str, params: Mapping[str, Value]) -> dict
         if key not in known:
             allowed = f"It has {', '.join(known)}" if known else "It has none"
             raise UserError(
-                f"policy '{name}' has no parameter '{key}'{_nearest(key, known) or '.'} {allowed}"
+                f"policy '{name}' has no parameter '{key}'{nearest(key, known) or '.'} {allowed}"
             )
     return {key: _converted(name, known[key], value) for key, value in params.items()}
 
@@ -144,8 +143,3 @@ def _converted(name: str, parameter: inspect.Parameter, value: Value) -> Value:
             f"policy '{name}': {parameter.name} = {value!r} is not a {wanted.__name__} "
             f"(its default is {default!r})"
         ) from error
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), 1)
-    return f"; did you mean '{close[0]}'?" if close else ""
