@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from rl.learning.collector import Chunk, log_prob
-from rl.learning.networks import Actor, Critics, State
+from rl.learning.critics import Critics
+from rl.learning.networks import Actor, State
 from rl.learning.returns import RunningScale, generalised_advantages
 from rl.learning.unroll import unroll
 
@@ -47,7 +48,7 @@ class Worker:
 
     def __init__(self, actor: Actor, critics: Critics):
         self.actor, self.critics = copy.deepcopy(actor), copy.deepcopy(critics)
-        self.memory: list[State] | None = None
+        self.memory: State | None = None
 
 
 class A3c:

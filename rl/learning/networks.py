@@ -12,7 +12,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rl.learning.config import Combination
 from rl.policies.features import AGENT_COLUMNS, AUGMENTED, CANDIDATE_COLUMNS, GROUPS
 from rl.policies.network import Network
 from rl.policies.weights import Arrays, Cell
@@ -199,55 +198,3 @@ class Actor(nn.Module):
         scale = torch.where(remote > 0.0, self.log_scale.exp(), torch.ones(()))
         cost = (question.cost - (1.0 - self.price) * question.toll).clamp(max=1e3)
         return cost * scale + kinds @ self.bias
-
-
-class Critic(nn.Module):
-    """V(S), one value per environment: discounted mean charge of the decisions to come."""
-
-    def __init__(self, inputs: int, trunk: tuple[int, int], cell: Cell, hidden: int):
-        super().__init__()
-        self.trunk = Trunk(inputs, trunk, cell, hidden)
-        self.out = orthogonal(nn.Linear(hidden, 1), 1.0)
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Values (slots, rows) of a sequence (slots, rows, inputs), and the last state."""
-        out, state = self.trunk(x, state)
-        return self.out(out).squeeze(-1), state
-
-
-class Critics(nn.Module):
-    """Several critics and their combination φ = Σ ς_n φ_n, with ς_n = 1/n.
-
-    Args:
-        combination: ``single`` critic; ``mean`` of ``count`` critics; their ``min`` (the paper's
-            TD3-like ablation), the most pessimistic value.
-        count: how many there are, unless single.
-        inputs, trunk, cell, hidden: of each critic. They differ in their initial weights.
-    """
-
-    def __init__(
-        self,
-        combination: Combination,
-        count: int,
-        inputs: int,
-        trunk: tuple[int, int] = (64, 64),
-        cell: Cell = "gru",
-        hidden: int = 64,
-    ):
-        super().__init__()
-        self.combination: Combination = combination
-        number = 1 if combination == "single" else count
-        self.members = nn.ModuleList(Critic(inputs, trunk, cell, hidden) for _ in range(number))
-
-    def start(self, rows: int) -> list[State]:
-        """States of all critics before the first slot."""
-        return [critic.trunk.start(rows) for critic in self.members]  # type: ignore[operator,union-attr]
-
-    def forward(self, x: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
-        """Values of all critics, (critics, slots, rows), and their last states."""
-        both = [critic(x, state) for critic, state in zip(self.members, states, strict=True)]
-        return torch.stack([values for values, _ in both]), [state for _, state in both]
-
-    def combine(self, values: Tensor) -> Tensor:
-        """One value from those of all critics along the first axis."""
-        return values.amin(dim=0) if self.combination == "min" else values.mean(dim=0)

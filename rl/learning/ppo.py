@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from rl.learning.collector import Chunk, log_prob
-from rl.learning.networks import Actor, Critics, Scores, State
+from rl.learning.critics import Critics
+from rl.learning.networks import Actor, Scores, State
 from rl.learning.returns import RunningScale, generalised_advantages
 from rl.learning.unroll import backward_in_blocks, unroll_trunk
 
@@ -117,7 +118,7 @@ class Ppo:
         for optimiser in (self.actor_optimiser, self.critic_optimiser):
             for group in optimiser.param_groups:
                 group["initial_lr"] = group["lr"]
-        self._critic_states: list[State] | None = None
+        self._critic_states: State | None = None
 
     def anneal(self, share: float) -> None:
         """Set all learning rates to a share of what they were at the start."""
@@ -153,7 +154,7 @@ class Ppo:
         order = torch.from_numpy(self._random.permutation(envs))
         yield from order.tensor_split(min(self.options.minibatches, envs))
 
-    def _targets(self, chunk: Chunk, states: list[State]) -> Targets:
+    def _targets(self, chunk: Chunk, states: State) -> Targets:
         self.charges.update(chunk.charge)
         scale = self.charges.moments[1]
         self.actor.cost_scale.fill_(scale)
@@ -232,7 +233,7 @@ class Ppo:
         """One step of every critic; each has an optimiser state and a rate of its own."""
         options = self.options
         assert self._critic_states is not None  # noqa: S101
-        begin = [tuple(s[:, part] for s in state) for state in self._critic_states]
+        begin = tuple(s[:, part] for s in self._critic_states)
         values, _ = self.critics(chunk.states[:-1, part], begin)
         wanted = self.values.normalised(targets.value[:, part]).float()
         old = targets.old_values[:, :, part]

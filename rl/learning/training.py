@@ -29,10 +29,11 @@ from model.scenario import Scenario
 from rl import policies
 from rl.learning.collector import Chunk, Collector
 from rl.learning.config import TrainingConfig
+from rl.learning.critics import Critics
 from rl.learning.distilling import Distiller, DistillOptions
 from rl.learning.maa3c import A3c, A3cOptions
 from rl.learning.madqn import Dqn, DqnOptions
-from rl.learning.networks import Actor, ActorShape, Critics, Question
+from rl.learning.networks import Actor, ActorShape, Question
 from rl.learning.ppo import Ppo, PpoOptions
 from rl.learning.state import STATE_COLUMNS
 from rl.policies import weights

@@ -15,8 +15,8 @@ from model.load import load_scenario
 from rl.learning import unroll
 from rl.learning.collector import Collector, log_prob
 from rl.learning.credit import _pushed_back, delays_s
+from rl.learning.critics import Critics
 from rl.learning.madqn import Dqn, DqnOptions, next_decisions
-from rl.learning.networks import Critics
 from rl.learning.ppo import Ppo, PpoOptions
 from rl.learning.returns import RunningScale, generalised_advantages
 from rl.learning.state import STATE_COLUMNS
@@ -147,6 +147,27 @@ def test_padded_targets_are_never_chosen() -> None:
     played = chunk(player)
     rows = torch.arange(len(played.target))
     assert played.question.exists[rows, played.target].all()
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_critics_side_by_side_are_each_its_own_network(cell: Any) -> None:
+    """Values, last states and gradients of the stacked ones are those of torch's own layers."""
+    critics = Critics("mean", 3, STATE_COLUMNS, (16, 24), cell, 8)
+    x = torch.randn(6, 4, STATE_COLUMNS)
+    begin = tuple(torch.randn(3, 4, 8) for _ in critics.start(4))
+    values, last = critics(x, begin)
+    values.square().sum().backward()
+    got = {name: p.grad.clone() for name, p in critics.named_parameters() if p.grad is not None}
+    critics.zero_grad()
+    for k, critic in enumerate(critics.members):
+        out, state = critic.trunk(x, tuple(s[k : k + 1].contiguous() for s in begin))  # type: ignore[operator]
+        alone = critic.out(out).squeeze(-1)  # type: ignore[operator]
+        alone.square().sum().backward()
+        torch.testing.assert_close(values[k], alone)
+        for mine, whole in zip(state, last, strict=True):
+            torch.testing.assert_close(mine[0], whole[k])
+    for name, parameter in critics.named_parameters():
+        torch.testing.assert_close(got[name], parameter.grad, atol=1e-4, rtol=1e-4)
 
 
 def test_equal_critics_are_one_critic() -> None:
