@@ -193,7 +193,7 @@ class Collector:
             logs = choosing.log_softmax(scores.logits)
             notes.add(slot, turn, agent, candidates, chosen)
             notes.log_prob.append(choosing.log_prob(logs, chosen))
-            notes.expected.append((np.exp(logs) * scores.values).sum(axis=-1))
+            notes.expected.append(choosing.expected_value(logs, scores.values))
         self._maker.look()
         notes.link_wait.append(self._maker.link_wait_s.copy())
 

@@ -63,7 +63,7 @@ class Critics(nn.Module):
             y = torch.relu(self._linear(layer, y))
         given = self._linear("trunk.memory", y, "_ih_l0").view(len(y), slots, rows, -1)
         steps, state = self._gru(given, state) if self._cell == "gru" else self._lstm(given, state)
-        out = torch.stack(list(steps), dim=1).flatten(1, 2)
+        out = torch.stack(steps, dim=1).flatten(1, 2)
         return self._linear("out", out).view(len(self.members), slots, rows), state
 
     def _stacked(self, name: str) -> Tensor:

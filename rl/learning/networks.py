@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from rl.policies.features import AGENT_COLUMNS, AUGMENTED, CANDIDATE_COLUMNS, GROUPS
-from rl.policies.network import Network
+from rl.policies.network import MOST_COST_S, Network
 from rl.policies.weights import Arrays, Cell
 
 State = tuple[Tensor, ...]
-"""Hidden state of a recurrent layer: (h,) of a GRU, (h, c) of an LSTM; (1, rows, width) each."""
+"""Hidden state of a recurrent layer: (h,) of a GRU, (h, c) of an LSTM; (1, rows, width) each, or
+(critics, rows, width)."""
 
 
 class ActorShape(NamedTuple):
@@ -172,7 +173,7 @@ class Actor(nn.Module):
         logits, values = out.unbind(dim=-1)
         if self.shape.prior:
             logits = -(self.prior_cost(question) + logits) / self.log_temperature.exp()
-            values = values + question.cost.clamp(max=1e3) / self.cost_scale
+            values = values + question.cost.clamp(max=MOST_COST_S) / self.cost_scale
 
         def rate_logits(target: Tensor) -> Tensor:
             return self._rate_logits(own, question, target)
@@ -187,7 +188,7 @@ class Actor(nn.Module):
         logits = nn.functional.linear(hidden, self.out.weight[2:], self.out.bias[2:])
         if not self.shape.prior:
             return logits
-        delay = question.delay[rows, target].clamp(max=1e3)
+        delay = question.delay[rows, target].clamp(max=MOST_COST_S)
         cost = question.data[:, None] / self.rates_mb_s + delay[:, None] * self.rates_mb_s
         return logits - cost / self.log_temperature.exp()
 
@@ -196,5 +197,5 @@ class Actor(nn.Module):
         kinds = question.features[..., : len(GROUPS)]
         remote = 1.0 - kinds[..., 0]
         scale = torch.where(remote > 0.0, self.log_scale.exp(), torch.ones(()))
-        cost = (question.cost - (1.0 - self.price) * question.toll).clamp(max=1e3)
+        cost = (question.cost - (1.0 - self.price) * question.toll).clamp(max=MOST_COST_S)
         return cost * scale + kinds @ self.bias

@@ -83,6 +83,12 @@ def log_softmax(logits: NDArray[Any]) -> NDArray[Any]:
     return result
 
 
+def expected_value(target_logs: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+    """Σ_u π(u) Q(u), (K,), of log-probabilities and the local Q, (K, T) each."""
+    result: NDArray[Any] = (np.exp(target_logs) * values).sum(axis=-1)
+    return result
+
+
 def log_prob(target_logs: NDArray[Any], chosen: Chosen) -> NDArray[Any]:
     """Log π(target, rate), (K,), from log-probabilities of the targets, (K, T).
 

@@ -142,8 +142,8 @@ class FeatureMaker:
         features[..., : len(GROUPS)] = self._one_hot[devices]
         return Candidates(exists, features, *(_float32(x) for x in (cost, delay, toll, rate)))
 
-    def agents(self, devices: NDArray[np.int64], seen: Observation) -> Floats:
-        """Rows of the trunk, (K, len(AGENT_COLUMNS)); arguments as of ``candidates``."""
+    def agents(self, devices: NDArray[np.int64] | int, seen: Observation) -> Floats:
+        """Rows of the trunk, (K, columns), or the row of one; arguments as of ``candidates``."""
         estimator = DelayEstimator(
             self._slowness[devices], self._profile.max_rate_mbps, memory_s=_FADE_S
         )
@@ -159,17 +159,17 @@ class FeatureMaker:
         )
         means = per_target @ self._mean_weights[devices]
         data = seen.inflight_data_mb
-        own = np.concatenate(
-            [
-                seen.queue_ghz_s / seen.ghz,
-                seen.ghz / 10.0,
-                seen.ghz / self._max_ghz[devices],
-                seen.inflight_tasks.sum(axis=-1, keepdims=True),
-                data.sum(axis=-1, keepdims=True) - data[..., :1],
-            ],
-            axis=-1,
+        own = (
+            seen.queue_ghz_s / seen.ghz,
+            seen.ghz / 10.0,
+            seen.ghz / self._max_ghz[devices],
+            seen.inflight_tasks.sum(axis=-1, keepdims=True),
+            data.sum(axis=-1, keepdims=True) - data[..., :1],
         )
-        rows = np.concatenate([own, means.reshape(*means.shape[:-2], -1)], axis=-1)
+        rows = np.empty((*data.shape[:-1], len(AGENT_COLUMNS)))
+        for k, column in enumerate(own):
+            rows[..., k : k + 1] = column
+        rows[..., len(own) :] = means.reshape(*means.shape[:-2], -1)
         np.log1p(rows, out=rows)
         return rows.astype(np.float32)
 

@@ -43,13 +43,12 @@ class Learned(Policy):
         self._choose = Chooser(way, profile.rates_mbps)  # type: ignore[arg-type]
         self.network = Network(checkpoint.arrays, meta.cell, prior=meta.prior)
         self.features = FeatureMaker([profile])
-        self._self = np.zeros(1, dtype=np.int64)
         self._memory = self.network.start()
         self._lifted = self.network.lift(self._memory[0])
 
     def begin_slot(self, observation: Observation) -> None:
         """Advance the recurrent state."""
-        row = self.features.agents(self._self, _lead(observation))[0]
+        row = self.features.agents(0, observation)
         self._memory = self.network.advance(row, self._memory)
         self._lifted = self.network.lift(self._memory[0])
 
@@ -59,25 +58,6 @@ class Learned(Policy):
         scores = self.network.score(self._lifted, candidates, task.data_mb)
         chosen = self._choose(scores, candidates, self.rng)
         return Decision(int(chosen.target), float(chosen.rate_mbps))
-
-
-def _lead(seen: Observation) -> Observation:
-    """The observation of one device with a leading axis, as ``FeatureMaker`` wants it."""
-    one = (1, 1)
-    return Observation(
-        seen.time_s,
-        np.full(one, seen.queue_ghz_s),  # type: ignore[arg-type]
-        np.full(one, seen.ghz),  # type: ignore[arg-type]
-        *(
-            getattr(seen, name)[None]
-            for name in (
-                "inflight_tasks", "inflight_work_ghz_s", "inflight_data_mb", "rtt_s", "rtt_age_s",
-                "idle_rtt_s", "delivery_s", "delivery_data_mb", "delivery_age_s", "processing_s",
-                "processing_work_ghz_s", "processing_age_s", "results",
-            )
-        ),
-        *(None if x is None else x[None] for x in (seen.status_queue_ghz_s, seen.status_ghz)),
-    )  # fmt: skip
 
 
 class M2ppo(Learned):

@@ -12,7 +12,7 @@ from torch import Tensor
 from rl.learning.collector import Chunk
 from rl.learning.networks import Actor, Question
 from rl.learning.state import STATE_COLUMNS
-from rl.policies.choosing import Choose, Chooser, log_prob, log_softmax
+from rl.policies.choosing import Choose, Chooser, expected_value, log_prob, log_softmax
 from rl.policies.features import AGENT_COLUMNS, CANDIDATE_COLUMNS, Candidates
 
 ENVS, AGENTS, SLOTS = 32, 2, 5
@@ -63,7 +63,7 @@ def play(actor: Actor, charge: Charge, choose: Choose | None = None) -> Chunk:
     choose = choose or Chooser("sample", actor.rates_mbps)
     chosen = choose(scores, candidates, np.random.default_rng(int(torch.randint(2**31, ()))))
     target, logs = torch.from_numpy(chosen.target), log_softmax(scores.logits)
-    expected = (np.exp(logs) * scores.values).sum(axis=-1)
+    expected = expected_value(logs, scores.values)
     charged = torch.zeros(2 * count)
     charged[:count] = charge(cue, target[:count].view(ENVS, AGENTS)).flatten()
     return Chunk(
