@@ -35,11 +35,8 @@ def training(scenario: str, names: tuple[str, ...], chunks: int) -> None:
     Beside them BenchMARL's recurrent MAPPO, where it is installed.
     """
     # torch and numba take seconds to load, which a wrong option need not wait for.
-    import torch
-
     from experiments import benchmarl_bench
 
-    torch.set_num_threads(1)
     resolved = load_scenario(scenario)
     console = Console()
     speeds = {}

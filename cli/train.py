@@ -109,11 +109,8 @@ def _quietly(job: Job) -> tuple[bool, str]:
 
 def _prepare(job: Job) -> Any:
     # torch takes seconds to load, which a wrong option need not wait for.
-    import torch
-
     from rl.learning.training import Training
 
-    torch.set_num_threads(1)
     if job.fresh:
         shutil.rmtree(job.folder, ignore_errors=True)
     training = Training(job.config, job.scenario, job.seed, job.folder, job.command)

@@ -229,6 +229,22 @@ def test_verbs_keep_the_callers_folder_and_find_the_project(
     assert done.stdout == f"{caller} checkout\n", done.stderr
 
 
+@pytest.mark.parametrize(("asked", "most"), [({}, 1), ({"OMP_NUM_THREADS": "2"}, 2)])
+def test_numpy_and_torch_use_one_thread_unless_asked_for_more(
+    asked: dict[str, str], most: int
+) -> None:
+    script = (
+        "import os, numpy, torch; x = numpy.ones((600, 600)); x @ x; "
+        "print(len(os.listdir('/proc/self/task')), torch.get_num_threads())"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"} | asked
+    done = subprocess.run(
+        [ROOT / "lab", "python", "-c", script],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == [str(min(most, len(os.sched_getaffinity(0)))), str(most)]
+
+
 def test_unmet_pins(tmp_path: Path) -> None:
     pins = tmp_path / "lock"
     pins.write_text("# a comment\n\npytest==0.0.1\nno-such-package==1\n")

@@ -130,11 +130,8 @@ def _is_unwritable(error: BaseException, folder: Path) -> bool:
 
 def _train(job: Job, cell: TrainCell, folder: Path, should_stop: Callable[[], bool]) -> Outcome:
     # torch takes seconds to load, which the other cells need not wait for.
-    import torch
-
     from rl.learning.training import Training
 
-    torch.set_num_threads(1)
     where = folder / cell.scenario.name / cell.policy / f"seed{cell.seed}"
     if not (where / "state.pt").is_file():
         shutil.rmtree(folder, ignore_errors=True)

@@ -42,7 +42,8 @@ class Chunk:
 
     Attributes:
         agents: inputs of the trunk, (L, E * N, columns).
-        begins: the trunk's states at the start of every ``piece`` slots.
+        begins: the trunk's states at the start of every ``piece`` slots, one after the other,
+            (1, pieces * E * N, hidden) each.
         piece: slots over which training unrolls the trunk.
         states: the critics' inputs, (L + 1, E, columns).
         fresh: whether the first slot is that of new episodes.
@@ -55,7 +56,7 @@ class Chunk:
     """
 
     agents: Tensor
-    begins: list[State]
+    begins: State
     piece: int
     states: Tensor
     fresh: bool
@@ -220,7 +221,7 @@ class Collector:
 
         return Chunk(
             agents=torch.stack(notes.agents),
-            begins=notes.begins,
+            begins=tuple(torch.cat(each, dim=1) for each in zip(*notes.begins, strict=True)),
             piece=self.piece,
             states=to_tensor(np.stack(notes.states)),
             fresh=fresh,

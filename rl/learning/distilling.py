@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rl.learning.collector import Chunk
 from rl.learning.networks import Actor, ActorShape, Scores, State
 from rl.learning.returns import RunningScale
-from rl.learning.unroll import unroll
+from rl.learning.unroll import decisions_in, unroll
 from rl.policies import weights
 from rl.policies.weights import Checkpoint
 
@@ -86,7 +86,8 @@ class Distiller:
         return {"distillation_loss": total / steps}
 
     def _step(self, chunk: Chunk, wanted: Scores, rates: Tensor, part: Tensor) -> float:
-        scores, chosen = unroll(self.actor, chunk, part)
+        chosen = decisions_in(chunk, part)
+        scores = unroll(self.actor, chunk, chosen)
         loss = _divergence(wanted.logits[chosen], scores.logits)
         loss = loss + _divergence(rates[chosen], scores.rate_logits(chunk.target[chosen]))
         exists = chunk.question.exists[chosen]

@@ -90,9 +90,10 @@ class A3c:
             advantage = (team - reward).flatten()[place].float() - charge
             advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-6)
         self.values.update(returns.flatten())
-        scores, chosen = unroll(worker.actor, chunk, torch.arange(envs))
-        logs, entropy = log_prob(scores, chunk.target[chosen], chunk.rate[chosen])
-        gain = (logs * advantage[chosen]).mean()
+        everything = torch.arange(len(chunk.slot))
+        scores = unroll(worker.actor, chunk, everything)
+        logs, entropy = log_prob(scores, chunk.target, chunk.rate)
+        gain = (logs * advantage).mean()
         wanted = self.values.normalised(returns).float()
         error = (combined[:-1] - wanted).square().mean()
         loss = -gain - options.entropy * entropy.mean() + options.value * error

@@ -96,10 +96,10 @@ class Dqn:
         return {"q_loss": float(np.mean(losses)), "epsilon": self.epsilon}
 
     def _step(self, chunk: Chunk) -> float:
-        everything = torch.arange(chunk.states.shape[1])
+        everything = torch.arange(len(chunk.slot))
         with torch.no_grad():
-            state, chosen = unroll_trunk(self.target, chunk, everything)
-        later = scored_in_blocks(self.target, chunk, state, chosen, _least)
+            state = unroll_trunk(self.target, chunk, everything)
+        later = scored_in_blocks(self.target, chunk, state, everything, _least)
         successor = next_decisions(chunk)
         known = torch.nonzero(successor >= 0).squeeze(1)
         gap = chunk.slot[successor] - chunk.slot
@@ -114,8 +114,8 @@ class Dqn:
             return part
 
         self.optimiser.zero_grad(set_to_none=True)
-        state, _ = unroll_trunk(self.actor, chunk, everything)
-        backward_in_blocks(self.actor, chunk, state[known], known, loss)
+        state = unroll_trunk(self.actor, chunk, known)
+        backward_in_blocks(self.actor, chunk, state, known, loss)
         nn.utils.clip_grad_norm_(self.actor.parameters(), self.options.gradient_norm)
         self.optimiser.step()
         self._steps += 1

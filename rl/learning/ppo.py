@@ -25,7 +25,7 @@ from rl.learning.collector import Chunk, log_prob
 from rl.learning.critics import Critics
 from rl.learning.networks import Actor, Scores, State
 from rl.learning.returns import RunningScale, generalised_advantages
-from rl.learning.unroll import backward_in_blocks, unroll_trunk
+from rl.learning.unroll import backward_in_blocks, decisions_in, unroll_trunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +188,11 @@ class Ppo:
         )
 
     def _actor_step(self, chunk: Chunk, targets: Targets, part: Tensor) -> dict[str, float]:
-        state, chosen = unroll_trunk(self.actor, chunk, part)
-        settled = targets.settled[chosen]
-        state, chosen = state[settled], chosen[settled]
+        chosen = decisions_in(chunk, part)
+        chosen = chosen[targets.settled[chosen]]
         if not len(chosen):
             return {}
+        state = unroll_trunk(self.actor, chunk, chosen)
         sums = torch.zeros(len(LOGGED), dtype=torch.float64)
         self.actor_optimiser.zero_grad(set_to_none=True)
 

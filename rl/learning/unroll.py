@@ -12,37 +12,59 @@ from rl.learning.networks import Actor, Question, Scores
 
 BLOCK = 1024
 """Decisions scored at a time: what that takes (K · targets · head floats) stays in the cache."""
+GROUPS = 5
+"""Most lengths of sequence that the trunk is unrolled in: each costs calls, fewer cost steps."""
 
 
-def unroll(actor: Actor, chunk: Chunk, part: Tensor) -> tuple[Scores, Tensor]:
-    """Scores of the decisions in some environments, and which decisions these are.
+def unroll(actor: Actor, chunk: Chunk, chosen: Tensor) -> Scores:
+    """Scores of some of a chunk's decisions; ``chosen`` are their indices, (K,)."""
+    return actor.score(unroll_trunk(actor, chunk, chosen), questions(chunk, chosen))
 
-    Args:
-        actor: whose scores.
-        chunk: what was played.
-        part: environments, (P,).
+
+def decisions_in(chunk: Chunk, part: Tensor) -> Tensor:
+    """Indices of the decisions in some environments, in the chunk's order; ``part`` is (P,)."""
+    return torch.nonzero(torch.isin(chunk.env, part)).squeeze(1)
+
+
+def unroll_trunk(actor: Actor, chunk: Chunk, chosen: Tensor) -> Tensor:
+    """The trunk's output at some of a chunk's decisions, (K, hidden).
+
+    A sequence is an agent's slots in a piece of the chunk, from the state noted at its start to
+    the last of the decisions, which may be well before the end of the piece; an agent without any
+    there is left out. Sequences of about one length are unrolled together.
     """
-    state, chosen = unroll_trunk(actor, chunk, part)
-    return actor.score(state, questions(chunk, chosen)), chosen
+    rows = chunk.agents.shape[1]
+    slot, agent = chunk.slot[chosen], chunk.agent[chosen]
+    sequence, step = slot // chunk.piece * rows + agent, slot % chunk.piece
+    lengths = _lengths(chunk, sequence, step)
+    inputs = chunk.agents.flatten(0, 1)
+    # Where in ``outputs`` a sequence begins, and how far its steps lie apart.
+    begin, stride = torch.zeros_like(lengths), torch.zeros_like(lengths)
+    outputs, total = [], 0
+    for length in torch.unique(lengths).tolist():
+        if not length:
+            continue
+        mine = torch.nonzero(lengths == length).squeeze(1)
+        first = mine // rows * chunk.piece * rows + mine % rows
+        steps = torch.arange(length, device=first.device)[:, None]
+        states = tuple(state[:, mine] for state in chunk.begins)
+        out, _ = actor.trunk(inputs[first + steps * rows], states)
+        outputs.append(out.flatten(0, 1))
+        begin[mine] = total + torch.arange(len(mine), device=mine.device)
+        stride[mine] = len(mine)
+        total += length * len(mine)
+    return torch.cat(outputs).index_select(0, begin[sequence] + step * stride[sequence])
 
 
-def unroll_trunk(actor: Actor, chunk: Chunk, part: Tensor) -> tuple[Tensor, Tensor]:
-    """The trunk's output at each decision in some environments, and which decisions these are.
-
-    The trunk starts from the states noted at the start of every piece of the chunk. A last piece
-    that is shorter is filled up with zeros behind the slots that count, which changes nothing in
-    these; so no sequence ever runs from one agent into the next.
-    """
-    envs = chunk.states.shape[1]
-    agents = chunk.agents.shape[1] // envs
-    mine = (part[:, None] * agents + torch.arange(agents)).flatten()
-    out, length = _trunk(actor, chunk, mine)
-    place = torch.full((envs,), -1)
-    place[part] = torch.arange(len(part))
-    chosen = torch.nonzero(place[chunk.env] >= 0).squeeze(1)
-    slot = chunk.slot[chosen]
-    row = place[chunk.env[chosen]] * agents + chunk.agent[chosen] % agents
-    return out[slot % length, (slot // length) * len(mine) + row], chosen
+def _lengths(chunk: Chunk, sequence: Tensor, step: Tensor) -> Tensor:
+    """How many slots each sequence is unrolled, (pieces * rows,); 0 where nothing was decided."""
+    slots, rows = chunk.agents.shape[:2]
+    pieces = -(-slots // chunk.piece)
+    lengths = step.new_zeros(pieces * rows).scatter_reduce(0, sequence, step + 1, "amax")
+    coarse = -(-chunk.piece // GROUPS)
+    lengths = (lengths + coarse - 1) // coarse * coarse
+    last = torch.arange(pieces, device=step.device).repeat_interleave(rows) == pieces - 1
+    return torch.where(last, lengths.clamp(max=slots - (pieces - 1) * chunk.piece), lengths)
 
 
 def questions(chunk: Chunk, chosen: Tensor) -> Question:
@@ -95,18 +117,3 @@ def backward_in_blocks(
     for leaf, block in zip(leaves, torch.split(chosen, BLOCK), strict=True):
         loss(actor.score(leaf, questions(chunk, block)), block).backward()  # type: ignore[no-untyped-call]
     state.backward(torch.cat([leaf.grad for leaf in leaves if leaf.grad is not None]))  # type: ignore[no-untyped-call]
-
-
-def _trunk(actor: Actor, chunk: Chunk, mine: Tensor) -> tuple[Tensor, int]:
-    """Outputs (length, pieces * rows, hidden) of the trunk for the given rows, and the length."""
-    slots, pieces = len(chunk.agents), len(chunk.begins)
-    length = chunk.piece
-    x = chunk.agents[:, mine]
-    if pieces * length > slots:
-        x = torch.cat([x, x.new_zeros(pieces * length - slots, *x.shape[1:])])
-    x = x.view(pieces, length, len(mine), -1).transpose(0, 1).flatten(1, 2)
-    begin = tuple(
-        torch.cat([state[k][:, mine] for state in chunk.begins], dim=1)
-        for k in range(len(chunk.begins[0]))
-    )
-    return actor.trunk(x, begin)[0], length

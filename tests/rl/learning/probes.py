@@ -68,7 +68,7 @@ def play(actor: Actor, charge: Charge, choose: Choose | None = None) -> Chunk:
     charged[:count] = charge(cue, target[:count].view(ENVS, AGENTS)).flatten()
     return Chunk(
         agents=rows,
-        begins=[begin],
+        begins=begin,
         piece=SLOTS,
         states=torch.zeros(SLOTS + 1, ENVS, STATE_COLUMNS),
         fresh=True,

@@ -61,12 +61,12 @@ def network_of(player: Actor, path: Path) -> Network:
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_numpy_equals_torch(shape: dict[str, Any], tmp_path: Path) -> None:
     player = actor(**shape)
-    played = chunk(player)
+    played = chunk(player, piece=23)  # one piece
     network = network_of(player, tmp_path / "a.npz")
     with torch.no_grad():
-        out, _ = player.trunk(played.agents, played.begins[0])
+        out, _ = player.trunk(played.agents, played.begins)
         wanted = player.score(out[played.slot, played.agent], played.question)
-    begin = [s[0].numpy() for s in played.begins[0]]
+    begin = [s[0].numpy() for s in played.begins]
     q = played.question
     first = torch.nonzero(played.slot == 0).squeeze(1).tolist()
     assert first

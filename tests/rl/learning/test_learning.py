@@ -67,9 +67,8 @@ def test_pieces_equal_steps(shape: dict[str, Any], slots: int) -> None:
     player = actor(**shape)
     played = chunk(player, slots=slots)
     with torch.no_grad():
-        scores, chosen = unroll.unroll(player, played, torch.arange(3))
+        scores = unroll.unroll(player, played, torch.arange(len(played.slot)))
         logs, _ = log_prob(scores, played.target, played.rate)
-    assert chosen.tolist() == list(range(len(played.slot)))
     torch.testing.assert_close(logs, played.log_prob, atol=2e-5, rtol=1e-5)
     expected = (scores.logits.softmax(dim=-1) * scores.values).sum(dim=-1) * player.cost_scale
     torch.testing.assert_close(expected, played.expected, atol=2e-5, rtol=1e-5)
@@ -79,25 +78,39 @@ def test_a_part_of_the_environments_gives_the_same_scores() -> None:
     player = actor()
     played = chunk(player)
     with torch.no_grad():
-        everything, _ = unroll.unroll(player, played, torch.arange(3))
-        some, chosen = unroll.unroll(player, played, torch.tensor([2, 0]))
-    assert set(played.env[chosen].tolist()) <= {0, 2}
+        everything = unroll.unroll(player, played, torch.arange(len(played.slot)))
+        chosen = unroll.decisions_in(played, torch.tensor([2, 0]))
+        some = unroll.unroll(player, played, chosen)
+    assert played.env[chosen].tolist() == [k for k in played.env.tolist() if k != 1]
     torch.testing.assert_close(some.values, everything.values[chosen], atol=1e-5, rtol=1e-5)
+
+
+def test_the_trunk_is_unrolled_no_further_than_decisions_need() -> None:
+    player = actor()
+    played = chunk(player, slots=23)
+    early = torch.nonzero((played.slot % 10 < 2) & (played.agent == played.agent[0])).squeeze(1)
+    sizes = []
+    hook = player.trunk.register_forward_pre_hook(lambda _, given: sizes.append(given[0].shape[:2]))
+    with hook:
+        some = unroll.unroll_trunk(player, played, early)
+    assert 1 <= sum(slots * rows for slots, rows in sizes) <= 3 * 2
+    everything = unroll.unroll_trunk(player, played, torch.arange(len(played.slot)))
+    torch.testing.assert_close(some, everything[early], atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_in_blocks_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     player = actor()
     played = chunk(player)
-    everything = torch.arange(3)
-    scores, chosen = unroll.unroll(player, played, everything)
+    everything = torch.arange(len(played.slot))
+    scores = unroll.unroll(player, played, everything)
     log_prob(scores, played.target, played.rate)[0].sum().backward()
     wanted = {name: p.grad for name, p in player.named_parameters()}
     player.zero_grad(set_to_none=True)
     monkeypatch.setattr(unroll, "BLOCK", 8)
-    assert len(chosen) % 8 != 0  # a last block that is shorter
-    state, chosen = unroll.unroll_trunk(player, played, everything)
+    assert len(everything) % 8 != 0  # a last block that is shorter
+    state = unroll.unroll_trunk(player, played, everything)
     unroll.backward_in_blocks(
-        player, played, state, chosen,
+        player, played, state, everything,
         lambda part, block: log_prob(part, played.target[block], played.rate[block])[0].sum(),
     )  # fmt: skip
     for name, parameter in player.named_parameters():
@@ -111,9 +124,9 @@ def test_hidden_states_start_at_zero_with_every_episode_only() -> None:
     second = collector.collect(player, 10)
     third = collector.collect(player, 10)
     assert [c.fresh for c in (first, second, third)] == [True, False, True]
-    assert not first.begins[0][0].any()
-    assert second.begins[0][0].any()
-    assert not third.begins[0][0].any()
+    assert not first.begins[0].any()
+    assert second.begins[0].any()
+    assert not third.begins[0].any()
 
 
 def test_the_ratio_is_one_before_the_first_step() -> None:
