@@ -11,12 +11,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from emulation.options import parse_assignments
 from model.load import load_scenario
 from rl.learning.config import algorithms, load_config
 
 if TYPE_CHECKING:
     from experiments.benchmarl_bench import Speed
     from model.scenario import Scenario
+    from rl.learning.config import TrainingConfig
 
 REFERENCE = "mappo"
 """Whose settings BenchMARL's MAPPO is given."""
@@ -29,11 +31,14 @@ _THEIRS = "BenchMARL mappo"
               default=("m2ppo", REFERENCE, "maa3c", "madqn"), show_default=True)  # fmt: skip
 @click.option("--chunks", type=click.IntRange(1), default=4, show_default=True,
               help="Chunks that are timed, after one that is not.")  # fmt: skip
-def training(scenario: str, names: tuple[str, ...], chunks: int) -> None:
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+              help="Override a hyper-parameter, e.g. hidden=128 or device=cpu.")  # fmt: skip
+def training(scenario: str, names: tuple[str, ...], chunks: int, settings: tuple[str, ...]) -> None:
     """Environment slots per CPU-second of whole training loops in SCENARIO, one thread.
 
     Beside them BenchMARL's recurrent MAPPO, where it is installed.
     """
+    overrides = parse_assignments(settings, "--set")
     # torch and numba take seconds to load, which a wrong option need not wait for.
     from experiments import benchmarl_bench
 
@@ -42,7 +47,7 @@ def training(scenario: str, names: tuple[str, ...], chunks: int) -> None:
     speeds = {}
     for name in names:
         with console.status(name):
-            speeds[name] = _ours(resolved, name, chunks)
+            speeds[name] = _ours(resolved, load_config(name, overrides, resolved.name), chunks)
     if benchmarl_bench.available():
         with console.status("BenchMARL"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -66,20 +71,20 @@ def _table(speeds: dict[str, Speed]) -> Table:
     return table
 
 
-def _ours(scenario: Scenario, name: str, chunks: int) -> Speed:
+def _ours(scenario: Scenario, config: TrainingConfig, chunks: int) -> Speed:
     from experiments.benchmarl_bench import Speed
     from rl.learning.training import Training
 
-    run = Training(load_config(name, {}, scenario.name), scenario, 1, Path())
+    run = Training(config, scenario, 1, Path())
     learner, collectors = run.learner, run.collectors
     choose = getattr(learner, "choose", None)
     playing, total, slots = 0.0, 0.0, 0
     for k in range(-len(collectors), chunks * len(collectors)):
         turn = k % len(collectors)
         begin = time.process_time()
-        chunk = collectors[turn].collect(learner.player(turn), run.config.chunk_slots, choose)
+        chunk = collectors[turn].collect(learner.player(turn), config.chunk_slots, choose)
         middle = time.process_time()
-        learner.update(chunk, turn)
+        learner.update(chunk.to(learner.actor.device), turn)
         if k >= 0:  # the first chunk of each also draws traces, compiles and warms up
             playing += middle - begin
             total += time.process_time() - begin

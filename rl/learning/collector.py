@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from rl.learning.credit import (
     link_externality_s,
     unit_externality_s,
 )
+from rl.learning.devices import moved
 from rl.learning.networks import Actor, Question, Scores, State
 from rl.learning.state import StateMaker
 from rl.policies import choosing
@@ -76,6 +77,10 @@ class Chunk:
         """Environment slots in here: L · E."""
         return self.agents.shape[0] * self.states.shape[1]
 
+    def to(self, device: torch.device) -> Chunk:
+        """The same chunk on a device."""
+        return Chunk(**{f.name: moved(getattr(self, f.name), device) for f in fields(self)})
+
 
 def log_prob(scores: Scores, target: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
     """Log π(target, rate) and the entropy of the target's distribution, (K,) each.
@@ -83,7 +88,7 @@ def log_prob(scores: Scores, target: Tensor, rate: Tensor) -> tuple[Tensor, Tens
     A task that stays at home has no rate, whatever was drawn for it.
     """
     logs = torch.log_softmax(scores.logits, dim=-1)
-    rows = torch.arange(len(target))
+    rows = torch.arange(len(target), device=target.device)
     rate_logs = torch.log_softmax(scores.rate_logits(target), dim=-1)[rows, rate]
     entropy = -(logs.exp() * logs.clamp(min=-50.0)).sum(dim=-1)
     return logs[rows, target] + torch.where(target > 0, rate_logs, 0.0), entropy
@@ -134,23 +139,24 @@ class Collector:
 
         ``choose``: how to decide; default: drawn from the policy.
         """
+        playing = actor.on_processor()
         fresh = self._turns is None or self._turns.over
         if fresh:
             seeds = [next(self._seeds) for _ in range(self.envs)]
             batch = Batch(self.scenario, seeds, layout=self.layout)
-            self._turns, self._state = Turns(batch), actor.trunk.start(self.envs * self.agents)
+            self._turns, self._state = Turns(batch), playing.trunk.start(self.envs * self.agents)
             self._maker = StateMaker(batch)
         assert self._turns is not None and self._state is not None  # noqa: S101, PT018
         slots = min(slots, self.scenario.slots - self.batch.slot)
         notes = _Notes()
-        player = _Player(actor, actor.network(), choose or self._sample)
+        player = _Player(playing, playing.network(), choose or self._sample)
         with torch.no_grad():
             for slot in range(slots):
                 if slot % self.piece == 0:
                     notes.begins.append(self._state)
                 self._play_slot(player, slot, notes)
         notes.states.append(self._maker.look())
-        return self._chunk(notes, float(actor.cost_scale), fresh=fresh)
+        return self._chunk(notes, float(playing.cost_scale), fresh=fresh)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next chunk depends on, besides the actor."""

@@ -17,6 +17,7 @@ FOLDER = Path(__file__).resolve().parent
 Family = Literal["ppo", "a3c", "dqn", "distill"]
 Credit = Literal["own", "team", "priced"]
 Combination = Literal["single", "min", "mean"]
+Device = Literal["auto", "cpu", "cuda"]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 
 
@@ -38,6 +39,7 @@ class TrainingConfig(BaseModel):
     credit: Credit = Field("own", description="what a decision is charged with")
     critics: Combination = Field("single", description="one critic, or how several are combined")
     critic_count: Count = Field(5, description="critics where they are several")
+    device: Device = Field("auto", description="where it learns; auto: on a GPU if there is one")
     envs: Count = Field(32, description="environments side by side")
     chunk_slots: Count = Field(50, description="slots between updates")
     piece: Count = Field(10, description="slots over which the trunk is unrolled in training")

@@ -50,7 +50,8 @@ class Critics(nn.Module):
 
     def start(self, rows: int) -> State:
         """The state before the first slot: zeros, (n, rows, H) each."""
-        zeros = torch.zeros(len(self.members), rows, self._hidden)
+        device = next(self.parameters()).device
+        zeros = torch.zeros(len(self.members), rows, self._hidden, device=device)
         return (zeros,) if self._cell == "gru" else (zeros, zeros.clone())
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:

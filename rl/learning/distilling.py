@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rl.learning.collector import Chunk
+from rl.learning.devices import moved
 from rl.learning.networks import Actor, ActorShape, Scores, State
 from rl.learning.returns import RunningScale
 from rl.learning.unroll import decisions_in, unroll
@@ -57,7 +58,8 @@ class Distiller:
 
     def __init__(self, actor: Actor, options: DistillOptions):
         self.actor, self.options = actor, options
-        self.teacher = restore(weights.load(options.teacher)).requires_grad_(requires_grad=False)
+        teacher = restore(weights.load(options.teacher)).to(actor.device)
+        self.teacher = teacher.requires_grad_(requires_grad=False)
         self.charges = RunningScale()
         self.optimiser = torch.optim.Adam(actor.parameters(), lr=options.learning_rate, eps=1e-5)
         # The prior is the teacher's: seven numbers, and what is corrected must be the same.
@@ -80,7 +82,7 @@ class Distiller:
             rates = wanted.rate_logits(chunk.target)
         total, steps = 0.0, 0
         for _ in range(self.options.epochs):
-            order = torch.randperm(chunk.states.shape[1])
+            order = torch.randperm(chunk.states.shape[1]).to(self.actor.device)
             for part in order.tensor_split(min(self.options.minibatches, len(order))):
                 total, steps = total + self._step(chunk, wanted, rates, part), steps + 1
         return {"distillation_loss": total / steps}
@@ -111,11 +113,11 @@ class Distiller:
         """The inverse of ``state_dict``."""
         self.actor.load_state_dict(state["actor"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self._memory = state["memory"]
+        self._memory = moved(state["memory"], self.actor.device)
 
 
 def _divergence(wanted: Tensor, got: Tensor) -> Tensor:
     """Mean KL(wanted ‖ got) of logits along the last axis; padded places count nothing."""
     p, q = torch.log_softmax(wanted, dim=-1), torch.log_softmax(got, dim=-1)
     parts = p.exp() * (p - q)
-    return torch.where(wanted.isfinite(), parts, torch.zeros(())).sum(dim=-1).mean()
+    return torch.where(wanted.isfinite(), parts, 0.0).sum(dim=-1).mean()

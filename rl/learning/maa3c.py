@@ -17,6 +17,7 @@ from torch import nn
 
 from rl.learning.collector import Chunk, log_prob
 from rl.learning.critics import Critics
+from rl.learning.devices import moved
 from rl.learning.networks import Actor, State
 from rl.learning.returns import RunningScale, generalised_advantages
 from rl.learning.unroll import unroll
@@ -79,7 +80,7 @@ class A3c:
         charge = chunk.charge / self.charges.moments[1]
         place = chunk.slot * envs + chunk.env
         counts = torch.bincount(place, minlength=slots * envs)
-        sums = torch.zeros(slots * envs).index_add_(0, place, -charge)
+        sums = torch.zeros(slots * envs, device=charge.device).index_add_(0, place, -charge)
         reward = (sums / counts.clamp(min=1)).view(slots, envs)
         values, _ = worker.critics(chunk.states, worker.memory)
         combined = worker.critics.combine(values)
@@ -90,7 +91,7 @@ class A3c:
             advantage = (team - reward).flatten()[place].float() - charge
             advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-6)
         self.values.update(returns.flatten())
-        everything = torch.arange(len(chunk.slot))
+        everything = torch.arange(len(chunk.slot), device=chunk.slot.device)
         scores = unroll(worker.actor, chunk, everything)
         logs, entropy = log_prob(scores, chunk.target, chunk.rate)
         gain = (logs * advantage).mean()
@@ -136,4 +137,4 @@ class A3c:
         for worker, (actor, critics, memory) in zip(self.workers, state["workers"], strict=True):
             worker.actor.load_state_dict(actor)
             worker.critics.load_state_dict(critics)
-            worker.memory = memory
+            worker.memory = moved(memory, self.actor.device)

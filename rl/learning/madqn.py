@@ -96,7 +96,7 @@ class Dqn:
         return {"q_loss": float(np.mean(losses)), "epsilon": self.epsilon}
 
     def _step(self, chunk: Chunk) -> float:
-        everything = torch.arange(len(chunk.slot))
+        everything = torch.arange(len(chunk.slot), device=chunk.slot.device)
         with torch.no_grad():
             state = unroll_trunk(self.target, chunk, everything)
         later = scored_in_blocks(self.target, chunk, state, everything, _least)
@@ -105,10 +105,10 @@ class Dqn:
         gap = chunk.slot[successor] - chunk.slot
         charge = chunk.charge / self.charges.moments[1]
         wanted = charge + self.options.discount ** gap.clamp(min=1) * later[successor]
-        total = torch.zeros(())
+        total = torch.zeros((), device=chunk.charge.device)
 
         def loss(scores: Scores, block: Tensor) -> Tensor:
-            values = scores.values[torch.arange(len(block)), chunk.target[block]]
+            values = scores.values.gather(1, chunk.target[block][:, None])[:, 0]
             part = nn.functional.huber_loss(values, wanted[block], reduction="sum") / len(known)
             total.add_(part.detach())
             return part
@@ -139,7 +139,9 @@ class Dqn:
         """The inverse of ``state_dict``."""
         for name in ("actor", "target", "charges", "optimiser"):
             getattr(self, name).load_state_dict(state[name])
-        self._memory = deque(state["memory"], maxlen=self.options.memory)
+        self._memory = deque(
+            (chunk.to(self.actor.device) for chunk in state["memory"]), maxlen=self.options.memory
+        )
         self._random.bit_generator.state = state["random"]
         self._steps, self._slots = state["counts"]
 

@@ -6,6 +6,7 @@ with weights that all candidates share, so that their number may differ between 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -156,9 +157,18 @@ class Actor(nn.Module):
         self.register_buffer("cost_scale", torch.tensor(1.0))
         self.register_buffer("rates_mb_s", torch.tensor(rates_mbps) / 8.0)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.cost_scale.device
+
+    def on_processor(self) -> Actor:
+        """This actor, or a copy where it is on a GPU: playing is on the processor."""
+        return self if self.device.type == "cpu" else copy.deepcopy(self).cpu()
+
     def arrays(self) -> Arrays:
         """The parameters as they are now, as checkpoints hold them."""
-        return {name: value.detach().numpy() for name, value in self.state_dict().items()}
+        return {name: value.detach().cpu().numpy() for name, value in self.state_dict().items()}
 
     def network(self) -> Network:
         """The same network without gradients, to decide with."""
@@ -168,7 +178,8 @@ class Actor(nn.Module):
         """Score the candidates of K decisions; ``state`` (K, hidden) is the trunk's output."""
         x = question.features[..., : self.from_candidate.in_features]
         own = self.from_state(state)
-        hidden = self.from_candidate(x).add_(own[:, None]).relu_()
+        # Adding in place would be into a view, whose gradient is copied five times.
+        hidden = (self.from_candidate(x) + own[:, None]).relu_()
         out = nn.functional.linear(hidden, self.out.weight[:2], self.out.bias[:2])
         logits, values = out.unbind(dim=-1)
         if self.shape.prior:
@@ -182,7 +193,7 @@ class Actor(nn.Module):
 
     def _rate_logits(self, own: Tensor, question: Question, target: Tensor) -> Tensor:
         """The head at one target of each decision, and the prior of eq. (22) there, (K, rates)."""
-        rows = torch.arange(len(target))
+        rows = torch.arange(len(target), device=target.device)
         x = question.features[rows, target, : self.from_candidate.in_features]
         hidden = torch.relu(self.from_candidate(x) + own)
         logits = nn.functional.linear(hidden, self.out.weight[2:], self.out.bias[2:])
@@ -196,6 +207,6 @@ class Actor(nn.Module):
         """f'_u with the links' price weighted, scaled and with the kind's price if remote, s."""
         kinds = question.features[..., : len(GROUPS)]
         remote = 1.0 - kinds[..., 0]
-        scale = torch.where(remote > 0.0, self.log_scale.exp(), torch.ones(()))
+        scale = torch.where(remote > 0.0, self.log_scale.exp(), 1.0)
         cost = (question.cost - (1.0 - self.price) * question.toll).clamp(max=MOST_COST_S)
         return cost * scale + kinds @ self.bias

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from rl.learning.collector import Chunk, log_prob
 from rl.learning.critics import Critics
+from rl.learning.devices import moved
 from rl.learning.networks import Actor, Scores, State
 from rl.learning.returns import RunningScale, generalised_advantages
 from rl.learning.unroll import backward_in_blocks, decisions_in, unroll_trunk
@@ -151,7 +152,7 @@ class Ppo:
 
     def _parts(self, envs: int) -> Iterator[Tensor]:
         """The environments, shuffled and divided."""
-        order = torch.from_numpy(self._random.permutation(envs))
+        order = torch.from_numpy(self._random.permutation(envs)).to(self.actor.device)
         yield from order.tensor_split(min(self.options.minibatches, envs))
 
     def _targets(self, chunk: Chunk, states: State) -> Targets:
@@ -167,7 +168,7 @@ class Ppo:
         baseline = chunk.expected / scale * float(self.options.local_baseline)
 
         def slot_mean(x: Tensor) -> Tensor:
-            sums = torch.zeros(slots * envs).index_add_(0, place, x)
+            sums = torch.zeros(slots * envs, device=x.device).index_add_(0, place, x)
             return sums / counts.clamp(min=1)
 
         reward = -slot_mean(charge).view(slots, envs)
@@ -193,7 +194,7 @@ class Ppo:
         if not len(chosen):
             return {}
         state = unroll_trunk(self.actor, chunk, chosen)
-        sums = torch.zeros(len(LOGGED), dtype=torch.float64)
+        sums = torch.zeros(len(LOGGED), dtype=torch.float64, device=state.device)
         self.actor_optimiser.zero_grad(set_to_none=True)
 
         def loss(scores: Scores, block: Tensor) -> Tensor:
@@ -217,7 +218,7 @@ class Ppo:
         advantage = targets.advantage[block]
         clipped = ratio.clamp(1.0 - options.clip, 1.0 + options.clip)
         gain = torch.minimum(ratio * advantage, clipped * advantage).sum()
-        value = scores.values[torch.arange(len(target)), target]
+        value = scores.values.gather(1, target[:, None])[:, 0]
         local = nn.functional.huber_loss(
             value, targets.charge[block], delta=options.huber, reduction="sum"
         )
@@ -273,5 +274,5 @@ class Ppo:
         for name in ("actor", "critics", "values", "charges", "actor_optimiser",
                      "critic_optimiser"):  # fmt: skip
             getattr(self, name).load_state_dict(state[name])
-        self._critic_states = state["critic_states"]
+        self._critic_states = moved(state["critic_states"], self.actor.device)
         self._random.bit_generator.state = state["random"]

@@ -29,8 +29,8 @@ def generalised_advantages(
 class RunningScale(nn.Module):
     """Mean and deviation of a stream, exponentially weighted and without bias at the start.
 
-    The ValueNorm of the reference MAPPO: a critic's output is in normalised units, advantages are
-    formed from ``restored`` values.
+    Its three numbers stay on the processor. The ValueNorm of the reference MAPPO: a critic's
+    output is in normalised units, advantages are formed from ``restored`` values.
     """
 
     mean: Tensor
@@ -49,7 +49,7 @@ class RunningScale(nn.Module):
             return
         values = values.double()
         for buffer, now in ((self.mean, values.mean()), (self.square, values.square().mean())):
-            buffer.mul_(self.beta).add_(now, alpha=1.0 - self.beta)
+            buffer.mul_(self.beta).add_(now.cpu(), alpha=1.0 - self.beta)
         self.weight.mul_(self.beta).add_(1.0 - self.beta)
 
     @property

@@ -30,6 +30,7 @@ from rl import policies
 from rl.learning.collector import Chunk, Collector
 from rl.learning.config import TrainingConfig
 from rl.learning.critics import Critics
+from rl.learning.devices import learning_device
 from rl.learning.distilling import Distiller, DistillOptions
 from rl.learning.maa3c import A3c, A3cOptions
 from rl.learning.madqn import Dqn, DqnOptions
@@ -71,24 +72,26 @@ def _options(kind: type[Any], given: Mapping[str, Any]) -> Any:
 
 
 def make_learner(config: TrainingConfig, scenario: Scenario, seed: int) -> Learner:
-    """A learner with fresh networks; seeds torch's generator.
+    """A learner with fresh networks on the configured device; seeds torch's generator.
 
-    Raises ``UserError`` for an option that the family does not have, or that leaves nothing to do.
+    Raises ``UserError`` for an option that the family does not have, or that leaves nothing to do,
+    and for a GPU that is not there.
     """
     torch.manual_seed(seed)
+    device = learning_device(config.device)
     rates = scenario.decision.rates_mbps
     shape = ActorShape(
         config.trunk, config.cell, config.hidden, config.head, len(rates), config.augmented,
         config.prior,
     )  # fmt: skip
-    actor = Actor(shape, rates)
+    actor = Actor(shape, rates).to(device)
     if config.family == "dqn":
         return Dqn(actor, _options(DqnOptions, config.options), seed)
     if config.family == "distill":
         return _student(actor, config, scenario)
     critics = Critics(
         config.critics, config.critic_count, STATE_COLUMNS, config.trunk, config.cell, config.hidden
-    )
+    ).to(device)
     if config.family == "a3c":
         return A3c(actor, critics, _options(A3cOptions, config.options))
     options: PpoOptions = _options(PpoOptions, config.options)
@@ -200,7 +203,7 @@ class Training:
         chunk = self.collectors[turn].collect(learner.player(turn), self.config.chunk_slots, choose)
         if self.config.anneal and isinstance(learner, Ppo):
             learner.anneal(max(0.0, 1.0 - self.slots / self.config.slots))
-        row: dict[str, Any] = dict(learner.update(chunk, turn))
+        row: dict[str, Any] = dict(learner.update(chunk.to(learner.actor.device), turn))
         self._turn += 1
         self.slots += chunk.env_slots
         self.cpu_s += time.process_time() - cpu
@@ -264,6 +267,7 @@ class Training:
             "scenario": self.scenario.name,
             "algorithm": self.config.algorithm,
             "seed": self.seed,
+            "device": self.learner.actor.device.type,
             "command": self.command,
             "slots": self.slots,
             "cpu_s": round(self.cpu_s, 1),
@@ -302,7 +306,7 @@ class Training:
         try:
             # Nothing in the file is run: arrays and plain data only are made of it.
             with torch.serialization.safe_globals(_IN_STATE):
-                state = torch.load(path, weights_only=True)
+                state = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
             first = str(error).partition("\n")[0][:200]
             raise UserError(f"{path}: cannot be read: {first}") from error

@@ -11,7 +11,8 @@ from rl.learning.collector import Chunk
 from rl.learning.networks import Actor, Question, Scores
 
 BLOCK = 1024
-"""Decisions scored at a time: what that takes (K · targets · head floats) stays in the cache."""
+"""Decisions scored at a time: what that takes (K · targets · head floats) stays in a processor's
+cache. A GPU scores all at once."""
 GROUPS = 5
 """Most lengths of sequence that the trunk is unrolled in: each costs calls, fewer cost steps."""
 
@@ -87,9 +88,7 @@ def scored_in_blocks(
         return torch.cat(
             [
                 take(actor.score(own, questions(chunk, block)))
-                for own, block in zip(
-                    torch.split(state, BLOCK), torch.split(chosen, BLOCK), strict=True
-                )
+                for own, block in zip(_blocks(state), _blocks(chosen), strict=True)
             ]
         )
 
@@ -113,7 +112,11 @@ def backward_in_blocks(
         chosen: which decisions, (K,).
         loss: of a block's scores and of the block's indices into the chunk.
     """
-    leaves = [leaf.requires_grad_() for leaf in torch.split(state.detach(), BLOCK)]
-    for leaf, block in zip(leaves, torch.split(chosen, BLOCK), strict=True):
+    leaves = [leaf.requires_grad_() for leaf in _blocks(state.detach())]
+    for leaf, block in zip(leaves, _blocks(chosen), strict=True):
         loss(actor.score(leaf, questions(chunk, block)), block).backward()  # type: ignore[no-untyped-call]
     state.backward(torch.cat([leaf.grad for leaf in leaves if leaf.grad is not None]))  # type: ignore[no-untyped-call]
+
+
+def _blocks(x: Tensor) -> tuple[Tensor, ...]:
+    return torch.split(x, BLOCK) if x.device.type == "cpu" else (x,)

@@ -216,4 +216,4 @@ def observation_of(view: FloatArray, own: FloatArray, time_s: float) -> Observat
     """
     own = np.asarray(own)
     scalars = own[:, :1], own[:, 1:]
-    return Observation(time_s, scalars[0], scalars[1], *np.moveaxis(view, -2, 0))  # type: ignore[arg-type]
+    return Observation(time_s, scalars[0], scalars[1], *view.transpose(1, 0, 2))  # type: ignore[arg-type]
