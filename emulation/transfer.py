@@ -1,15 +1,4 @@
-"""Sending tasks: paced, reliable transfers over a pool of connections per target.
-
-x is the rate on the wire, in whole Ethernet frames, as the capacities of links are. The kernel
-paces a socket's payload, so the socket is asked for x · 1448/1514: 1448 bytes of payload with TCP
-timestamps make a frame of 1514. Three quirks of its pacing matter (Linux 6.18, measured):
-
-- A connection's first ten segments leave unpaced. HELLO is therefore sent in eleven pieces.
-- Bursts: below some RTT the kernel sends up to 64 kB at once. The orchestrator limits them, by
-  ``gso_max_segs 1`` on the host's interface.
-- A lower rate holds at once, a higher one only from the next acknowledgement on. After a slower
-  transfer the rate is set back to x_max, and one more HELLO brings that acknowledgement.
-"""
+"""Sending tasks: paced, reliable transfers over a pool of connections per target."""
 
 from __future__ import annotations
 
@@ -25,17 +14,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from emulation.loop import READ, WRITE, Clock, Loop, Timer
+from emulation.pacing import pace, pacing_bytes_per_s, task_socket
 from emulation.wire import MESSAGE_BYTES, Frame, FrameReader, Kind, WireError, encode
 from model.addressing import TASK_PORT
 from model.scenario import TransferSpec
 
-PAYLOAD_PER_WIRE_BYTE = 1448 / 1514
-_SO_MAX_PACING_RATE = 47
 _TCP_NOTSENT_LOWAT = 25
 _UNSENT_BYTES = 262144
 """What the kernel may hold unsent: at 10 Mbps it wakes us five or ten times a second."""
 _CHUNK = memoryview(bytes(_UNSENT_BYTES))
 _HELLO_PIECE_BYTES = 3
+"""Eleven pieces: a connection's first ten segments leave unpaced (``emulation.pacing``)."""
 _IDLE_CONNECTIONS = 16
 """More than these are closed: they cost nothing on the wire, but the unit has to hold them, too."""
 _STALE_S = 60.0
@@ -89,31 +78,6 @@ class Listener(Protocol):
 
     def failed(self, order: Order, reason: str) -> None:
         """All attempts have failed; the order is done."""
-
-
-def pacing_bytes_per_s(rate_mbps: float) -> int:
-    """The pacing rate that makes ``rate_mbps`` on the wire."""
-    return max(1, int(rate_mbps * 1e6 / 8 * PAYLOAD_PER_WIRE_BYTE))
-
-
-def pace(handle: socket.socket, rate_mbps: float) -> None:
-    """Let a socket send at a rate on the wire, and no faster."""
-    # 64 bits: the 32-bit form of this option reads all ones as "unlimited".
-    option = struct.pack("Q", pacing_bytes_per_s(rate_mbps))
-    handle.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, option)
-
-
-def task_socket() -> socket.socket:
-    """A TCP socket with the options that both ends need.
-
-    reno, because the default may be bbr, which chooses a pacing rate of its own, and because it is
-    the one that every unprivileged process may choose on every kernel.
-    """
-    handle = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    handle.setblocking(False)
-    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
-    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return handle
 
 
 class Connection:

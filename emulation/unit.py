@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from emulation.loop import READ, WRITE, Clock, Loop
 from emulation.messages import Arrived, Log, Record, Service
-from emulation.transfer import Order, Transfers, pace, task_socket
+from emulation.pacing import pace, task_socket
+from emulation.transfer import Order, Transfers
 from emulation.wire import (
     HEADER_BYTES,
     MAX_ERROR_BYTES,

@@ -12,7 +12,8 @@ import pytest
 from emulation import transfer
 from emulation.loop import Clock, Loop
 from emulation.messages import Arrived, Log, Record, Service
-from emulation.transfer import Order, Transfers, pacing_bytes_per_s
+from emulation.pacing import pacing_bytes_per_s
+from emulation.transfer import Order, Transfers
 from emulation.unit import Unit
 from emulation.wire import Frame, Kind, encode
 from emulation.work import TimedWork
