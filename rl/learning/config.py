@@ -19,6 +19,7 @@ Credit = Literal["own", "team", "priced"]
 Combination = Literal["single", "min", "mean"]
 Device = Literal["auto", "cpu", "cuda"]
 Count = Annotated[int, Field(ge=1, le=100_000)]
+Slots = Annotated[int, Field(ge=1, le=100_000_000)]
 
 
 class TrainingConfig(BaseModel):
@@ -49,8 +50,8 @@ class TrainingConfig(BaseModel):
     head: Count = 32
     augmented: bool = Field(False, description="whether the actor sees D_i(t) and eqs. (22)-(24)")
     anneal: bool = Field(False, description="whether learning rates fall to 0 until the last slot")
-    slots: Count = Field(50_000, description="environment slots to train for")
-    evaluate_every: Count = Field(10_000, description="environment slots between evaluations")
+    slots: Slots = Field(50_000, description="environment slots to train for")
+    evaluate_every: Slots = Field(10_000, description="environment slots between evaluations")
     evaluation_episodes: Count = Field(12, description="held-out episodes of each evaluation")
     options: dict[str, float | int | bool | str] = Field(
         default_factory=dict,
