@@ -27,7 +27,7 @@ from rl.learning.state import StateMaker
 from rl.policies import choosing
 from rl.policies.choosing import Choose, Chooser, Chosen
 from rl.policies.features import Candidates, FeatureMaker, observation_of
-from rl.policies.network import Network
+from rl.policies.network import Floats, Network
 from rl.simulator import senses
 from rl.simulator.batch import Batch
 from rl.simulator.layout import Layout
@@ -192,17 +192,26 @@ class Collector:
         notes.agents.append(rows)
         lifted = player.network.lift(out[0].numpy())
         while (turn := turns.next()) is not None:
-            agent = turn.env * self.agents + turn.device
-            candidates = self._candidates(turn)
-            scores = player.network.score(lifted[agent], candidates, turn.data_mb[:, None])
-            chosen = player.choose(scores, candidates, self._random)
+            chosen = self._decide(player, slot, turn, lifted, notes)
             turns.decide(turn, chosen.target, chosen.rate_mbps)
-            logs = choosing.log_softmax(scores.logits)
-            notes.add(slot, turn, agent, candidates, chosen)
-            notes.log_prob.append(choosing.log_prob(logs, chosen))
-            notes.expected.append(choosing.expected_value(logs, scores.values))
+        if slot == 0:  # so that a chunk in which no task was born has the shape of any other
+            self._decide(player, slot, turns.nobody(), lifted, notes)
         self._maker.look()
         notes.link_wait.append(self._maker.link_wait_s.copy())
+
+    def _decide(
+        self, player: _Player, slot: int, turn: Turn, lifted: Floats, notes: _Notes
+    ) -> Chosen:
+        """Decide a turn and note it; ``lifted`` is what the head needs of the trunk's outputs."""
+        agent = turn.env * self.agents + turn.device
+        candidates = self._candidates(turn)
+        scores = player.network.score(lifted[agent], candidates, turn.data_mb[:, None])
+        chosen = player.choose(scores, candidates, self._random)
+        logs = choosing.log_softmax(scores.logits)
+        notes.add(slot, turn, agent, candidates, chosen)
+        notes.log_prob.append(choosing.log_prob(logs, chosen))
+        notes.expected.append(choosing.expected_value(logs, scores.values))
+        return chosen
 
     def _agent_rows(self, batch: Batch) -> NDArray[np.float32]:
         own = np.empty((self.envs, self.agents, 2))

@@ -89,6 +89,8 @@ class Distiller:
 
     def _step(self, chunk: Chunk, wanted: Scores, rates: Tensor, part: Tensor) -> float:
         chosen = decisions_in(chunk, part)
+        if not len(chosen):
+            return 0.0
         scores = unroll(self.actor, chunk, chosen)
         loss = _divergence(wanted.logits[chosen], scores.logits)
         loss = loss + _divergence(rates[chosen], scores.rate_logits(chunk.target[chosen]))

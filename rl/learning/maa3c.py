@@ -19,7 +19,7 @@ from rl.learning.collector import Chunk, log_prob
 from rl.learning.critics import Critics
 from rl.learning.devices import moved
 from rl.learning.networks import Actor, State
-from rl.learning.returns import RunningScale, generalised_advantages
+from rl.learning.returns import RunningScale, generalised_advantages, standardised
 from rl.learning.unroll import unroll
 
 
@@ -89,20 +89,21 @@ class A3c:
             team = generalised_advantages(reward, old, options.discount, options.trace)
             returns = team + old[:-1]
             advantage = (team - reward).flatten()[place].float() - charge
-            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-6)
+            advantage = standardised(advantage, torch.ones_like(place, dtype=torch.bool))
         self.values.update(returns.flatten())
         everything = torch.arange(len(chunk.slot), device=chunk.slot.device)
         scores = unroll(worker.actor, chunk, everything)
         logs, entropy = log_prob(scores, chunk.target, chunk.rate)
-        gain = (logs * advantage).mean()
+        count = max(1, len(everything))
+        gain, entropy = (logs * advantage).sum() / count, entropy.sum() / count
         wanted = self.values.normalised(returns).float()
         error = (combined[:-1] - wanted).square().mean()
-        loss = -gain - options.entropy * entropy.mean() + options.value * error
+        loss = -gain - options.entropy * entropy + options.value * error
         self._apply(loss, worker)
         with torch.no_grad():
             _, worker.memory = worker.critics(chunk.states[:-1], worker.memory)
         return {
-            "policy_gain": float(gain.detach()), "entropy": float(entropy.detach().mean()),
+            "policy_gain": float(gain.detach()), "entropy": float(entropy.detach()),
             "critic_loss": float(error.detach()),
         }  # fmt: skip
 

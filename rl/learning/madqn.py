@@ -102,6 +102,8 @@ class Dqn:
         later = scored_in_blocks(self.target, chunk, state, everything, _least)
         successor = next_decisions(chunk)
         known = torch.nonzero(successor >= 0).squeeze(1)
+        if not len(known):
+            return 0.0
         gap = chunk.slot[successor] - chunk.slot
         charge = chunk.charge / self.charges.moments[1]
         wanted = charge + self.options.discount ** gap.clamp(min=1) * later[successor]

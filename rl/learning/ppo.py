@@ -25,7 +25,7 @@ from rl.learning.collector import Chunk, log_prob
 from rl.learning.critics import Critics
 from rl.learning.devices import moved
 from rl.learning.networks import Actor, Scores, State
-from rl.learning.returns import RunningScale, generalised_advantages
+from rl.learning.returns import RunningScale, generalised_advantages, standardised
 from rl.learning.unroll import backward_in_blocks, decisions_in, unroll_trunk
 
 
@@ -179,9 +179,8 @@ class Ppo:
         returns = team + values[:-1]
         self.values.update(returns.flatten())
         settled = chunk.slot < slots - self.options.settle
-        mean, deviation = advantage[settled].mean(), advantage[settled].std()
         return Targets(
-            advantage=(advantage - mean) / (deviation + 1e-6),
+            advantage=standardised(advantage, settled),
             settled=settled,
             charge=charge,
             value=returns,

@@ -26,6 +26,17 @@ def generalised_advantages(
     return result
 
 
+def standardised(values: Tensor, of: Tensor) -> Tensor:
+    """(x − mean) / deviation by the moments of some of the values, (K,).
+
+    ``of`` is a mask, (K,). Fewer than two values have no deviation: all are 0 then.
+    """
+    some = values[of]
+    if len(some) < 2:
+        return torch.zeros_like(values)
+    return (values - some.mean()) / (some.std() + 1e-6)
+
+
 class RunningScale(nn.Module):
     """Mean and deviation of a stream, exponentially weighted and without bias at the start.
 

@@ -114,12 +114,18 @@ def _student(actor: Actor, config: TrainingConfig, scenario: Scenario) -> Distil
 def evaluate(
     actor: Actor, scenario: Scenario, episodes: int, choices: tuple[Choice, ...]
 ) -> dict[Choice, float]:
-    """Mean unit delay on the held-out episodes for each way to decide, s per MB."""
+    """Mean unit delay on the held-out episodes for each way to decide, s per MB.
+
+    Episodes without data say nothing; raises ``UserError`` where no other is left.
+    """
     result: dict[Choice, float] = {}
     for choice in choices:
         collector = Collector(scenario, episodes, itertools.count(HELD_OUT), "own")
         collector.collect(actor, scenario.slots, Chooser(choice, scenario.decision.rates_mbps))
-        result[choice] = float(np.mean(collector.batch.unit_delay(scenario.duration_s)))
+        delays = collector.batch.unit_delay(scenario.duration_s)
+        if not np.isfinite(delays).any():
+            raise UserError(f"{scenario.name}: {episodes} held-out episodes have no task")
+        result[choice] = float(np.nanmean(delays))
     return result
 
 
@@ -214,7 +220,7 @@ class Training:
             "cpu_s": round(self.cpu_s, 3),
             "wall_s": round(self.wall_s, 3),
             "unit_delay": float(chunk.delay_s.sum()) / max(data, 1e-9),
-            "offloaded": float((chunk.target > 0).float().mean()),
+            "offloaded": int((chunk.target > 0).sum()) / max(1, len(chunk.target)),
         }
         return row
 

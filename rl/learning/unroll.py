@@ -34,6 +34,8 @@ def unroll_trunk(actor: Actor, chunk: Chunk, chosen: Tensor) -> Tensor:
     the last of the decisions, which may be well before the end of the piece; an agent without any
     there is left out. Sequences of about one length are unrolled together.
     """
+    if not len(chosen):
+        return chunk.agents.new_zeros(0, actor.trunk.hidden)
     rows = chunk.agents.shape[1]
     slot, agent = chunk.slot[chosen], chunk.agent[chosen]
     sequence, step = slot // chunk.piece * rows + agent, slot % chunk.piece

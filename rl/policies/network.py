@@ -97,7 +97,7 @@ class Network:
         shape = candidates.features.shape
         rows = candidates.features.reshape(-1, shape[-1])
         flat = rows[:, : len(self._candidate)] @ self._candidate
-        hidden = flat.reshape(*shape[:-1], -1)
+        hidden = flat.reshape(*shape[:-1], flat.shape[-1])
         hidden += lifted[..., None, :]
         np.maximum(flat, 0.0, out=flat)
         weight, bias = self._target_out

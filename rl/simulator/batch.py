@@ -127,10 +127,14 @@ class Batch:
         return np.where(born < until_s, np.where(done, known, until_s) - born, np.nan)
 
     def unit_delay(self, until_s: float) -> FloatArray:
-        """Σ E / Σ o of each environment over the tasks born before ``until_s``, s per MB."""
+        """Σ E / Σ o of each environment over the tasks born before ``until_s``, s per MB, (E,).
+
+        NaN where none of them has data.
+        """
         delay = self.delays_s(until_s)
         data = np.where(np.isfinite(delay), self.moving.task[:, :, ix.DATA], 0.0)
-        ratio: FloatArray = np.nansum(delay, axis=1) / data.sum(axis=1)
+        total = data.sum(axis=1)
+        ratio: FloatArray = np.nansum(delay, axis=1) / np.where(total > 0.0, total, np.nan)
         return ratio
 
     def _send_pings(self) -> None:

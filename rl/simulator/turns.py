@@ -115,6 +115,11 @@ class Turns:
             env, task, device, self._own[env], self._view[env], rows[:, ix.WORK], rows[:, ix.DATA]
         )
 
+    def nobody(self) -> Turn:
+        """A turn without decisions: what they would look like."""
+        none = np.empty(0, dtype=np.int64)
+        return Turn(none, none, none, self._own[:0], self._view[:0], np.empty(0), np.empty(0))
+
     def decide(self, turn: Turn, targets: NDArray[np.int64], rates_mbps: FloatArray) -> None:
         """Carry out the decisions of a turn: (K,) indices of targets and rates in Mbps."""
         batch = self.batch

@@ -6,16 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from model.errors import UserError
+from model.load import load_scenario
 from rl.learning.config import algorithms, load_config
 from rl.learning.training import Learner, Training, make_learner
 from rl.policies import weights
 from rl.policies.choosing import Chooser
 from tests.rl.learning import probes
-from tests.rl.learning.players import mini
+from tests.rl.learning.players import actor, mini
+from tests.rl.learning.test_device_policy import stored
 
 RATES = (2.5, 5.0, 7.5, 10.0)
 PPO = {
@@ -120,6 +123,34 @@ def test_training_goes_on_bit_for_bit(algorithm: str, tmp_path: Path) -> None:
     for name, value in whole.learner.actor.state_dict().items():
         assert torch.equal(value, again.learner.actor.state_dict()[name]), name
     assert [p["held_out"] for p in again.curve] == [p["held_out"] for p in whole.curve]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("algorithm", algorithms())
+def test_chunks_with_hardly_a_task_do_no_harm(algorithm: str, tmp_path: Path) -> None:
+    """Most have none, many have one: means and deviations of them would be no numbers."""
+    sparse = load_scenario("mini", {"slots": 40, "workload.tasks_per_epoch": 0.1})
+    settings: dict[str, Any] = {
+        "envs": 2,
+        "chunk_slots": 10,
+        "slots": 600,
+        "evaluation_episodes": 9,
+    }
+    if algorithm == "student":
+        settings["options.teacher"] = str(stored(actor(1), tmp_path / "teacher.npz"))
+    training = Training(load_config(algorithm, settings), sparse, 1, tmp_path)
+    rows: list[dict[str, float]] = []
+    training.run(lambda _, row: rows.append(row))
+    assert min(row["unit_delay"] for row in rows) == 0.0 < max(row["unit_delay"] for row in rows)
+    assert np.isfinite([value for row in rows for value in row.values()]).all()
+    for name, value in training.learner.actor.arrays().items():
+        assert np.isfinite(value).all(), name
+
+
+def test_a_world_without_tasks_is_told(tmp_path: Path) -> None:
+    empty = load_scenario("mini", {"slots": 10, "workload.tasks_per_epoch": 0.00001})
+    with pytest.raises(UserError, match="held-out episodes have no task"):
+        Training(small("m2ppo"), empty, 1, tmp_path).run(lambda *_: None)
 
 
 def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
