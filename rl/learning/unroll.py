@@ -66,8 +66,9 @@ def _lengths(chunk: Chunk, sequence: Tensor, step: Tensor) -> Tensor:
     lengths = step.new_zeros(pieces * rows).scatter_reduce(0, sequence, step + 1, "amax")
     coarse = -(-chunk.piece // GROUPS)
     lengths = (lengths + coarse - 1) // coarse * coarse
-    last = torch.arange(pieces, device=step.device).repeat_interleave(rows) == pieces - 1
-    return torch.where(last, lengths.clamp(max=slots - (pieces - 1) * chunk.piece), lengths)
+    # Rounded up, a sequence still ends with its piece, and the last piece with the chunk.
+    left = slots - chunk.piece * torch.arange(pieces, device=step.device)
+    return torch.minimum(lengths, left.clamp(max=chunk.piece).repeat_interleave(rows))
 
 
 def questions(chunk: Chunk, chosen: Tensor) -> Question:

@@ -61,11 +61,11 @@ def test_running_scale_restores_what_it_normalised() -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("slots", [20, 23, 7])
-def test_pieces_equal_steps(shape: dict[str, Any], slots: int) -> None:
+@pytest.mark.parametrize(("slots", "piece"), [(20, 10), (23, 10), (7, 10), (14, 13), (23, 7)])
+def test_pieces_equal_steps(shape: dict[str, Any], slots: int, piece: int) -> None:
     """Also where the chunk is no multiple of the pieces: no sequence may run into another agent."""
     player = actor(**shape)
-    played = chunk(player, slots=slots)
+    played = chunk(player, slots=slots, piece=piece)
     with torch.no_grad():
         scores = unroll.unroll(player, played, torch.arange(len(played.slot)))
         logs, _ = log_prob(scores, played.target, played.rate)
