@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from model.network import Network, build_network
 from model.workload import generate_trace
+from records.audit import audit, describe
 from records.packets import FloatArray, Packets, read_packets
 from records.queues import Changes, Queues, column, ping_comparison, queues_of
 from records.reader import Result
@@ -116,6 +117,7 @@ def judge(result: Result) -> Verdict:
             _clock(result.manifest),
             _incidents(result.manifest),
             _task_states(result, network),
+            _audit(result, network),
         )
     )
 
@@ -332,3 +334,10 @@ def _task_states(result: Result, network: Network) -> Check:
     if wrong:
         text = f"{wrong} of {generated} generated tasks are not in exactly one state ({states})"
     return Check("task states", wrong == 0, float(wrong), 0.0, text)
+
+
+def _audit(result: Result, network: Network) -> Check:
+    """No record contradicts the scenario, its trace, its units or another record."""
+    findings = audit(result, network)
+    text = f"audit: {describe(findings)}" if findings else "audit: no contradiction in the records"
+    return Check("audit", not findings, float(sum(f.count for f in findings)), 0.0, text)

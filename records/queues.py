@@ -49,6 +49,11 @@ class Capacity:
         rate: FloatArray = self._rates[np.clip(at, 0, len(self._rates) - 1)]
         return rate
 
+    @property
+    def fastest_mbps(self) -> float:
+        """The highest c_l(t) of the run, Mbps."""
+        return float(self._rates.max()) * 8 / 1e6
+
     def served(self, begin_s: FloatArray, end_s: FloatArray) -> FloatArray:
         """Bytes that the link carries between two times, if it never runs idle."""
         total = np.interp([begin_s, end_s], self._times, self._totals)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from model.compute import frequency_trace
 from model.load import load_scenario
 from model.network import build_network
 from model.workload import generate_trace
@@ -22,7 +23,11 @@ from tests.analysis.captures import write
 SCENARIO = load_scenario("mini")
 SLOTS, LOOKS_S, RATE = 30, 0.1, 20e6 / 8
 BEGIN = 1_800_000_000.0
-TASKS = len(generate_trace(SCENARIO, 1, build_network(SCENARIO)))
+NETWORK = build_network(SCENARIO)
+TRACE = generate_trace(SCENARIO, 1, NETWORK)
+UNITS = {unit.name: frequency_trace(SCENARIO, 1, unit) for unit in NETWORK.units}
+FEW = 5e3
+"""Bytes a slot at a port: no more than a run without a task has."""
 Tables = dict[str, list[dict[str, Any]]]
 
 
@@ -34,17 +39,21 @@ def good_run() -> Tables:
             {"slot": slot, "time_s": slot + 1.0, "lateness_s": 0.01, "late_process": "c1d1",
              "idle_cpu_share": 0.4}
         )  # fmt: skip
-        for link, sent in (("bs1>e1", RATE), ("c1d1>bs1", 1e6)):
+        for link, sent in (("bs1>e1", RATE), ("c1d1>bs1", FEW)):
             rate = 20.0 if link == "bs1>e1" else 10.0
             tables["links"].append(
                 {"slot": slot, "time_s": slot + 1.0, "link": link, "rate_mbps": rate,
                  "sent_bytes": sent}
             )  # fmt: skip
-        for neighbour, rx, tx in (("c1d1", 1e6, 0.0), ("e1", 0.0, 1e6)):
+        for neighbour, rx, tx in (("c1d1", FEW, 0.0), ("e1", 0.0, FEW)):
             tables["ports"].append(
                 {"slot": slot, "switch": "bs1", "neighbour": neighbour,
                  "rx_bytes": rx * (slot + 1), "tx_bytes": tx * (slot + 1)}
             )  # fmt: skip
+        for unit, frequency in UNITS.items():
+            tables["units"].append(
+                {"slot": slot, "time_s": slot + 1.0, "unit": unit, "ghz": frequency.at(slot + 1.0)}
+            )
     for k in range(10, int(SLOTS / LOOKS_S)):  # the first second is idle
         now = k * LOOKS_S
         tables["queues"].append(
@@ -52,11 +61,17 @@ def good_run() -> Tables:
              "total_sent_bytes": RATE * now}
         )  # fmt: skip
     for k in range(2 * SLOTS - 2):
-        now = 0.33 + k / 2
+        # The first ping of each device meets an idle network.
+        now = 0.2 * (k + 1) if k < 4 else 0.33 + (k - 1) / 2
         rtt = 0.0005 + (backlog(now) / RATE if now >= 1.0 else 0.0)
-        tables["probes"].append({"time_s": now, "device": "c1d1", "target": "e1", "rtt_s": rtt})
-    for task in range(TASKS):
-        tables["tasks"].append({"task": task, "outcome": "unfinished" if task % 9 else "done"})
+        device = NETWORK.devices[k % 4].name  # each of them pings e1 in every second slot
+        tables["probes"].append({"time_s": now, "device": device, "target": "e1", "rtt_s": rtt})
+    for task in range(len(TRACE)):
+        tables["tasks"].append(
+            {"task": task, "outcome": "unfinished" if task % 9 else "failed",
+             "device": NETWORK.devices[TRACE.device[task]].name, "born_s": TRACE.born_s[task],
+             "work_ghz_s": TRACE.work_ghz_s[task], "data_mb": TRACE.data_mb[task]}
+        )  # fmt: skip
     return tables
 
 
@@ -187,7 +202,7 @@ def test_what_a_switch_cannot_send_while_a_cable_is_down_is_no_fault() -> None:
     tables = good_run()
     for row in tables["ports"]:
         if row["neighbour"] == "e1":
-            row["tx_bytes"] -= 3e6 * (row["slot"] >= 12)
+            row["tx_bytes"] -= 3e4 * (row["slot"] >= 12)
     assert failed(verdict_on(tables)) == {"unexplained loss"}
     tables["events"] = [
         {"time_s": time_s, "link": link, "up": up}
