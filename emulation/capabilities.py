@@ -18,6 +18,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from emulation import sysctls
+
 TIMEOUT_S = 20.0
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 """Where the network's programs are, which a plain user's PATH may lack."""
@@ -46,7 +48,7 @@ OPENFLOW_PORT = 6653
 """Where a controller listens unless it is told otherwise."""
 
 TRIALS = {
-    "sysctl": "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6",
+    "sysctl": sysctls.trial(),
     "veth": "ip link add v0 type veth peer name v1 && ip link set v0 up",
     "htb": "tc qdisc replace dev v0 root htb",
     "bfifo": "tc qdisc replace dev v0 root bfifo limit 10000",

@@ -22,7 +22,7 @@ from typing import Any
 
 from mininet.topo import Topo
 
-from emulation import netlink, shaping
+from emulation import netlink, shaping, sysctls
 from emulation.iproute import Batch
 from emulation.ledger import Ledger
 from emulation.openvswitch import Bridge, Datapath, OpenVSwitch
@@ -37,26 +37,10 @@ its own delays. 3000 segments of 1448 bytes also cover the default buffer of a l
 
 _MIN_RETRANSMISSION_TIMEOUT_MS = 5000
 """A link's default buffer holds 3.2 s at 10 Mbps. A timer shorter than that takes a queue that has
-grown for a loss; real losses are found by acknowledgements and by probes of the tail."""
-_NO_IPV6 = {  # no packet that nobody asked for may wait in a queue
-    "net.ipv6.conf.all.disable_ipv6": "1",
-    "net.ipv6.conf.default.disable_ipv6": "1",
-}
-HOST_SYSCTLS = {
-    # The kernel's default may be BBR, which paces by its own model of the path; Reno is the one
-    # that every namespace may choose.
-    "net.ipv4.tcp_congestion_control": "reno",
-    "net.ipv4.ping_group_range": "0 2147483647",  # pings without any privilege
-    "net.ipv4.tcp_slow_start_after_idle": "0",  # connections are reused between tasks
-    "net.ipv4.tcp_autocorking": "0",
-    "net.ipv4.tcp_early_retrans": "0",  # a tail that waits in a queue is not lost
-    "net.ipv4.tcp_no_metrics_save": "1",  # one transfer must not shape the next
-    "net.ipv4.tcp_rmem": "4096 16777216 33554432",  # a window that never limits a paced transfer
-    "net.ipv4.tcp_wmem": "4096 262144 16777216",
-    "net.ipv4.conf.all.accept_redirects": "0",
-    "net.ipv4.conf.all.rp_filter": "0",
-    **_NO_IPV6,
-}
+grown for a loss. A loss is found by duplicate acknowledgements, where packets of the same transfer
+arrive after it. Where none does, the last packets of a transfer above all, only this timer finds
+it: ``sysctls`` switches tail-loss probes off, which would send a tail again that only waits. The
+timer is real time: at speed-up k such a task loses at least 5·k s of scenario time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +88,7 @@ class Fabric:
         self.switch = OpenVSwitch(
             Path(ledger.directory, "ovs"), self._fabric, process_environment(ledger)
         )
-        netlink.write_sysctls(self._fabric, _NO_IPV6)
+        sysctls.write(self._fabric, {}, sysctls.OFF_IN_FABRIC)
         ip = Batch("ip", self._fabric)
         ip.add("link set lo up")
         ip.run()
@@ -179,7 +163,7 @@ class Fabric:
     def _configure_host(self, host: str) -> None:
         """Addresses, the one route, the one neighbour, and the settings of TCP."""
         namespace = self.namespaces[host]
-        netlink.write_sysctls(namespace, HOST_SYSCTLS)
+        sysctls.write(namespace, sysctls.NEEDED_IN_HOSTS, sysctls.OFF_IN_HOSTS)
         netlink.switch_offloads_off(namespace, ["eth0"])
         address = self._topo.nodeInfo(host)["ip"].split("/")[0]
         windows = f"initcwnd {_INITIAL_WINDOW_SEGMENTS} initrwnd {_INITIAL_WINDOW_SEGMENTS}"

@@ -65,19 +65,6 @@ def open_netlink(namespace: str) -> IPRoute:
     return inside(namespace, IPRoute)
 
 
-def write_sysctls(namespace: str, values: dict[str, str]) -> None:
-    """Set sysctls of a namespace, named like ``net.ipv4.tcp_rmem``.
-
-    Raises ``OSError`` naming the sysctl that the kernel refuses.
-    """
-
-    def write() -> None:
-        for name, value in values.items():
-            Path("/proc/sys", *name.split(".")).write_text(value)
-
-    inside(namespace, write)
-
-
 def switch_offloads_off(namespace: str, interfaces: list[str]) -> None:
     """Switch segmentation, receive and checksum offloads off.
 
