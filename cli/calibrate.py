@@ -13,7 +13,7 @@ import click
 from emulation.calibrate import calibrate as measure
 from emulation.calibrate import steps
 from emulation.calibration.card import Card, store
-from emulation.commands import CommandError
+from emulation.commands import EmulationError
 from emulation.ledger import living_runs
 from model.errors import UserError
 
@@ -50,7 +50,7 @@ def calibrate(scenario: str | None, quick: bool, as_json: bool, out: Path | None
         click.echo(f"note: run {', '.join(others)} is under way: the CPU is shared", err=True)
     try:
         card = _with_bar(quick)
-    except CommandError as error:
+    except EmulationError as error:
         raise UserError(f"the calibration broke: {error}") from error
     if as_json:
         click.echo(json.dumps(card.to_dict(), indent=2))

@@ -25,7 +25,7 @@ from typing import Any, Literal, get_args
 import click
 
 from emulation import processes
-from emulation.commands import CommandError
+from emulation.commands import ProcessError
 from emulation.fabric import port_name, process_environment
 from emulation.ledger import Ledger
 from emulation.options import RunOptions
@@ -181,7 +181,7 @@ class _Tcpdump:
         return self._folder / f"{self.point.name}.pcap{suffix}"
 
     def is_listening(self) -> bool:
-        """Whether packets are captured from now on. Raises ``CommandError`` if it has ended."""
+        """Whether packets are captured from now on. Raises ``ProcessError`` if it has ended."""
         if b"listening on" in self.log.read_bytes():
             return True
         if self._child is not None:
@@ -250,7 +250,9 @@ def _start(dumps: list[_Tcpdump], options: RunOptions, ledger: Ledger, namespace
     while waiting := [d for d in waiting if not d.is_listening()]:
         if time.monotonic() > deadline:
             link = waiting[0].point.link
-            raise CommandError([f"tcpdump of {link}"], 124, "", "it does not begin to listen")
+            raise ProcessError(
+                f"tcpdump of {link}", f"did not begin to listen within {_START_TIMEOUT_S:g} s"
+            )
         time.sleep(0.01)
 
 
@@ -279,7 +281,7 @@ def captured(
     """Capture what ``options.pcap`` names for the length of a ``with`` block.
 
     The manifest's ``captures`` says what was captured, ``capture_warnings`` what is missing. A
-    tcpdump that breaks off does not break the run. Raises ``CommandError`` if one does not start.
+    tcpdump that breaks off does not break the run. Raises ``ProcessError`` if one does not start.
     """
     points = plan(network, options.pcap)
     if not points:

@@ -1,4 +1,7 @@
-"""The one place that runs external commands; a failure carries everything one needs to know."""
+"""The one place that runs external commands; a failure carries everything one needs to know.
+
+And the errors of what breaks in an emulation: a command that fails is one kind of them.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,25 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 
-class CommandError(RuntimeError):
+class EmulationError(RuntimeError):
+    """Something that an emulation needs has broken; the message says what and how."""
+
+
+class ProcessError(EmulationError):
+    """A process of the emulation ended, failed or did not answer; ``what`` names it."""
+
+    def __init__(self, what: str, how: str, said: str = ""):
+        self.what = what
+        super().__init__(f"{what} {how}" + (f": {said.strip()}" if said.strip() else ""))
+
+
+class CommandError(EmulationError):
     """A command failed. Attributes: ``command``, ``status``, ``stdout``, ``stderr``."""
 
     def __init__(self, command: Sequence[str], status: int, stdout: str, stderr: str):
         self.command, self.status, self.stdout, self.stderr = command, status, stdout, stderr
         said = (stderr or stdout).strip() or "(it said nothing)"
-        super().__init__(f"'{shlex.join(command)}' ended with status {status}: {said}")
+        super().__init__(f"`{shlex.join(command)}` ended with status {status}: {said}")
 
 
 def run(

@@ -95,7 +95,7 @@ class Conductor:
     async def run(self) -> None:
         """Run all slots, or until asked to stop (then it is not ``complete``).
 
-        Raises ``UserError`` or ``CommandError`` if a part of the run did not come up or broke.
+        Raises ``UserError`` or ``EmulationError`` if a part of the run did not come up or broke.
         """
         self._listen()
         watching = asyncio.create_task(self._onlooker.watch(self.ask_to_stop))

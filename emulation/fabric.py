@@ -96,7 +96,7 @@ class Fabric:
     def build(self) -> None:
         """Build and verify everything.
 
-        Raises ``ShapingError`` or ``CommandError``; what was made is in the ledger.
+        Raises ``ShapingError``, ``SysctlError`` or ``EmulationError``; the ledger has what was made.
         """
         self.switch.start()
         self.namespaces |= self._ledger.create_namespaces(self._topo.hosts())

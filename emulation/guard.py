@@ -37,7 +37,7 @@ class Guard:
     async def watch(self) -> None:
         """Watch until cancelled.
 
-        Raises ``CommandError`` or ``UserError`` if something has ended that cannot come back.
+        Raises ``EmulationError`` or ``UserError`` if something has ended that cannot come back.
         """
         while True:
             for name, status in self._machinery.ended().items():

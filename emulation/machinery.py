@@ -72,7 +72,7 @@ class Machinery:
     def bring_up(self, progress: Callable[[str], None]) -> None:
         """Build the network and start every process.
 
-        Raises ``UserError``, ``CommandError`` or ``ShapingError``; what was made is in the ledger.
+        Raises ``UserError`` or ``EmulationError``; what was made is in the ledger.
         """
         if self.options.scenario.clips is not None:
             progress("preparing clips")
@@ -235,7 +235,7 @@ class Machinery:
         return self.ledger.directory / f"{name}.log"
 
     def check_alive(self) -> None:
-        """Raise ``CommandError`` if a process that no run can do without has ended by itself."""
+        """Raise ``ProcessError`` if a process that no run can do without has ended by itself."""
         for name, child in self._children.items():
             processes.check_alive(child, name, self._log(name))
         self.fabric.switch.check_alive()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from emulation import processes
-from emulation.commands import CommandError, run
+from emulation.commands import EmulationError, run
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 CONTROLLER = "tcp:127.0.0.1:6653"
@@ -92,7 +92,8 @@ class OpenVSwitch:
     def configure(self, bridges: list[Bridge], datapath: Datapath) -> None:
         """Make all bridges with all ports in one transaction and check every port number.
 
-        Raises ``CommandError`` if a port could not be attached or got another number.
+        Raises ``EmulationError`` if a port could not be attached or got another number, and
+        ``CommandError`` if Open vSwitch does not do as it is asked.
         """
         self._bridges = bridges
         # Without this, Open vSwitch removes the queue of every interface that is added to it.
@@ -130,11 +131,13 @@ class OpenVSwitch:
             for interface, number in bridge.ports.items():
                 port, error = found.get(interface, (None, None))
                 if port != number:
-                    why = f"port {port} instead of {number}, error {error}"
-                    raise CommandError(["ovs-vsctl", "add-port", interface], 1, "", why)
+                    raise EmulationError(
+                        f"Open vSwitch attached {interface} to {bridge.name} as port {port} "
+                        f"instead of {number}: {error or 'it gives no reason'}"
+                    )
 
     def check_alive(self) -> None:
-        """Raise ``CommandError`` if a daemon has ended by itself."""
+        """Raise ``ProcessError`` if a daemon has ended by itself."""
         for program, child in self._children.items():
             processes.check_alive(child, program, self._log(program))
 

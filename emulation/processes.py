@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from emulation.commands import CommandError
+from emulation.commands import ProcessError
 from emulation.netlink import namespace_path
 
 _TERM_GRACE_S = 3.0
@@ -66,7 +66,7 @@ def describe_end(status: int) -> str:
 
 
 def check_alive(process: subprocess.Popen[bytes], what: str, log: Path) -> None:
-    """Raise ``CommandError`` with the last line of its log if a child has ended by itself.
+    """Raise ``ProcessError`` with the last line of its log if a child has ended by itself.
 
     The last line of a traceback says what went wrong; the rest is kept with the result.
     """
@@ -74,4 +74,5 @@ def check_alive(process: subprocess.Popen[bytes], what: str, log: Path) -> None:
     if status is None:
         return
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
-    raise CommandError([what], status, "", next((k for k in reversed(lines) if k.strip()), ""))
+    last = next((k for k in reversed(lines) if k.strip()), "")
+    raise ProcessError(what, describe_end(status), last)

@@ -13,7 +13,7 @@ import click
 
 from emulation import capture
 from emulation.channel import Channel
-from emulation.commands import CommandError
+from emulation.commands import EmulationError
 from emulation.conductor import Conductor
 from emulation.fabric import FABRIC
 from emulation.ledger import Ledger, living_runs
@@ -167,7 +167,7 @@ class _Run:
             with self._view:
                 self._machinery = Machinery(self._options, self._ledger)
                 _with_result(self._machinery, self._view, self.writer, self._caller)
-        except (KeyboardInterrupt, UserError, CommandError) as error:
+        except (KeyboardInterrupt, UserError, EmulationError) as error:
             status, why = _end_of(error)
         except BaseException as error:
             status, why = BROKEN, repr(error)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from emulation import netlink, processes
 from emulation.channel import Channel
-from emulation.commands import CommandError
+from emulation.commands import ProcessError
 from emulation.cpu import CpuWatch
 from emulation.fabric import FABRIC, Fabric, process_environment
 from emulation.ledger import Ledger
@@ -197,7 +197,7 @@ class Rig:
     def build(self, prepare: Callable[[Fabric], None] | None = None) -> None:
         """Bring everything up; ``prepare`` may spoil the fabric, to see that it is noticed.
 
-        Raises ``UserError``, ``CommandError`` or ``ShapingError``; what was made is in the ledger.
+        Raises ``UserError`` or ``EmulationError``; what was made is in the ledger.
         """
         self._machinery.bring_network_up()
         if prepare is not None:
@@ -208,7 +208,7 @@ class Rig:
             try:
                 agent.receive(_START_TIMEOUT_S)
             except (TimeoutError, EOFError) as error:
-                raise CommandError([f"agent of {name}"], 1, "", self._log(name)) from error
+                raise self._silent(name, _START_TIMEOUT_S, error) from error
         self.watch = Watch(self.fabric, [n.name for n in self.network.units])
 
     def address(self, host: str) -> str:
@@ -222,19 +222,17 @@ class Rig:
         return host, self._count
 
     def answer(self, asked: tuple[str, int], timeout_s: float = 30.0) -> dict[str, Any]:
-        """Wait for an agent's answer. Raises ``CommandError`` if it has failed or is late."""
+        """Wait for an agent's answer. Raises ``ProcessError`` if it has failed or is late."""
         host, number = asked
         try:
             while number not in self._answers:
                 got = self._agents[host].receive(timeout_s)
                 self._answers[got["id"]] = got
         except (TimeoutError, EOFError) as error:
-            raise CommandError(
-                [f"agent of {host}"], 1, "", self._log(host) or str(error)
-            ) from error
+            raise self._silent(host, timeout_s, error) from error
         answer = self._answers.pop(number)
         if answer.get("error"):
-            raise CommandError([f"agent of {host}"], 1, "", str(answer["error"]))
+            raise ProcessError(f"the calibration's agent of {host}", "failed", str(answer["error"]))
         return answer
 
     @contextmanager
@@ -297,6 +295,13 @@ class Rig:
         self._children.append(child)
         self._agents[host] = Channel(host, ours)
 
+    def _silent(self, host: str, timeout_s: float, error: Exception) -> ProcessError:
+        """The error of an agent that has gone or does not answer, with the end of its log."""
+        late = isinstance(error, TimeoutError)
+        how = f"did not answer within {timeout_s:g} s" if late else "ended before it answered"
+        lines = self._log(host).strip().splitlines()
+        return ProcessError(f"the calibration's agent of {host}", how, lines[-1] if lines else "")
+
     def _log_path(self, host: str) -> Path:
         return self._ledger.directory / f"agent-{host}.log"
 
@@ -310,5 +315,5 @@ def _await_listening(child: subprocess.Popen[bytes], log: Path) -> None:
     while b"listening on" not in log.read_bytes():
         processes.check_alive(child, "tcpdump", log)
         if time.monotonic() > deadline:
-            raise CommandError(["tcpdump"], 124, "", "it does not begin to listen")
+            raise ProcessError("tcpdump", f"did not begin to listen within {_START_TIMEOUT_S:g} s")
         time.sleep(0.01)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from emulation.commands import CommandError
+from emulation.commands import EmulationError
 from emulation.ledger import clean
 from experiments.chaos import snapshot
 from experiments.chaos.fault import SPEEDUP, Fault, Scene, short_scenario
@@ -98,7 +98,7 @@ def _strike(fault: Fault, scene: Scene) -> bool:
     """
     try:
         fault.strike(scene)
-    except (OSError, CommandError, HangError):
+    except (OSError, EmulationError, HangError):
         if not scene.running.at_its_end:
             raise
         return False

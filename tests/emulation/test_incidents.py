@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from emulation.changes import NetworkChanges
-from emulation.commands import CommandError
+from emulation.commands import ProcessError
 from emulation.guard import Guard
 from emulation.incidents import Incidents
 from model.errors import UserError
@@ -107,7 +107,7 @@ class Machines:
 
     def check_alive(self) -> None:
         if self.started[-1:] != ["e1"]:
-            raise CommandError(["controller"], 1, "", "no such namespace")
+            raise ProcessError("controller", "ended by itself with status 1", "no such namespace")
 
 
 async def guarded(machines: Machines, stage: Stage) -> list[str]:
@@ -143,7 +143,7 @@ def test_what_dies_is_started_again() -> None:
 
 def test_what_dies_again_and_again_is_not() -> None:
     machines = Machines(*["controller"] * 4)
-    with pytest.raises(CommandError, match="no such namespace"):
+    with pytest.raises(ProcessError, match="no such namespace"):
         asyncio.run(guarded(machines, Stage()))
     assert machines.started == ["controller"] * 3
     machines = Machines(*["e1"] * 4)
@@ -153,6 +153,6 @@ def test_what_dies_again_and_again_is_not() -> None:
 
 def test_nobody_starts_the_nodes_parent_again() -> None:
     machines = Machines("spawner")
-    with pytest.raises(CommandError):
+    with pytest.raises(ProcessError):
         asyncio.run(guarded(machines, Stage()))
     assert not machines.started

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,8 +25,8 @@ def fill(root: Path, values: dict[str, str]) -> None:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Path]]:
-    """The folders of a machine's settings and of a namespace's; ``inside`` changes between them."""
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Give the folders of a machine's settings and of a namespace's; ``inside`` changes between them."""
     machine, namespace = tmp_path / "machine", tmp_path / "namespace"
     for root in (machine, namespace):
         fill(root, dict.fromkeys(NEEDED_IN_HOSTS | OFF_IN_HOSTS, "7"))
@@ -39,7 +38,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[
             work()  # type: ignore[operator]
 
     monkeypatch.setattr("emulation.netlink.inside", enter)
-    yield machine, namespace
+    return machine, namespace
 
 
 def words(root: Path, name: str) -> str:
