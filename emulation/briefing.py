@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from emulation.extremes import GAP_S, LIMIT_S, first_exchanges
 from model.addressing import host_ip
 from model.compute import FrequencyTrace, frequency_trace
 from model.network import Network, Node
@@ -49,6 +50,7 @@ class Agent:
         policy_key: of the policy's random stream. The seed itself would tell everybody's tasks.
         tasks: its own.
         content: folder of the clips that its tasks are about; '' where they are about none.
+        first_gap_s, first_limit_s: of its first exchanges, see ``emulation.extremes``; real s.
     """
 
     index: int
@@ -61,6 +63,8 @@ class Agent:
     policy_key: tuple[int, ...]
     tasks: OwnTasks
     content: str = ""
+    first_gap_s: float = GAP_S
+    first_limit_s: float = LIMIT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +188,7 @@ class Briefer:
             d.name: network.targets(d.name, cloud=to_cloud)[1:] for d in network.devices
         }
         self._owners = tuple(int(k) for k in trace.device)
+        self._first = first_exchanges(scenario, network, speedup)
 
     def brief(
         self, name: str, policy: str, params: dict[str, Value], *, stepped: bool = False
@@ -252,4 +257,6 @@ class Briefer:
                 tuple(int(k) for k in trace.clip[ids]),
             ),
             content=self._content,
+            first_gap_s=self._first.gap_s,
+            first_limit_s=self._first.limit_s,
         )

@@ -287,7 +287,9 @@ class Conductor:
         for channel in nodes.values():
             channel.send({"cmd": "baseline"})
         await self._until(
-            "the nodes' first pings", lambda: len(self._baseline) == len(nodes), _BASELINE_TIMEOUT_S
+            "the nodes' first pings",
+            lambda: len(self._baseline) == len(nodes),
+            _BASELINE_TIMEOUT_S + self._machinery.first_exchanges_s,
         )
         broken = {name: targets for name, targets in self._baseline.items() if targets}
         if broken:

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 
 from emulation.briefing import Agent, generator
+from emulation.extremes import PINGS
 from emulation.loop import Clock, Loop
 from emulation.memory import Memory
 from emulation.messages import Born, Dispatched, Failed, Known, Log, Ping, Record
@@ -26,9 +27,6 @@ from model.observation import Decision, DeviceProfile, Observation, TaskView
 from model.probing import pinged
 from rl.policies.base import Policy
 
-_BASELINE_PINGS = 3
-_BASELINE_GAP_REAL_S = 0.02
-_BASELINE_LIMIT_REAL_S = 5.0
 _MAX_COMPLAINTS = 20
 
 Report = Callable[[Record], None]
@@ -154,7 +152,14 @@ class Device:
 
         ``done`` gets the smallest round trip of each, scenario s, and who did not answer.
         """
-        _Baseline(self._loop, self._profile, self._transfers, self._ping_target).begin(
+        measurement = _Baseline(
+            self._loop,
+            self._profile,
+            self._transfers,
+            self._ping_target,
+            (self._agent.first_gap_s, self._agent.first_limit_s),
+        )
+        measurement.begin(
             self._agent.ping_phase, lambda rtt, broken: self._baseline_done(rtt, broken, done)
         )
 
@@ -325,7 +330,9 @@ class _Baseline:
         profile: DeviceProfile,
         transfers: Transfers,
         ping: Callable[[int, Callable[[float | None], None]], None],
+        gap_and_limit_s: tuple[float, float],
     ):
+        self._gap_s, self._limit_s = gap_and_limit_s
         self._loop, self._names = loop, profile.targets
         self._transfers, self._ping = transfers, ping
         self._rtt: dict[int, float] = {}
@@ -336,16 +343,16 @@ class _Baseline:
     def begin(self, phase: float, done: Callable[[dict[int, float], list[str]], None]) -> None:
         self._done = done
         remote = range(1, len(self._names))
-        pings: list[Callable[[int], None]] = [self._ping_once for _ in range(_BASELINE_PINGS)]
+        pings: list[Callable[[int], None]] = [self._ping_once for _ in range(PINGS)]
         steps = [*pings, self._open]
         self._left = len(steps) * len(remote)
-        begin = time.monotonic() + phase * _BASELINE_GAP_REAL_S
+        begin = time.monotonic() + phase * self._gap_s
         turns = [(step, target) for step in steps for target in remote]
         for k, (step, target) in enumerate(turns):
-            self._loop.at(begin + k * _BASELINE_GAP_REAL_S, step, target)
+            self._loop.at(begin + k * self._gap_s, step, target)
         if not self._left:
             self._end()
-        self._loop.at(begin + len(turns) * _BASELINE_GAP_REAL_S + _BASELINE_LIMIT_REAL_S, self._end)
+        self._loop.at(begin + len(turns) * self._gap_s + self._limit_s, self._end)
 
     def _ping_once(self, target: int) -> None:
         def replied(rtt: float | None) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from emulation import processes
 from emulation.briefing import Briefer
 from emulation.channel import Channel
+from emulation.extremes import first_exchanges
 from emulation.fabric import FABRIC, Fabric, process_environment
 from emulation.identities import first_uid
 from emulation.ledger import Ledger
@@ -53,6 +54,7 @@ class Machinery:
         fabric: the network.
         controller: channel to the controller.
         nodes: channel to each host's process, by name.
+        first_exchanges_s: what all first pings and connections may take, real s.
         phases: what bring-up did, and how long it took.
     """
 
@@ -61,6 +63,8 @@ class Machinery:
         self.network = network or build_network(options.scenario)
         topo = CrowdEdgeTopo(scenario=options.scenario)
         self.fabric = Fabric(topo, ledger, options.datapath, options.speedup)
+        first = first_exchanges(options.scenario, self.network, options.speedup)
+        self.first_exchanges_s = first.total_s
         self.nodes: dict[str, Channel] = {}
         self.pids: dict[str, tuple[int, ...]] = {}
         self.shares: Shares | None = None

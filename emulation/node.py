@@ -19,6 +19,7 @@ from typing import Any
 
 from emulation.briefing import Agent, Briefing, Overflow
 from emulation.device import Device
+from emulation.extremes import LIMIT_S
 from emulation.loop import READ, WRITE, Clock, Loop
 from emulation.messages import Baseline, Bye, Fatal, Ready, Record, Slot, to_list
 from emulation.ping import Pinger
@@ -171,6 +172,7 @@ class Node:
         timeout_s = max(
             _MIN_PING_TIMEOUT_REAL_S,
             _LOST_PING_SLOTS * self._briefing.slot_s / self._briefing.speedup,
+            agent.first_limit_s if agent.first_limit_s > LIMIT_S else 0.0,  # slow links
         )
         pinger = Pinger(self.loop, agent.probes.ping_bytes, timeout_s)
         device.begin(self._transfers, pinger)

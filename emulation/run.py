@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 import click
 
 from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, probe
+from emulation.extremes import require_buffers, require_first_exchanges
 from emulation.options import (
     RunOptions,
     common_options,
@@ -57,6 +58,7 @@ def require_machine(options: RunOptions) -> RunOptions:
             f"scenario {options.scenario.name} has {hosts} hosts; at most {MAX_HOSTS} can be "
             "emulated (--world simulator takes more)"
         )
+    require_buffers(options.scenario, options.speedup)
     machine = probe()
     missing = machine.missing(REQUIRED_TO_RUN)
     if missing:
@@ -72,7 +74,8 @@ def require_machine(options: RunOptions) -> RunOptions:
                 f"scenario {options.scenario.name} asks for delay or loss, for which this kernel "
                 "lacks netem; add --without-netem to leave them out (it is recorded)"
             )
-        return replace(options, scenario=without_netem(options.scenario))
+        options = replace(options, scenario=without_netem(options.scenario))
+    require_first_exchanges(options.scenario, build_network(options.scenario), options.speedup)
     return options
 
 

@@ -55,7 +55,7 @@ class Shape:
     @property
     def rate_bytes_per_s(self) -> int:
         """The rate as HTB counts it."""
-        return round(self.rate_mbps * 1e6 / 8)
+        return rate_bytes_per_s(self.rate_mbps)
 
     @property
     def needs_netem(self) -> bool:
@@ -80,8 +80,14 @@ def shape(tc: Batch, interface: str, wanted: Shape) -> None:
     tc.add(f"qdisc add dev {interface} parent 1:1 handle 10: {leaf}")
 
 
+def rate_bytes_per_s(rate_mbps: float) -> int:
+    """Return a rate as HTB counts it, in whole bytes per second."""
+    return round(rate_mbps * 1e6 / 8)
+
+
 def _htb(rate_mbps: float) -> str:
-    bits = round(rate_mbps * 1e6)
+    # The kernel counts whole bytes: the same whole number is asked for and read back.
+    bits = 8 * rate_bytes_per_s(rate_mbps)
     limits = f"burst {_BURST_BYTES} cburst {_BURST_BYTES} quantum {_QUANTUM_BYTES}"
     return f"rate {bits}bit ceil {bits}bit {limits}"
 
@@ -96,11 +102,11 @@ def verify(netlink: IPRoute, wanted: dict[int, tuple[str, Shape]]) -> None:
 
     Raises ``ShapingError`` naming the first links that differ, with what was found.
     """
-    rates: dict[int, int | None] = {}
+    rates: dict[int, tuple[int | None, int | None]] = {}
     for index in wanted:
         for message in netlink.get_classes(index=index):
             if message["handle"] == _CLASS:
-                rates[index] = _class_rate(message)
+                rates[index] = _class_rates(message)
     leaves: dict[int, tuple[str, int | None]] = {}
     for message in netlink.get_qdiscs():
         if message["index"] in wanted and message["handle"] == _LEAF:
@@ -111,24 +117,46 @@ def verify(netlink: IPRoute, wanted: dict[int, tuple[str, Shape]]) -> None:
     for index, (name, shape_) in wanted.items():
         kind = "netem" if shape_.needs_netem else "bfifo"
         limit = shape_.netem_packets if shape_.needs_netem else shape_.buffer_bytes
-        expected = (shape_.rate_bytes_per_s, (kind, limit))
+        bytes_per_s = shape_.rate_bytes_per_s
+        expected = ((bytes_per_s, bytes_per_s), (kind, limit))
         found = (rates.get(index), leaves.get(index))
         if found != expected:
-            wrong.append(f"{name}: asked for {expected}, the kernel has {found}")
+            wrong.append(f"{name}: asked for {_words(*expected)}, the kernel has {_words(*found)}")
     if wrong:
         more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
         raise ShapingError("links are not shaped as asked: " + "; ".join(wrong[:3]) + more)
 
 
-def _class_rate(message: Any) -> int | None:
+def _words(rates: tuple[int | None, int | None] | None, leaf: tuple[str, int | None] | None) -> str:
+    """What a message says of a queue: rate, ceiling, kind and limit of its leaf."""
+    rate, ceiling = rates or (None, None)
+    shaped = "no rate" if rate is None else f"{rate} B/s (at most {ceiling} B/s)"
+    if leaf is None:
+        return f"{shaped} and no queue"
+    kind, limit = leaf
+    unit = "packets" if kind == "netem" else "bytes"
+    return f"{shaped} and {kind} of {limit} {unit}"
+
+
+def _class_rates(message: Any) -> tuple[int | None, int | None]:
+    """Rate and ceiling of a class, bytes per second.
+
+    The kernel's first form of them has 32 bits, which end at 34.36 Gbps; above it writes 2^32 - 1
+    there, and the rate in an attribute of 64 bits.
+    """
     options = message.get_attr("TCA_OPTIONS")
     parameters = options.get_attr("TCA_HTB_PARMS") if options is not None else None
-    return int(parameters["rate"]) if parameters is not None else None
+    if parameters is None:
+        return None, None
+    wide = options.get_attr("TCA_HTB_RATE64"), options.get_attr("TCA_HTB_CEIL64")
+    narrow = int(parameters["rate"]), int(parameters["ceil"])
+    rate, ceiling = (int(w or n) for w, n in zip(wide, narrow, strict=True))
+    return rate, ceiling
 
 
 def _limit(kind: str, options: Any) -> int | None:
     try:
-        return int(options["limit"])
+        return int(options["limit"]) % 2**32  # pyroute2 reads the kernel's 32 bits with a sign
     except (KeyError, TypeError):
         return None
 

@@ -17,10 +17,15 @@ and Linux allows 15 characters."""
 
 MAX_LINK_MBPS = 100_000
 MIN_LINK_MBPS = 0.001
+MIN_BUILT_MBPS = 0.01
+"""A link that an experiment begins with carries the first pings within seconds; later it may have
+next to nothing."""
 Positive = Annotated[float, Field(ge=1e-6, le=1e9)]
 NonNegative = Annotated[float, Field(ge=0, le=1e9)]
 """What lies beyond is a slip of the pen, and would overflow where such numbers are multiplied."""
 LinkMbps = Annotated[float, Field(ge=MIN_LINK_MBPS, le=MAX_LINK_MBPS)]
+SendingMbps = Annotated[float, Field(ge=MIN_LINK_MBPS, le=MAX_LINK_MBPS)]
+"""A rate x: the kernel paces in whole bytes per second, a hundred of which are precise enough."""
 Probability = Annotated[float, Field(ge=0, le=1)]
 NodeName = Annotated[str, Field(pattern=NODE_NAME)]
 LinkClass = Literal["e2e", "access", "e2d", "backbone"]
@@ -35,7 +40,9 @@ class Section(BaseModel):
 class LinkSpec(Section):
     """One class of links; full duplex, each direction a FIFO of its own."""
 
-    rate_mbps: LinkMbps = Field(description="capacity c_l of each direction, Mbps, on the wire")
+    rate_mbps: Annotated[float, Field(ge=MIN_BUILT_MBPS, le=MAX_LINK_MBPS)] = Field(
+        description="capacity c_l of each direction, Mbps, on the wire"
+    )
     delay_ms: Annotated[float, Field(ge=0, le=60_000)] = Field(
         0.0, description="one-way propagation delay, ms (needs netem)"
     )
@@ -271,11 +278,11 @@ class CloudSpec(Section):
 class DecisionSpec(Section):
     """What a decision may be and what it costs, eqs. (7)-(8)."""
 
-    rates_mbps: Annotated[tuple[Positive, ...], Field(min_length=1)] = Field(
+    rates_mbps: Annotated[tuple[SendingMbps, ...], Field(min_length=1)] = Field(
         (2.5, 5.0, 7.5, 10.0), description="rates x a learner chooses from, Mbps on the wire"
     )
-    min_rate_mbps: Positive = Field(1.0, description="lower end of a continuous rate, Mbps")
-    max_rate_mbps: Positive = Field(10.0, description="x_max, Mbps")
+    min_rate_mbps: SendingMbps = Field(1.0, description="lower end of a continuous rate, Mbps")
+    max_rate_mbps: SendingMbps = Field(10.0, description="x_max, Mbps")
     alpha: Probability = Field(1.0, description="weight α of the delay, 1/s")
     beta: Probability = Field(0.01, description="weight β of the resource fee R_u·s")
     compute_status: Literal["hidden", "observed"] = Field(

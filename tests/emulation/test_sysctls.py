@@ -26,7 +26,7 @@ def fill(root: Path, values: dict[str, str]) -> None:
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """Give the folders of a machine's settings and of a namespace's; ``inside`` changes between them."""
+    """Give a machine's settings and a namespace's, between which ``inside`` changes."""
     machine, namespace = tmp_path / "machine", tmp_path / "namespace"
     for root in (machine, namespace):
         fill(root, dict.fromkeys(NEEDED_IN_HOSTS | OFF_IN_HOSTS, "7"))
