@@ -39,7 +39,8 @@ __all__ = [
     "error_frame",
 ]
 
-MAX_TASK_BYTES = 10**10
+MAX_TASK_BYTES = 10**14
+"""Ten times what the largest mean of a scenario is at the lowest speed-up."""
 MAX_RESULT_BYTES = 1 << 26
 MESSAGE_BYTES = 65536
 """A result that is but a message is no larger."""

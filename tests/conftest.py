@@ -6,16 +6,30 @@ names every check that was skipped and why.
 
 from __future__ import annotations
 
-import os
 import signal
 from functools import cache
 
 import pytest
 
 from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, probe
+from tests.repeating import Repeating, in_ci
+from tests.sharing import Sharing, processes
 
 # A shell that starts the checks in the background has them ignore Ctrl-C, and all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Add how tests are shared among processes, and done again on a busy machine."""
+    config.pluginmanager.register(Sharing(config), "sharing")
+    config.pluginmanager.register(Repeating(), "repeating")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Answer pytest-xdist how many processes ``-n auto`` is."""
+    return processes()
+
 
 NEEDS = {
     "root": ("privilege", "namespaces"),
@@ -45,11 +59,6 @@ def why_not(item: pytest.Item) -> str:
     if not names:
         return ""
     return "; ".join(f"{one.name}: {one.detail}" for one in machine().missing(list(names)))
-
-
-def in_ci() -> bool:
-    """Say whether this is continuous integration, where a skipped check could hide a fault."""
-    return os.environ.get("CI", "").lower() in {"1", "true"}
 
 
 def must_run(item: pytest.Item) -> bool:

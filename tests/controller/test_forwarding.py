@@ -138,6 +138,6 @@ def test_a_failure_changes_only_what_it_concerns() -> None:
 
 def test_the_network_of_the_paper_is_computed_quickly() -> None:
     forwarding = Forwarding(build_network(paper_scenario()))
-    begin = time.perf_counter()
+    begin = time.process_time()
     forwarding.flows(frozenset({"bs1-bs2"}))
-    assert time.perf_counter() - begin < 0.1
+    assert time.process_time() - begin < 0.1

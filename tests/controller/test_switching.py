@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from model.addressing import host_ip, port_number
+from tests.busy import measuring
 from tests.controller.lab import Controller, SwitchedLab, sh
 from tests.controller.scenarios import scenario
 
@@ -79,15 +80,17 @@ def test_hosts_of_stock_mininet_ask_for_addresses(serve: Any) -> None:
     controller.stop()
 
 
+@pytest.mark.timing
 def test_three_cells_and_a_cable_that_fails(serve: Any) -> None:
     lab, controller = serve(stations=3, devices=1)
     reached = _reached(lab)
     foreign = {(a, b) for a, b in reached if a[0] == b[0] == "c"}
     assert {pair for pair, done in reached.items() if not done} == foreign
 
-    lab.set_cable("bs1", "bs2", up=False)
-    controller.wait_for("link", cable="bs1-bs2", up=False)
-    moved = controller.wait_for("rerouted")
+    with measuring():
+        lab.set_cable("bs1", "bs2", up=False)
+        controller.wait_for("link", cable="bs1-bs2", up=False)
+        moved = controller.wait_for("rerouted")
     assert moved["flows_changed"] == 4
     assert moved["seconds"] < 1.0
     assert "output:bs1-bs3" in lab.flows("bs1", "ip,nw_dst=10.2.0.2").replace('"', "")

@@ -28,6 +28,7 @@ from emulation.options import RunOptions
 from emulation.run import require_machine
 from records.packets import Packets
 from records.provenance import ROOT
+from tests.busy import TRIES, TooBusyError, alone, measuring
 
 CLASSES = ("e2d", "access", "e2e")
 
@@ -47,8 +48,19 @@ def _rig(prepare: Callable[[Fabric], None] | None = None) -> Iterator[Rig]:
 @pytest.fixture(scope="module")
 def quick() -> tuple[Card, list[str]]:
     """A quick card and what its progress said."""
-    said: list[str] = []
-    return calibrate(quick=True, progress=said.append), said
+    for _ in range(TRIES):
+        said: list[str] = []
+        with alone():
+            card = calibrate(quick=True, progress=said.append)
+        if not _busy(card.lines):
+            break
+    return card, said
+
+
+def _busy(lines: list[Line] | tuple[Line, ...]) -> str:
+    """Say why a card's figures cannot be believed, or nothing; it asks as a run's verdict does."""
+    (idle,) = (line for line in lines if line.probe == "processor")
+    return "" if idle.ok else idle.text
 
 
 @pytest.mark.ovs
@@ -70,8 +82,11 @@ class TestQuickCard:
         assert {"idle network", "ping against ΣV/c", "processor"} <= {p for p, _ in names}
         assert all(x.value is not None and np.isfinite(x.value) for x in card.lines)
 
+    @pytest.mark.timing
     def test_figures_are_what_a_shaped_network_gives(self, quick: tuple[Card, list[str]]) -> None:
         """Bounds that any machine keeps unless something is broken, not the card's own aims."""
+        if reason := _busy(quick[0].lines):
+            raise TooBusyError(reason)
         for line in quick[0].lines:
             assert line.value is not None
             if line.name.startswith("rate"):
@@ -97,11 +112,12 @@ class TestQuickCard:
 
 @pytest.mark.ovs
 @pytest.mark.slow
+@pytest.mark.timing
 def test_links_shaped_at_half_the_rate_are_told() -> None:
     def halve(fabric: Fabric) -> None:
         fabric.change_rates({k: shape.rate_mbps / 2 for k, shape in fabric.shapes.items()})
 
-    with _rig(halve) as rig:
+    with _rig(halve) as rig, measuring():
         probes = Probes(rig, QUICK)
         list(probes.idle())
         lines = {line.name: line for line in probes.load("e2d", "udp")}

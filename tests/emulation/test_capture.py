@@ -21,6 +21,7 @@ from model.network import Network, build_network
 from records.packets import Packets, read_packets
 from records.reader import Result, find_results, open_result
 from tests.analysis.captures import ping, write
+from tests.busy import alone, require_idle
 from tests.emulation.typed import run_lab
 
 
@@ -194,14 +195,17 @@ def compare_counters(result: Result) -> None:
 
 @pytest.mark.ovs
 @pytest.mark.slow
+@pytest.mark.timing
 @pytest.mark.timeout(180)
 def test_captures_queues_and_tasks_tell_the_same_bytes(tmp_path: Path) -> None:
     before = snapshot.take()
-    done = run_lab("mini", tmp_path, "--pcap", "all", "--policy", "own-edge", "--slots", "14")
+    with alone():
+        done = run_lab("mini", tmp_path, "--pcap", "all", "--policy", "own-edge", "--slots", "14")
     assert done.returncode == 0, done.stderr
     assert not before.changes(snapshot.take())
     (folder,) = find_results(tmp_path)
     result = open_result(folder)
+    require_idle(result)
     captures = result.manifest["captures"]
     assert len(captures) == 2 * len(build_network(result.scenario).shaped_links)
     assert all(c["dropped_by_kernel"] == 0 and "error" not in c for c in captures)

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from records.reader import find_results, open_result
+from tests.busy import alone, require_idle
 from tests.emulation.typed import run_lab, run_python
 
 pytestmark = [pytest.mark.ovs, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -39,12 +40,15 @@ run.main()
 """
 
 
+@pytest.mark.timing
 def test_events_reach_the_network_and_the_records(tmp_path: Path) -> None:
     scenario = tmp_path / "eventful.yaml"
     scenario.write_text(SCENARIO)
-    done = run_lab(scenario, tmp_path)
+    with alone():
+        done = run_lab(scenario, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = find_results(tmp_path)
+    require_idle(open_result(folder))
     links = pl.from_arrow(open_result(folder).table("links"))
     assert isinstance(links, pl.DataFrame)
     rates = dict(links.filter(pl.col("link") == "c1d1>bs1").select("slot", "rate_mbps").iter_rows())

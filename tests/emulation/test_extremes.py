@@ -30,6 +30,7 @@ from model.scenario import (
     Scenario,
 )
 from records.reader import find_results, open_result
+from tests.busy import alone, require_idle
 from tests.emulation.scenarios import small_scenario
 from tests.emulation.typed import run_lab
 from topologies.crowd_edge import CrowdEdgeTopo
@@ -148,6 +149,7 @@ def test_real_queues_are_shaped_at_both_ends_of_the_ranges() -> None:
 
 @pytest.mark.ovs
 @pytest.mark.slow
+@pytest.mark.timing
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     "settings",
@@ -160,13 +162,16 @@ def test_real_queues_are_shaped_at_both_ends_of_the_ranges() -> None:
 def test_a_run_at_the_end_of_the_range(tmp_path: Path, settings: dict[str, float]) -> None:
     """It starts, each device has the idle round trip to each target, and it ends by itself."""
     words = [w for k, v in settings.items() for w in ("--set", f"network.{k}.rate_mbps={v:g}")]
-    done = run_lab(
-        "mini", tmp_path, "--slots", "8", "--policy", "own-edge", "--set",
-        "workload.data_mb=0.01", *words,
-    )  # fmt: skip
+    with alone():
+        done = run_lab(
+            "mini", tmp_path, "--slots", "8", "--policy", "own-edge", "--set",
+            "workload.data_mb=0.01", *words,
+        )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = find_results(tmp_path)
-    network = build_network(open_result(folder).scenario)
+    result = open_result(folder)
+    require_idle(result)
+    network = build_network(result.scenario)
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     idle_rtt_s = {e["node"]: e["idle_rtt_s"] for e in log if e["event"] == "baseline"}
     for device in network.devices:

@@ -17,6 +17,7 @@ from model.clips import catalogue_of, picture
 from model.load import load_scenario
 from records.prototype import ROLES, prototype_of
 from records.reader import Result, find_results, open_result
+from tests.busy import alone, require_idle
 from tests.emulation.typed import run_lab
 
 pytestmark = [pytest.mark.ovs, pytest.mark.ffmpeg, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -31,7 +32,8 @@ def nothing_stays() -> Iterator[None]:
 
 
 def emulate(out: Path, *arguments: str) -> Result:
-    done = run_lab("livecast-mini", out, *arguments)
+    with alone():
+        done = run_lab("livecast-mini", out, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = find_results(out)
     return open_result(folder)
@@ -41,8 +43,10 @@ def of_kind(table: pa.Table, column: str, value: str) -> pa.Table:
     return table.filter(pc.equal(table[column], value))
 
 
+@pytest.mark.timing
 def test_clips_are_transcoded_everywhere_and_come_back(tmp_path: Path) -> None:
     result = emulate(tmp_path, "--policy", "random", "--seed", "2")
+    require_idle(result)
     clips, spec = catalogue_of(result.scenario), result.scenario.clips
     assert spec is not None
     tasks, done = result.table("tasks"), result.table("transcodes")
@@ -89,8 +93,10 @@ def the_monitor_saw_it(result: Result, done: pa.Table) -> None:
     assert pc.min(used["memory_mb"]).as_py() > 1.0
 
 
+@pytest.mark.timing
 def test_units_have_their_share_of_the_machine(tmp_path: Path) -> None:
     result = emulate(tmp_path, "--policy", "local", "--slots", "12")
+    require_idle(result)
     shares, compute = result.manifest["cpu_shares"], result.scenario.compute
     assert shares["cores"]["e1"] == pytest.approx(compute.edge_ghz / compute.core_ghz)
     if shares["by"] == "niceness":

@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ from model.scenario import (
     WorkloadSpec,
 )
 from model.workload import generate_trace
+from tests.busy import measuring
 from tests.emulation.bench import Bench, Nodes
 
 pytestmark = pytest.mark.root
@@ -66,6 +68,13 @@ def bench() -> Iterator[Bench]:
         yield made
 
 
+@pytest.fixture
+def closing() -> Iterator[ExitStack]:
+    """What is closed at the end of a test, last made first."""
+    with ExitStack() as stack:
+        yield stack
+
+
 def status_of(pid: int) -> dict[str, str]:
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
@@ -75,10 +84,12 @@ def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists() and not status_of(pid)["State"].startswith("Z")
 
 
+@pytest.mark.timing
 def test_every_task_ends_once(bench: Bench) -> None:
     with Nodes(bench, f"{POLICIES}:EverywhereInTurn") as nodes:
         nodes.spawn()
-        nodes.run(9.0)
+        with measuring():
+            nodes.run(9.0)
         for _ in range(100):
             if len(nodes.link.poll_exits()) == len(nodes.nodes):
                 break
@@ -100,8 +111,9 @@ def test_every_task_ends_once(bench: Bench) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 @pytest.mark.parametrize("rate_mbps", [2.5, 5.0, 7.5, 10.0])
-def test_the_wire_carries_x(bench: Bench, rate_mbps: float) -> None:
+def test_the_wire_carries_x(bench: Bench, closing: ExitStack, rate_mbps: float) -> None:
     """Bytes that the interface counts, in frames, over the time that the transfer took."""
     from emulation.loop import Clock, Loop
     from emulation.netlink import inside
@@ -113,9 +125,11 @@ def test_the_wire_carries_x(bench: Bench, rate_mbps: float) -> None:
     from tests.emulation.test_transfer import Ear
 
     loop, clock, ear = Loop(), Clock(1.0), Ear()
+    closing.callback(loop.close)
     clock.start(time.monotonic())
     work = TimedWork(loop, clock, FrequencyTrace((0.0,), (9.0,), 9.0), 224)
     unit = Unit(loop, clock, work, lambda _: None)
+    closing.callback(unit.close)
     inside(bench.namespaces["e1"], lambda: unit.listen("10.2.0.1", 5001))
     sender = Transfers(
         loop,
@@ -126,6 +140,7 @@ def test_the_wire_carries_x(bench: Bench, rate_mbps: float) -> None:
         own_index=0,
         max_rate_mbps=10.0,
     )
+    closing.callback(sender.close)
     sender.port = 5001
     opened: list[str | None] = []
     inside(bench.namespaces["c1d1"], lambda: sender.open("e1", opened.append))
@@ -135,17 +150,15 @@ def test_the_wire_carries_x(bench: Bench, rate_mbps: float) -> None:
         before = bench.sent_bytes("c1d1")
         order = Order("e1", 0, task, size, 0.0, rate_mbps)
         begin = clock.now()
-        sender.send(order)
-        while task not in ear.results:
-            loop.step(0.01)
+        with measuring():
+            sender.send(order)
+            while task not in ear.results:
+                loop.step(0.01)
         assert order.arrived_s is not None
         sent = bench.sent_bytes("c1d1") - before
         measured = sent * 8e-6 / (order.arrived_s - begin)
         assert measured == pytest.approx(rate_mbps, rel=0.02), size
     assert sender.opened == 1
-    sender.close()
-    unit.close()
-    loop.close()
 
 
 def test_nodes_have_no_privileges(bench: Bench) -> None:
@@ -245,6 +258,7 @@ def test_a_policy_that_cannot_run_says_why(
         assert nodes.link.poll_exits() == {"c1d1": 2, "c1d2": 2}
 
 
+@pytest.mark.timing
 def test_an_overloaded_edge_passes_tasks_on_to_the_cloud() -> None:
     overloaded = scenario(
         1,
@@ -254,7 +268,8 @@ def test_an_overloaded_edge_passes_tasks_on_to_the_cloud() -> None:
     )
     with Bench(overloaded) as bench, Nodes(bench, f"{POLICIES}:FixedRate") as nodes:
         nodes.spawn()
-        nodes.run(12.0)
+        with measuring():
+            nodes.run(12.0)
     assert not nodes.of(Log)
     forwarded = [r for r in nodes.records["cloud"] if isinstance(r, Service)]
     assert forwarded

@@ -18,6 +18,7 @@ from model.load import load_scenario
 from model.workload import generate_trace
 from records.metrics import summarise
 from records.reader import Result, find_results, open_result
+from tests.busy import alone, require_idle
 
 pytestmark = [pytest.mark.ovs, pytest.mark.slow, pytest.mark.timeout(180)]
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -65,10 +66,13 @@ def wait_for_slot(process: subprocess.Popen[str], slot: int) -> None:
     raise AssertionError("the run ended before that slot")
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("openflow", ["ryu", "os-ken"])
 def test_a_run_with_each_openflow_library(tmp_path: Path, openflow: str) -> None:
-    output = finish(start(tmp_path, "--openflow", openflow, "--slots", "12", "--seed", "3"), 0)
+    with alone():
+        output = finish(start(tmp_path, "--openflow", openflow, "--slots", "12", "--seed", "3"), 0)
     result = result_in(tmp_path)
+    require_idle(result)
     assert str(result.folder) in output.replace("\n", "")
     assert result.manifest["complete"] is True
     assert result.manifest["exit_status"] == 0
@@ -101,11 +105,15 @@ def test_times_of_a_task_are_in_order(tmp_path: Path) -> None:
         assert times == sorted(times), task
 
 
+@pytest.mark.timing
 def test_everything_to_the_edge_congests_its_access_link(tmp_path: Path) -> None:
     summaries = {}
     for policy in ("own-edge", "self-biased"):
-        finish(start(tmp_path / policy, "--policy", policy, "--seed", "1"), 0)
-        summaries[policy] = summarise(result_in(tmp_path / policy))
+        with alone():
+            finish(start(tmp_path / policy, "--policy", policy, "--seed", "1"), 0)
+        result = result_in(tmp_path / policy)
+        require_idle(result)
+        summaries[policy] = summarise(result)
     edge, default = summaries["own-edge"], summaries["self-biased"]
     assert edge.link_load["e2d"] + edge.link_load["access"] > 2 * (
         default.link_load["e2d"] + default.link_load["access"]
@@ -156,11 +164,15 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
         assert len(output.strip().splitlines()) == 1
 
 
+@pytest.mark.timing
 def test_status_is_told_where_the_scenario_says_so(tmp_path: Path) -> None:
     policy = "tests.emulation.policies_of_tests:GoesWhenItKnows"
     arguments = ("--slots", "12", "--policy", policy, "--set", "decision.compute_status=observed")
-    finish(start(tmp_path, *arguments), 0)
-    tasks = result_in(tmp_path).table("tasks").to_pylist()
+    with alone():
+        finish(start(tmp_path, *arguments), 0)
+    result = result_in(tmp_path)
+    require_idle(result)
+    tasks = result.table("tasks").to_pylist()
     early = {t["target"] == t["device"] for t in tasks if t["born_s"] < 0.9}
     late = {t["target"][0] for t in tasks if t["born_s"] > 3.0 and t["target"]}
     assert early <= {True}
