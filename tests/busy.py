@@ -17,12 +17,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from emulation.cpu import CpuWatch
-from records.fidelity import IDLE_SHARE, judge
-from records.reader import Result
 
+if TYPE_CHECKING:
+    from records.reader import Result
+
+IDLE_SHARE = 0.01
+"""As of ``records.fidelity``, which says why; that module takes a second to import."""
 TRIES = 3
 MOST_IN_CI = 2
 """With more tests than this that the machine was too busy for, continuous integration fails."""
@@ -86,6 +89,8 @@ def measuring(second: float = 1.0) -> Iterator[None]:
 
 def require_idle(result: Result) -> None:
     """Raise ``TooBusyError`` if a run's own verdict says that some second was without idle CPU."""
+    from records.fidelity import judge
+
     for check in judge(result).checks:
         if check.name == "idle CPU" and check.ok is False:
             raise TooBusyError(check.text)

@@ -8,19 +8,25 @@ does without.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Generator, Sequence
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.busy import GATE_VARIABLE, gate
 
 NETWORK = "network"
-"""Name of the group of tests that are done one after the other."""
+"""Name of what one process does, test after test."""
 ONE_AFTER_THE_OTHER = ("root", "ovs", "ffmpeg", "netem", "timing")
+_LIST = "network.json"
 _NICENESS = 5
 """Of what runs beside the network's tests; beside other programs it must get on, too."""
 
@@ -30,17 +36,41 @@ def processes() -> int:
     return max(2, len(os.sched_getaffinity(0)) // 2)
 
 
-def group_of(item: pytest.Item) -> str:
-    """Return the name of what is done by one process: the network's tests, or a module."""
-    if any(item.get_closest_marker(mark) for mark in ONE_AFTER_THE_OTHER):
-        return NETWORK
-    return item.nodeid.partition("::")[0].replace("@", "-")
+def is_networks(item: pytest.Item) -> bool:
+    """Say whether a test makes a network, or measures: such tests are done one after the other."""
+    return any(item.get_closest_marker(mark) for mark in ONE_AFTER_THE_OTHER)
 
 
-def without_group(name: str) -> str:
-    """Return a test's name as it is typed, without the group that pytest-xdist writes behind it."""
-    test, at, group = name.rpartition("@")
-    return test if at and (group == NETWORK or group.endswith(".py")) else name
+def in_order(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Return tests in the order in which they are given out, module by module.
+
+    The network's come first, and of the others the modules with the most slow tests, so that none
+    of these is left for the end.
+    """
+    slow = Counter(_module(i.nodeid) for i in items if i.get_closest_marker("slow"))
+    return sorted(items, key=lambda i: (not is_networks(i), -slow[_module(i.nodeid)]))
+
+
+def _module(name: str) -> str:
+    return name.partition("::")[0]
+
+
+class NetworkInOne(LoadScopeScheduling):
+    """Gives the network's tests to one process, and the others out by modules.
+
+    The processes have written which tests are the network's, since only they know the marks.
+    """
+
+    def __init__(self, config: pytest.Config, log: Any, folder: str):
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+        self._list = Path(folder, _LIST)
+        self._networks: frozenset[str] | None = None
+
+    def _split_scope(self, nodeid: str) -> str:
+        if self._networks is None:
+            self._networks = frozenset(json.loads(self._list.read_text(encoding="utf-8")))
+        return NETWORK if nodeid in self._networks else _module(nodeid)
 
 
 class Sharing:
@@ -53,30 +83,32 @@ class Sharing:
             self._folder = tempfile.mkdtemp(prefix="lab-tests-")
             os.environ[GATE_VARIABLE] = self._folder
 
-    @pytest.hookimpl(tryfirst=True)
+    @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Tell pytest-xdist the groups."""
+        """Put tests in order and write down which are the network's."""
         if self._worker:
-            for item in items:
-                item.add_marker(pytest.mark.xdist_group(group_of(item)))
+            items[:] = in_order(items)
+            folder = os.environ[GATE_VARIABLE]
+            with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
+                json.dump([i.nodeid for i in items if is_networks(i)], file)
+            Path(file.name).rename(Path(folder, _LIST))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> NetworkInOne:
+        """Answer pytest-xdist who gives the tests out."""
+        return NetworkInOne(config, log, self._folder)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Let measurements have the machine, and the network's tests go first."""
         if not self._worker:
             return (yield)
-        if any(item.get_closest_marker(mark) for mark in ONE_AFTER_THE_OTHER):
+        if is_networks(item):
             _be_nice(0)
             return (yield)
         with gate().beside():
             _be_nice(_NICENESS)
             return (yield)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Write names as they are typed."""
-        if self._folder:
-            report.nodeid = without_group(report.nodeid)
 
     def pytest_unconfigure(self) -> None:
         """Remove the locks."""

@@ -14,9 +14,14 @@ import pytest
 from tests import busy
 from tests.busy import Gate, TooBusyError, measured, measuring, too_busy
 from tests.repeating import TRIES
-from tests.sharing import NETWORK, group_of, without_group
 
 ROOT = Path(__file__).parent.parent
+
+
+def test_the_question_is_the_verdicts() -> None:
+    from records.fidelity import IDLE_SHARE
+
+    assert busy.IDLE_SHARE == IDLE_SHARE
 
 
 def test_every_second_needs_idle_cpu() -> None:
@@ -142,7 +147,7 @@ def run_pytest(folder: Path, *arguments: str, ci: str = "") -> subprocess.Comple
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("processes", [[], ["-n", "2", "--dist", "loadgroup"]])
+@pytest.mark.parametrize("processes", [[], ["-n", "2"]])
 def test_what_the_machine_was_too_busy_for_is_named(tmp_path: Path, processes: list[str]) -> None:
     (tmp_path / "test_it.py").write_text(_TESTS)
     done = run_pytest(tmp_path, *processes)
@@ -151,8 +156,6 @@ def test_what_the_machine_was_too_busy_for_is_named(tmp_path: Path, processes: l
     assert "3 too busy" in last
     assert "2 failed, 2 passed" in last
     assert "test_it.py::test_never_idle: no idle CPU in 3 of 9 seconds, 3 times" in done.stdout
-    assert f"@{NETWORK}" not in done.stdout
-    assert "@test_it.py" not in done.stdout
 
 
 @pytest.mark.parametrize(("ci", "chosen", "status"), [
@@ -192,7 +195,7 @@ def test_other(k):
 
 def test_the_network_has_one_process_and_goes_first(tmp_path: Path) -> None:
     (tmp_path / "test_one.py").write_text(_SHARED)
-    done = run_pytest(tmp_path, "-n", "2", "--dist", "loadgroup", "-rP")
+    done = run_pytest(tmp_path, "-n", "2", "-rP")
     assert "10 passed" in done.stdout, done.stdout + done.stderr
     lines = [tuple(k.split()) for k in done.stdout.splitlines() if k.startswith(("netw", "other"))]
     network = {pid for kind, pid, _ in lines if kind == "network"}
@@ -202,21 +205,6 @@ def test_the_network_has_one_process_and_goes_first(tmp_path: Path) -> None:
     meanwhile = {int(nice) for kind, pid, nice in lines if kind == "other" and pid not in network}
     assert all(nice > here for nice in meanwhile)
     assert meanwhile
-
-
-def test_names_are_as_they_are_typed() -> None:
-    assert (
-        without_group(f"tests/a/test_b.py::test_c[x@y]@{NETWORK}")
-        == "tests/a/test_b.py::test_c[x@y]"
-    )
-    assert (
-        without_group("tests/a/test_b.py::test_c@tests/a/test_b.py") == "tests/a/test_b.py::test_c"
-    )
-    assert without_group("tests/a/test_b.py::test_c[x@y]") == "tests/a/test_b.py::test_c[x@y]"
-
-
-def test_groups_are_the_network_and_modules(request: pytest.FixtureRequest) -> None:
-    assert group_of(request.node) == "tests/test_busy.py"
 
 
 def _measure(folder: str, log: str, begun: float) -> None:
