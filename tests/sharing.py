@@ -32,23 +32,37 @@ _NICENESS = 5
 
 
 def processes() -> int:
-    """Return how many processes do the tests: one for the network, and at least one other."""
-    return max(2, len(os.sched_getaffinity(0)) // 2)
+    """Return how many processes do the tests: one for the network, and one others for each core.
+
+    Many tests wait for processes of their own, so that two do not fill two cores.
+    """
+    return 1 + max(1, len(os.sched_getaffinity(0)))
 
 
 def is_networks(item: pytest.Item) -> bool:
     """Say whether a test makes a network, or measures: such tests are done one after the other."""
+    if item.get_closest_marker("aside"):
+        return False
     return any(item.get_closest_marker(mark) for mark in ONE_AFTER_THE_OTHER)
 
 
 def in_order(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     """Return tests in the order in which they are given out, module by module.
 
-    The network's come first, and of the others the modules with the most slow tests, so that none
-    of these is left for the end.
+    The network's come first, among them those that measure last: what takes longest elsewhere is
+    over by then. Of the others the modules with the most slow tests come first, so that none of
+    these is left for the end.
     """
     slow = Counter(_module(i.nodeid) for i in items if i.get_closest_marker("slow"))
-    return sorted(items, key=lambda i: (not is_networks(i), -slow[_module(i.nodeid)]))
+    measures = {_module(i.nodeid) for i in items if i.get_closest_marker("timing")}
+
+    def key(item: pytest.Item) -> tuple[bool, bool, int]:
+        module = _module(item.nodeid)
+        if is_networks(item):
+            return False, module in measures, 0
+        return True, item.get_closest_marker("aside") is None, -slow[module]
+
+    return sorted(items, key=key)
 
 
 def _module(name: str) -> str:

@@ -125,6 +125,7 @@ from tests.sharing import Sharing
 def pytest_configure(config):
     config.addinivalue_line("markers", "timing: measures")
     config.addinivalue_line("markers", "root: network")
+    config.addinivalue_line("markers", "aside: beside the network")
     config.pluginmanager.register(Sharing(config))
     config.pluginmanager.register(Repeating())
 """
@@ -182,25 +183,44 @@ def test_repeated_tests_have_time_for_all_tries(tmp_path: Path) -> None:
 
 _SHARED = """
 import os, pytest, time
-@pytest.mark.root
-@pytest.mark.parametrize("k", range(6))
-def test_network(k):
-    print("network", os.getpid(), os.getpriority(os.PRIO_PROCESS, 0))
-    time.sleep(0.2)
+@pytest.mark.timing
+def test_measures():
+    print("measures", os.getpid(), os.getpriority(os.PRIO_PROCESS, 0))
 @pytest.mark.parametrize("k", range(4))
 def test_other(k):
     print("other", os.getpid(), os.getpriority(os.PRIO_PROCESS, 0))
 """
 
 
+_NETWORK = """
+import os, pytest, time
+@pytest.mark.root
+@pytest.mark.parametrize("k", range(6))
+def test_network(k):
+    print("network", os.getpid(), os.getpriority(os.PRIO_PROCESS, 0))
+    time.sleep(0.2)
+@pytest.mark.root
+@pytest.mark.aside
+def test_aside():
+    print("aside", os.getpid(), os.getpriority(os.PRIO_PROCESS, 0))
+@pytest.mark.parametrize("k", range(1))
+def test_other(k):
+    pass
+"""
+
+
 def test_the_network_has_one_process_and_goes_first(tmp_path: Path) -> None:
     (tmp_path / "test_one.py").write_text(_SHARED)
+    (tmp_path / "test_two.py").write_text(_NETWORK)
     done = run_pytest(tmp_path, "-n", "2", "-rP")
-    assert "10 passed" in done.stdout, done.stdout + done.stderr
-    lines = [tuple(k.split()) for k in done.stdout.splitlines() if k.startswith(("netw", "other"))]
-    network = {pid for kind, pid, _ in lines if kind == "network"}
+    assert "13 passed" in done.stdout, done.stdout + done.stderr
+    lines = [tuple(k.split()) for k in done.stdout.splitlines()
+             if k.startswith(("network ", "other ", "aside ", "measures "))]  # fmt: skip
+    network = {pid for kind, pid, _ in lines if kind in ("network", "measures")}
     assert len(network) == 1
+    assert [k[0] for k in lines if k[1] in network and k[0] != "other"][-1] == "measures"
     assert len([k for k in lines if k[0] == "network"]) == 6
+    assert {pid for kind, pid, _ in lines if kind == "aside"}.isdisjoint(network)
     here = os.getpriority(os.PRIO_PROCESS, 0)
     meanwhile = {int(nice) for kind, pid, nice in lines if kind == "other" and pid not in network}
     assert all(nice > here for nice in meanwhile)

@@ -46,6 +46,7 @@ def prove(work: Path, *steps: str) -> tuple[int, str]:
 
 @pytest.mark.ovs
 @pytest.mark.slow
+@pytest.mark.aside
 @pytest.mark.timeout(TIMEOUT_S)
 def test_set_up_in_a_bare_system_is_complete(tmp_path: Path) -> None:
     if not Path("/etc/debian_version").exists():

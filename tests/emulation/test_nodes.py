@@ -40,7 +40,7 @@ from model.scenario import (
     WorkloadSpec,
 )
 from model.workload import generate_trace
-from tests.busy import measuring
+from tests.busy import alone, measuring
 from tests.emulation.bench import Bench, Nodes
 
 pytestmark = pytest.mark.root
@@ -146,6 +146,7 @@ def test_the_wire_carries_x(bench: Bench, closing: ExitStack, rate_mbps: float) 
     inside(bench.namespaces["c1d1"], lambda: sender.open("e1", opened.append))
     while not opened:
         loop.step(0.01)
+    closing.enter_context(alone())
     for task, size in enumerate((100_000, 500_000, 1_000_000)):
         before = bench.sent_bytes("c1d1")
         order = Order("e1", 0, task, size, 0.0, rate_mbps)
