@@ -10,11 +10,13 @@ import pytest
 
 from emulation import run
 from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, Finding
+from emulation.extremes import require_buffers, require_first_exchanges
 from emulation.messages import NodeConfig
 from emulation.options import RunOptions
 from emulation.policy_files import require_readable
 from model.errors import UserError
 from model.load import load_scenario
+from model.network import build_network
 from rl.policies import completed, create
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,6 +48,15 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     require_readable(Path("mine.py"), config)
 
 
+def too_slow(_: pytest.MonkeyPatch) -> None:
+    slow = load_scenario("case3", {"network.access.rate_mbps": 0.01})
+    require_first_exchanges(slow, build_network(slow), 1.0)
+
+
+def too_small(_: pytest.MonkeyPatch) -> None:
+    require_buffers(load_scenario("mini", {"network.e2d.buffer_mb": 0.01}), 50.0)
+
+
 def unknown_key(_: pytest.MonkeyPatch) -> None:
     load_scenario("mini", {"network.acess": 1})
 
@@ -61,11 +72,14 @@ TROUBLES: dict[str, Callable[[pytest.MonkeyPatch], object]] = {
     "there is no policy": lambda _: create("own-egde"),
     "policy '…': there is no such module": absent_module,
     "… cannot be read by uid": unreadable,
+    "the first pings and connections of": too_slow,
+    "network.….buffer_mb = …": too_small,
     "unknown key": unknown_key,
 }
 """Beginning of a row → what brings its message about. The other rows are not raised by Python."""
 ELSEWHERE = {
     "fidelity: invalid: no idle CPU in … seconds": "records/fidelity.py",
+    "… too busy": "tests/repeating.py",
     "set-up stopped at …": "tools/setup.sh",
     "… is missing or out of date, and not yours to change": "tools/setup.sh",
 }

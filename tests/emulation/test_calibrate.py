@@ -65,6 +65,7 @@ def _busy(lines: list[Line] | tuple[Line, ...]) -> str:
 
 @pytest.mark.ovs
 @pytest.mark.slow
+@pytest.mark.timeout(500)
 class TestQuickCard:
     def test_every_line_is_there_and_measured(self, quick: tuple[Card, list[str]]) -> None:
         card, said = quick
