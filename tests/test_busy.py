@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import busy
-from tests.busy import Gate, TooBusyError, measured, measuring, too_busy
-from tests.repeating import TRIES
+from tests.busy import TRIES, Gate, TooBusyError, measured, measuring, too_busy
 
 ROOT = Path(__file__).parent.parent
 

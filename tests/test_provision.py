@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import in_ci
+from tests.repeating import in_ci
 
 PROVE = Path(__file__).resolve().parent / "vagrant" / "prove"
 NEEDED_GB = 10.0
