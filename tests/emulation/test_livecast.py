@@ -109,6 +109,7 @@ def test_units_have_their_share_of_the_machine(tmp_path: Path) -> None:
         assert row["cpu_s"] <= 1.1 * cores * (took_s + 0.2)
 
 
+@pytest.mark.timing
 def test_a_corrupt_clip_is_a_failed_task_and_the_worker_goes_on(tmp_path: Path) -> None:
     # Clips of its own: those of other runs are not to be spoiled.
     settings = {"clips.duration_s": "[1.9, 2.3]", "workload.data_mb": "0.304",
@@ -124,6 +125,7 @@ def test_a_corrupt_clip_is_a_failed_task_and_the_worker_goes_on(tmp_path: Path) 
         result = emulate(tmp_path, "--policy", "random", "--seed", "2", *words)
     finally:
         shutil.rmtree(folder)
+    require_idle(result)
     tasks = {row["task"]: row for row in result.table("tasks").to_pylist()}
     done = result.table("transcodes").to_pylist()
     failed = [row for row in done if row["error"]]
