@@ -69,7 +69,7 @@ def _module(name: str) -> str:
     return name.partition("::")[0]
 
 
-class NetworkInOne(LoadScopeScheduling):
+class NetworkInOne(LoadScopeScheduling):  # type: ignore[misc]
     """Gives the network's tests to one process, and the others out by modules.
 
     The processes have written which tests are the network's, since only they know the marks.
