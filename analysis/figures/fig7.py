@@ -12,8 +12,7 @@ import polars as pl
 from analysis.collection import Run
 from analysis.figures import Source
 from analysis.figures.panels import grid, plain_numbers
-from analysis.pcap.points import capture_files
-from analysis.pcap.summary import read_packets
+from analysis.pcap.packets import read_packets
 from analysis.style import BLUE, GREY, VERMILION, WORLDS, Drawing, legend_below
 from model.network import build_network
 from model.wire_format import Kind
@@ -92,12 +91,12 @@ def captured_kbps(run: Run) -> float | None:
     clocks = run.result.manifest.get("clocks")
     if not clocks or not folder.is_dir() or not any(folder.iterdir()):
         return None
-    packets, points, _ = read_packets(capture_files([folder]))
-    leaving = {k: p.link for k, p in enumerate(points) if not p.entering}
+    read = read_packets([folder])
+    leaving = {k: p.link for k, p in enumerate(read.points) if not p.entering}
     if not {k.name for k in build_network(run.result.scenario).shaped_links} <= {*leaving.values()}:
         return None
     begin_ns = round(1e9 * clocks["begin_unix_s"])
-    ours = packets.filter(
+    ours = read.table.filter(
         pl.col("point").is_in(list(leaving))
         # The measurements of idle paths before the start belong to the lab, not to the scheme.
         & pl.col("time_ns").is_between(begin_ns, begin_ns + round(1e9 * clocks["monotonic_s"]))

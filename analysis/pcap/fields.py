@@ -2,112 +2,174 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.pcap.reader import ETHERNET, LINK_HEADER_BYTES, LINUX_SLL, LINUX_SLL2, Capture
+from analysis.pcap.capture import (
+    ETHERNET,
+    LINK_HEADER_BYTES,
+    LINUX_SLL2,
+    Bools,
+    Capture,
+    Ints,
+    Numbers,
+)
+from analysis.pcap.layers import Layers, Remark, Status
 from model import wire_format
 from model.addressing import TASK_PORT
 
-ICMP, TCP, UDP = 1, 6, 17
+ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 ECHO_REPLY, ECHO_REQUEST = 0, 8
+_ECHO6_REQUEST, _ECHO6_REPLY = 128, 129
 SYN, FIN, RST, ACK = 0x02, 0x01, 0x04, 0x10
-_IPV4 = 0x0800
 _ETHERNET_BYTES = LINK_HEADER_BYTES[ETHERNET]
-_PROTOCOL_AT = {ETHERNET: 12, LINUX_SLL: 14, LINUX_SLL2: 0}
-"""Where the link header names the protocol of what follows."""
-
-Bools = NDArray[np.bool_]
-Positions = NDArray[np.int64]
+_HEADER_BYTES = {TCP: 20, UDP: 8, ICMP: 8, ICMP6: 8}
+_MAGIC = np.frombuffer(wire_format.MAGIC, np.uint8)
 
 
-class _Bytes:
-    """Big-endian numbers at many positions of a capture at once."""
+@dataclass(frozen=True)
+class Decoded:
+    """The packets of a capture as columns, see ``decode``; the IPv6 address of each hash in them."""
 
-    def __init__(self, data: NDArray[np.uint8]):
-        self._data, self._last = data, len(data) - 9
-
-    def u8(self, at: Positions) -> NDArray[np.uint8]:
-        # A field beyond the captured bytes may lie beyond the file; its value is masked later.
-        return self._data[np.minimum(at, self._last)]
-
-    def u16(self, at: Positions) -> NDArray[np.uint16]:
-        return (self.u8(at).astype(np.uint16) << np.uint16(8)) | self.u8(at + 1)
-
-    def u32(self, at: Positions) -> NDArray[np.uint32]:
-        return (self.u16(at).astype(np.uint32) << np.uint32(16)) | self.u16(at + 2)
-
-    def u64(self, at: Positions) -> NDArray[np.uint64]:
-        return (self.u32(at).astype(np.uint64) << np.uint64(32)) | self.u32(at + 4)
+    table: pl.DataFrame
+    addresses: dict[int, int]
 
 
 def packet_table(capture: Capture) -> pl.DataFrame:
-    """One row a packet, in the file's order.
+    """The columns of ``decode``."""
+    return decode(capture).table
 
-    Columns: ``number`` from 1; ``time_ns``; ``wire_bytes``, with 14 bytes of Ethernet header
-    whatever the file's link type, as a queue counts them; ``protocol`` (0: not IPv4, or headers not
-    captured); ``source``, ``target`` (IPv4 addresses); ``ip_id``; ``source_port``, ``target_port``
-    (of a ping: its identifier); ``seq`` (of a ping: its number), ``ack``, ``flags``;
-    ``payload_bytes`` of TCP; ``tsval``, ``tsecr`` (TCP timestamps; null where there are none);
-    ``echo`` (ICMP type of a ping, else 255); and of a frame header at the beginning of a TCP
-    payload ``kind`` (0: none), ``device``, ``task``, ``attempt``, ``task_bytes``, ``value``.
+
+def decode(capture: Capture) -> Decoded:
+    """Decode all headers of a capture: one row a packet, in the file's order.
+
+    Columns: ``number`` from 1; ``time_ns``; ``timed`` (has a time stamp); ``interface`` (its
+    position in the file, of LINUX_SLL2 the number that the packet carries); ``wire_bytes``, with 14
+    bytes of Ethernet header whatever the file's link type, as a queue counts them; ``status`` and
+    ``remark``, see ``analysis.pcap.layers``; ``ethertype``; ``protocol`` (IP's; 0: not decoded);
+    ``whole`` (its transport header was captured to the end); ``source``, ``target`` (IPv4 addresses,
+    hashes of IPv6 ones); ``ip_id``; ``vlan``, ``tunnel``; ``source_port``, ``target_port`` (of a
+    ping: its identifier); ``seq`` (of a ping: its number), ``ack``, ``flags``; ``check`` (checksum
+    of UDP and ICMP); ``payload_bytes`` of TCP; ``tsval``, ``tsecr`` (TCP timestamps; null where
+    there are none); ``echo`` (ICMP type of a ping, else 255); and of a frame header at the beginning
+    of a TCP payload ``kind`` (0: none), ``device``, ``task``, ``attempt``, ``task_bytes``, ``value``.
     """
-    count = len(capture)
-    link_bytes = LINK_HEADER_BYTES[capture.link_type]
-    read, ip = _Bytes(capture.data), capture.starts + link_bytes
-    end = capture.starts + capture.captured
-    is_ip = (ip + 20 <= end) & (read.u8(ip) >> 4 == 4)
-    if capture.link_type in _PROTOCOL_AT:
-        is_ip &= read.u16(capture.starts + _PROTOCOL_AT[capture.link_type]) == _IPV4
-    transport = ip + (read.u8(ip) & 0x0F).astype(np.int64) * 4
-    # Only the first fragment has ports; the others would be read as noise.
-    first = (read.u16(ip + 6) & 0x1FFF) == 0
-    protocol = np.where(is_ip & first, read.u8(ip + 9), 0).astype(np.uint8)
-    needed = np.select([protocol == TCP, protocol == ICMP, protocol == UDP], [20, 8, 8], 0)
-    protocol[transport + needed > end] = 0
+    count, read = len(capture), Numbers(capture.data)
+    layers = Layers(capture, read)
+    transport, end = layers.transport, layers.end
+    protocol, whole = _transports(layers)
+    tcp = (protocol == TCP) & whole
     columns: dict[str, NDArray[np.generic]] = {
         "number": np.arange(1, count + 1, dtype=np.uint32),
         "time_ns": capture.time_ns,
-        "wire_bytes": capture.lengths - link_bytes + _ETHERNET_BYTES,
+        "timed": capture.timed,
+        "interface": _interfaces(capture, read),
+        "wire_bytes": np.maximum(
+            layers.wire_end - capture.starts - layers.link_bytes + _ETHERNET_BYTES, 0
+        ),
+        "status": layers.status,
+        "ethertype": layers.kind.astype(np.uint16),
         "protocol": protocol,
-        "source": np.where(is_ip, read.u32(ip + 12), 0).astype(np.uint32),
-        "target": np.where(is_ip, read.u32(ip + 16), 0).astype(np.uint32),
-        "ip_id": np.where(is_ip, read.u16(ip + 4), 0).astype(np.uint16),
-        **_transport(read, protocol, transport),
+        "whole": whole,
+        "source": layers.source,
+        "target": layers.target,
+        "ip_id": layers.ip_id,
+        "vlan": layers.vlan,
+        "tunnel": layers.tunnel,
+        **_transport(read, protocol, whole, transport),
     }
-    ip_bytes = read.u16(ip + 2).astype(np.int64)
-    tcp = protocol == TCP
-    header_bytes = (read.u8(transport + 12) >> 4).astype(np.int64) * 4
-    payload = np.where(tcp, ip + ip_bytes - transport - header_bytes, 0)
+    header_bytes = np.where(tcp, read.u8(transport + 12) >> 4, 0).astype(np.int64) * 4
+    payload = np.where(tcp, layers.length_end - transport - header_bytes, 0)
     columns["payload_bytes"] = np.maximum(payload, 0)
-    table = pl.DataFrame(columns)
-    stamps = _timestamps(read, tcp, transport, np.minimum(transport + header_bytes, end))
-    frames = _frames(read, columns, transport + header_bytes, end)
-    return table.with_columns(*stamps, *frames)
+    options_end = transport + header_bytes
+    layers.remark[tcp & (options_end > end)] |= np.uint8(Remark.OPTIONS_CUT)
+    stamps = _timestamps(read, tcp, transport, np.minimum(options_end, end))
+    frames = _frames(read, columns, options_end, end)
+    _remark_task_headers(layers, read, columns, options_end)
+    columns["remark"] = layers.remark
+    return Decoded(pl.DataFrame(columns).with_columns(*stamps, *frames), layers.addresses)
+
+
+def _interfaces(capture: Capture, read: Numbers) -> NDArray[np.int64]:
+    """Each packet's interface; those of LINUX_SLL2 captures are told apart by the index in it."""
+    own = capture.link_types == LINUX_SLL2
+    if not own.any():
+        return capture.interface
+    index = read.u32(capture.starts + 4).astype(np.int64)
+    return np.where(own, capture.interface + (index << 32), capture.interface)
+
+
+def _transports(layers: Layers) -> tuple[NDArray[np.uint8], Bools]:
+    """IP's protocol of each packet whose ports were captured; whether the whole header was."""
+    protocol, at, end = layers.protocol, layers.transport, layers.end
+    known = np.isin(protocol, tuple(_HEADER_BYTES))
+    needed = np.select([protocol == TCP, known], [20, 8], 0)
+    whole = at + needed <= end
+    cut = known & ~whole
+    if cut.any():
+        layers.remark[cut] |= np.uint8(Remark.TRANSPORT_CUT)
+        ports = (protocol == TCP) | (protocol == UDP)
+        lost = cut & (~ports | (at + 4 > end))
+        layers.status[lost] = Status.CUT
+        protocol = np.where(lost, 0, protocol).astype(np.uint8)
+    return protocol, whole & (protocol > 0)
 
 
 def _transport(
-    read: _Bytes, protocol: NDArray[np.uint8], at: Positions
+    read: Numbers, protocol: NDArray[np.uint8], whole: Bools, at: Ints
 ) -> dict[str, NDArray[np.generic]]:
     """Ports, sequence numbers and flags; a ping's identifier and number stand in their places."""
-    tcp, icmp = protocol == TCP, protocol == ICMP
-    ports = tcp | (protocol == UDP)
+    tcp, icmp = (protocol == TCP) & whole, (protocol == ICMP) & whole
+    ports, udp = (protocol == TCP) | (protocol == UDP), (protocol == UDP) & whole
     kind = read.u8(at)
     ping = icmp & ((kind == ECHO_REQUEST) | (kind == ECHO_REPLY))
+    if (icmp6 := (protocol == ICMP6) & whole).any():
+        request, reply = icmp6 & (kind == _ECHO6_REQUEST), icmp6 & (kind == _ECHO6_REPLY)
+        kind = np.select([request, reply], [ECHO_REQUEST, ECHO_REPLY], kind).astype(np.uint8)
+        ping |= request | reply
+        icmp |= icmp6
     zero16, zero32 = np.uint16(0), np.uint32(0)
-    identifier, number = read.u16(at + 4), read.u16(at + 6).astype(np.uint32)
+    identifier = number = checks = zero16
+    if icmp.any():
+        identifier, number = read.u16(at + 4), read.u16(at + 6)
+    if (other := udp | icmp).any():
+        checks = np.select([udp, other], [read.u16(at + 6), read.u16(at + 2)], zero16)
+    words = read.u32(at)
+    first, second = (words >> np.uint32(16)).astype(np.uint16), words.astype(np.uint16)
     return {
-        "source_port": np.select([ports, ping], [read.u16(at), identifier], zero16),
-        "target_port": np.select([ports, ping], [read.u16(at + 2), identifier], zero16),
-        "seq": np.select([tcp, ping], [read.u32(at + 4), number], zero32),
+        "source_port": np.select([ports, ping], [first, identifier], zero16),
+        "target_port": np.select([ports, ping], [second, identifier], zero16),
+        "seq": np.select([tcp, ping], [read.u32(at + 4), np.uint32(number)], zero32),
         "ack": np.where(tcp, read.u32(at + 8), zero32),
         "flags": np.where(tcp, read.u8(at + 13), np.uint8(0)),
+        "check": np.zeros(len(at), np.uint16) + checks,
         "echo": np.where(ping, kind, np.uint8(255)),
     }
 
 
-def _timestamps(read: _Bytes, tcp: Bools, transport: Positions, end: Positions) -> list[pl.Series]:
+def _remark_task_headers(
+    layers: Layers, read: Numbers, columns: dict[str, NDArray[np.generic]], at: Ints
+) -> None:
+    """Remark on segments of tasks' connections whose first bytes were not captured to the end."""
+    ours = (columns["source_port"] == TASK_PORT) | (columns["target_port"] == TASK_PORT)
+    ours &= (columns["protocol"] == TCP) & (columns["payload_bytes"] > 0)
+    begun = ours & (at + wire_format.HEADER_BYTES > layers.end)
+    begun &= layers.length_end > layers.end
+    rows = np.flatnonzero(begun)
+    if not len(rows):
+        return
+    seen = np.clip(layers.end[rows] - at[rows], 0, len(_MAGIC))
+    alike = np.ones(len(rows), bool)
+    for k, byte in enumerate(_MAGIC):
+        alike &= (seen <= k) | (read.u8(at[rows] + k) == byte)
+    layers.remark[rows[alike & (seen > 0)]] |= np.uint8(Remark.TASK_HEADER_CUT)
+    layers.remark[rows[seen == 0]] |= np.uint8(Remark.TASK_HEADER_UNKNOWN)
+
+
+def _timestamps(read: Numbers, tcp: Bools, transport: Ints, end: Ints) -> list[pl.Series]:
     """TCP timestamp options: at their usual place, else wherever the options lead to."""
     options = transport + 20
     usual = tcp & (options + 12 <= end) & (read.u32(options) == 0x0101080A)
@@ -129,7 +191,7 @@ def _timestamps(read: _Bytes, tcp: Bools, transport: Positions, end: Positions) 
 
 
 def _frames(
-    read: _Bytes, columns: dict[str, NDArray[np.generic]], at: Positions, end: Positions
+    read: Numbers, columns: dict[str, NDArray[np.generic]], at: Ints, end: Ints
 ) -> list[pl.Series]:
     """The headers of tasks and answers that stand at the beginning of a TCP payload."""
     ours = (columns["source_port"] == TASK_PORT) | (columns["target_port"] == TASK_PORT)

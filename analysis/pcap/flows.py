@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from analysis.pcap.fields import SYN, TCP
 from model.wire_format import HEADER_BYTES
 
-FLOW = ["point", "source", "source_port", "target", "target_port"]
+FLOW = ["flow_path", "source", "source_port", "target", "target_port"]
 """What makes packets one direction of one connection, seen at one place."""
 FRAME = ["kind", "device", "task", "attempt"]
 
@@ -48,12 +48,12 @@ def with_flows(packets: pl.DataFrame) -> pl.DataFrame:
     of the frame whose header it carries.
     """
     packets = packets.sort([*FLOW, "time_ns"], maintain_order=True)
-    tcp = packets["protocol"].to_numpy() == TCP
+    tcp = (packets["protocol"].to_numpy() == TCP) & packets["whole"].to_numpy()
     retransmitted = np.zeros(len(packets), bool)
     frame_row = np.full(len(packets), -1)
     rows = np.flatnonzero(tcp)
     if len(rows):
-        segments = packets.filter(pl.col("protocol") == TCP)
+        segments = packets.filter((pl.col("protocol") == TCP) & pl.col("whole"))
         again, frames = _segments(segments)
         retransmitted[rows] = again
         frame_row[rows] = np.where(frames >= 0, rows[frames], -1)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis.pcap.summary import Summary
+from analysis.pcap.summary import KEY, Summary
 from model.errors import UserError
 from records.ownership import give_to_user, make_folder
 
@@ -44,24 +44,23 @@ def write(summary: Summary, folder: Path) -> list[Path]:
 
 def picture(summary: Summary) -> Figure:
     """Rate and time in queue over time, and the distribution of round trips, by link."""
-    links = summary.links["link"].head(_LINKS_DRAWN).to_list()
+    keys = summary.links.select(KEY).head(_LINKS_DRAWN).rows()
+    names = summary.link_names()
     figure = Figure(figsize=(9, 9), layout="constrained")
     FigureCanvasAgg(figure)
     over_time, queue, trips = figure.subplots(3, 1)
     queue.sharex(over_time)
-    for number, link in enumerate(links):
+    for number, key in enumerate(keys):
         colour = f"C{number}"
-        mine = pl.col("link") == link
-        _draw_rate(over_time, summary, link, colour)
+        mine = pl.all_horizontal(pl.col(c) == v for c, v in zip(KEY, key, strict=True))
+        label = _plain(names[key])
+        _draw_rate(over_time, summary, summary.rates.filter(mine), key[0], colour, label)
         waited = _thinned(summary.waits.filter(mine).sort("time_s"))
         queue.plot(waited["time_s"], waited["wait_s"] * 1e3, ".", ms=2, color=colour)
         _draw_distribution(trips, summary.rtts.filter(mine)["rtt_s"], colour)
-    more = len(summary.links) - len(links)
-    title = f"the {len(links)} busiest of {more + len(links)} links" if more else ""
-    if summary.verdict:
-        title += f"{', ' if title else ''}fidelity: {textwrap.shorten(summary.verdict, 80)}"
-    over_time.set(ylabel="on the wire, Mbps", xlabel="time, s", title=title)
-    queue.set(ylabel="time in queue, ms", xlabel="time, s")
+    time = "time, s" if len(summary.runs) == 1 else "time since the first packet of each run, s"
+    over_time.set(ylabel="on the wire, Mbps", xlabel=time, title=_title(summary, len(keys)))
+    queue.set(ylabel="time in queue, ms", xlabel=time)
     trips.set(xlabel="round trip from the link on and back, ms", ylabel="share", ylim=(0, 1))
     if len(summary.rtts):
         trips.set_xscale("log")
@@ -69,14 +68,37 @@ def picture(summary: Summary) -> Figure:
     return figure
 
 
-def _draw_rate(axes: Axes, summary: Summary, link: str, colour: str) -> None:
-    """A curve that is 0 in the intervals without a packet."""
-    table = summary.rates.filter(pl.col("link") == link)
-    last = summary.rates["time_s"].max()
-    count = round((float(last) if isinstance(last, float) else 0.0) / summary.interval_s) + 1
+def _plain(text: str) -> str:
+    """Text of others as matplotlib prints it: no formulas, and a label of one that begins with _."""
+    text = textwrap.shorten(text, 60) if " " in text else text[-60:]
+    return text.replace("$", r"\$").removeprefix("_")
+
+
+def _title(summary: Summary, drawn: int) -> str:
+    parts = [f"the {drawn} busiest of {len(summary.links)} links"] * (len(summary.links) > drawn)
+    for run in summary.runs:
+        if run.verdict:
+            whose = f" of {run.name}" if len(summary.runs) > 1 else ""
+            parts.append(f"fidelity{whose}: {textwrap.shorten(run.verdict, 80)}")
+    return _plain_lines(parts)
+
+
+def _plain_lines(parts: list[str]) -> str:
+    return "\n".join(part.replace("$", r"\$") for part in parts[:4])
+
+
+def _draw_rate(
+    axes: Axes, summary: Summary, table: pl.DataFrame, run: int, colour: str, label: str
+) -> None:
+    """A curve that is 0 in the intervals without a packet; none where no time passed."""
+    times = summary.runs[run]
+    if times.duration_s is None:
+        axes.plot([], [], lw=1, color=colour, label=label)
+        return
+    count = round(times.duration_s / times.interval_s) + 2
     mbps = np.zeros(count)
-    mbps[np.rint(table["time_s"].to_numpy() / summary.interval_s).astype(int)] = table["mbps"]
-    axes.plot(np.arange(count) * summary.interval_s, mbps, lw=1, color=colour, label=link)
+    mbps[np.rint(table["time_s"].to_numpy() / times.interval_s).astype(int)] = table["mbps"]
+    axes.plot(np.arange(count) * times.interval_s, mbps, lw=1, color=colour, label=label)
 
 
 def _draw_distribution(axes: Axes, seconds: pl.Series, colour: str) -> None:

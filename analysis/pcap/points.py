@@ -1,4 +1,4 @@
-"""Which side of which link a capture file shows; names for addresses and device numbers."""
+"""Which side of which link a capture shows; names for addresses and device numbers."""
 
 from __future__ import annotations
 
@@ -7,68 +7,73 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from analysis.pcap.files import CaptureFiles
+from analysis.pcap.source import STDIN
 from model.addressing import host_ip
 from model.errors import UserError
 from model.network import build_network
 from records.reader import open_result
 
 _OF_A_LINK = re.compile(r"(?P<source>[^-]+)-(?P<target>[^-.]+)(?P<entering>\.in)?")
-_FILES = ("*.pcap", "*.pcap[01]")
-"""A killed run leaves the two files that tcpdump writes in turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A capture file, as a place where packets were seen.
+    """A place where packets were seen: an interface of a capture, in one run.
 
     Attributes:
-        file: it.
+        run: position of its run; only points of one run are compared with each other.
+        capture: the file, or of a rotated one the first, as text.
         link: ``a>b`` for ``a-b.pcap`` and ``a-b.in.pcap``; of a foreign file its name.
         cable: the same for both directions of a link.
         source, target: of the link; '' for a foreign file.
         entering: packets are seen before the link's queue rather than behind it.
+        interface: its name in a capture of several, else ''.
+        link_type: what its packets begin with.
     """
 
-    file: Path
+    run: int
+    capture: str
     link: str
     cable: str
     source: str = ""
     target: str = ""
     entering: bool = False
+    interface: str = ""
+    link_type: int = 1
 
     def leads_to(self, after: Point) -> bool:
         """Whether a packet seen here, then there, waited in that link's queue and no other."""
-        if after.entering or not after.source:
+        if self.run != after.run or after.entering or not after.source:
             return False
         if self.entering:
             return self.link == after.link
         return self.target == after.source and self.cable != after.cable
 
+    @property
+    def place(self) -> tuple[int, str, str]:
+        """What both sides of a link's queue have in common."""
+        return self.run, self.cable if not self.source else self.link, self.interface
 
-def point_of(file: Path) -> Point:
-    """What a file shows, by its name."""
-    name = file.name.rsplit(".pcap", 1)[0]
-    match = _OF_A_LINK.fullmatch(name)
-    if match is None:
-        return Point(file, name, name)
+
+def is_of_a_link(capture: CaptureFiles) -> bool:
+    """Whether a capture has the name of a link, as the lab's own have."""
+    return capture.files[0] != STDIN and _OF_A_LINK.fullmatch(capture.stem) is not None
+
+
+def point_of(capture: CaptureFiles, run: int = 0, interface: str = "", link_type: int = 1) -> Point:
+    """What a capture shows, by its name; of several interfaces none is known to be a link."""
+    file = str(capture.files[0])
+    match = _OF_A_LINK.fullmatch(capture.stem)
+    if match is None or interface or capture.files[0] == STDIN:
+        name = capture.stem + (f" [{interface}]" if interface else "")
+        # A name is no identity: every foreign capture, and interface, is a cable of its own.
+        cable = f"{file} [{interface}]"
+        return Point(run, file, name, cable, interface=interface, link_type=link_type)
     source, target = match["source"], match["target"]
     cable = "-".join(sorted((source, target)))
-    return Point(file, f"{source}>{target}", cable, source, target, bool(match["entering"]))
-
-
-def capture_files(paths: list[Path]) -> list[Path]:
-    """Files as given; of a folder those in it, or in its ``pcap/``. Raises ``UserError``."""
-    found: list[Path] = []
-    for path in paths:
-        if not path.is_dir():
-            found.append(path)
-            continue
-        inside = path / "pcap" if (path / "pcap").is_dir() else path
-        files = sorted(f for pattern in _FILES for f in inside.glob(pattern))
-        if not files:
-            raise UserError(f"{path}: holds no capture; ask a run for some with --pcap LINK")
-        found += files
-    return list(dict.fromkeys(found))
+    return Point(run, file, f"{source}>{target}", cable, source, target, bool(match["entering"]),
+                 link_type=link_type)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class Names:
     verdict: str = ""
 
     def host(self, address: int) -> str:
-        """A host's name, or its address."""
+        """A host's name, or its IPv4 address."""
         return self.hosts.get(address) or str(ipaddress.IPv4Address(address))
 
     def device(self, number: int) -> str:
@@ -96,10 +101,16 @@ class Names:
         return self.devices[number] if number < len(self.devices) else f"device {number}"
 
 
+def result_folder(file: Path) -> Path | None:
+    """The result folder that a capture lies in, or None."""
+    folder = file.resolve().parent.parent
+    return folder if file != STDIN and (folder / "manifest.json").is_file() else None
+
+
 def names_around(file: Path) -> Names:
     """Names from the result folder that a capture lies in, or none."""
-    folder = file.resolve().parent.parent
-    if not (folder / "manifest.json").is_file():
+    folder = result_folder(file)
+    if folder is None:
         return Names()
     try:
         result = open_result(folder)

@@ -6,10 +6,11 @@ from typing import Any
 
 import polars as pl
 
+from analysis.pcap.capture import Capture
 from analysis.pcap.fields import packet_table
 from analysis.pcap.flows import with_flows
 from analysis.pcap.points import names_around
-from analysis.pcap.reader import ETHERNET, LINUX_SLL, LINUX_SLL2, RAW_IP, Capture
+from analysis.pcap.source import name_of
 from model.addressing import TASK_PORT
 from model.errors import UserError
 from model.wire_format import HEADER, HEADER_BYTES, MAGIC, Kind
@@ -23,11 +24,17 @@ def show(capture: Capture, number: int) -> str:
     Raises ``UserError`` if the capture has no such packet.
     """
     if not 1 <= number <= len(capture):
-        raise UserError(f"{capture.path}: has packets 1 to {len(capture)}, none is number {number}")
-    packet = _first_layer(capture.link_type)(capture.packet(number))
+        raise UserError(f"{name_of(capture.path)}: has packets 1 to {len(capture)}, none is number {number}")
+    link_type = int(capture.link_types[number - 1])
+    packet = _first_layer(link_type)(capture.packet(number))
     text = str(packet.show(dump=True)).rstrip() + _frame(packet) + _belongs_to(capture, number)
     stamp = int(capture.time_ns[number - 1])
-    head = f"packet {number} of {len(capture)}, at {stamp // 10**9}.{stamp % 10**9:09d} s"
+    when = f"at {stamp // 10**9}.{stamp % 10**9:09d} s"
+    if not capture.timed[number - 1]:
+        when = "without a time stamp that can be one"
+    interface = capture.interfaces[int(capture.interface[number - 1])]
+    where = f", interface {interface.name or link_type}" if len(capture.interfaces) > 1 else ""
+    head = f"packet {number} of {len(capture)}, {when}{where}"
     missing = int(capture.lengths[number - 1] - capture.captured[number - 1])
     tail = f"\n({missing} more bytes were on the wire and not captured)" if missing else ""
     return f"{head}\n{text}{tail}"
@@ -35,7 +42,7 @@ def show(capture: Capture, number: int) -> str:
 
 def _belongs_to(capture: Capture, number: int) -> str:
     """Whose byte stream a segment in the midst of a task carries on; '' if it is none."""
-    packets = with_flows(packet_table(capture).with_columns(point=pl.lit(0, pl.UInt16)))
+    packets = with_flows(packet_table(capture).with_columns(flow_path=pl.lit(0, pl.UInt32)))
     row = packets.row(by_predicate=pl.col("number") == number, named=True)
     if not row["kind"]:
         return ""
@@ -49,12 +56,16 @@ def _belongs_to(capture: Capture, number: int) -> str:
 
 
 def _first_layer(link_type: int) -> Any:
-    # Scapy takes half a second to import, which nothing else here should pay for.
-    from scapy.layers.inet import IP
-    from scapy.layers.l2 import CookedLinux, CookedLinuxV2, Ether
+    # Scapy takes half a second to import, which nothing else here should pay for. Importing a layer
+    # registers it with its link type or with the layer below.
+    import scapy.layers.inet
+    import scapy.layers.inet6
+    import scapy.layers.ppp
+    import scapy.layers.vxlan
+    from scapy.config import conf
+    from scapy.packet import Raw
 
-    layers = {ETHERNET: Ether, RAW_IP: IP, LINUX_SLL: CookedLinux, LINUX_SLL2: CookedLinuxV2}
-    return layers[link_type]
+    return conf.l2types.num2layer.get(link_type, Raw)
 
 
 def _frame(packet: Any) -> str:

@@ -12,7 +12,6 @@ from analysis.collection import Run
 from analysis.figures.eq14 import draw_eq14
 from analysis.frames import tasks_until
 from analysis.pcap.output import picture as draw_captures
-from analysis.pcap.points import capture_files
 from analysis.pcap.summary import summarise as summarise_captures
 from analysis.report import figures
 from analysis.report.document import Picture, Report, Section
@@ -141,7 +140,7 @@ def _captures(folder: Path) -> Iterator[Section]:
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     try:
-        summary = summarise_captures(capture_files([folder]))
+        summary = summarise_captures([folder])
     except UserError as error:
         yield Section("Captures", (f"They cannot be read: {error}.",))
         return
