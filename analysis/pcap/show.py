@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import polars as pl
@@ -26,7 +27,7 @@ def show(capture: Capture, number: int) -> str:
     if not 1 <= number <= len(capture):
         raise UserError(f"{name_of(capture.path)}: has packets 1 to {len(capture)}, none is number {number}")
     link_type = int(capture.link_types[number - 1])
-    packet = _first_layer(link_type)(capture.packet(number))
+    packet = _dissected(link_type, capture.packet(number))
     text = str(packet.show(dump=True)).rstrip() + _frame(packet) + _belongs_to(capture, number)
     stamp = int(capture.time_ns[number - 1])
     when = f"at {stamp // 10**9}.{stamp % 10**9:09d} s"
@@ -55,7 +56,8 @@ def _belongs_to(capture: Capture, number: int) -> str:
     )
 
 
-def _first_layer(link_type: int) -> Any:
+def _dissected(link_type: int, data: bytes) -> Any:
+    """A packet in scapy's layers; of a first layer that is cut, or unknown, only the bytes."""
     # Scapy takes half a second to import, which nothing else here should pay for. Importing a layer
     # registers it with its link type or with the layer below.
     import scapy.layers.inet
@@ -65,7 +67,10 @@ def _first_layer(link_type: int) -> Any:
     from scapy.config import conf
     from scapy.packet import Raw
 
-    return conf.l2types.num2layer.get(link_type, Raw)
+    try:
+        return conf.l2types.num2layer.get(link_type, Raw)(data)
+    except (struct.error, IndexError, ValueError):  # scapy raises these for the outermost layer
+        return Raw(data)
 
 
 def _frame(packet: Any) -> str:

@@ -125,4 +125,4 @@ def test_show(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pcap", str(uplink), "--show", "999"]) == 2
     assert "has packets 1 to" in capsys.readouterr().err
     assert main(["pcap", str(folder), "--show", "1"]) == 2
-    assert "of one file" in capsys.readouterr().err
+    assert "needs one file" in capsys.readouterr().err

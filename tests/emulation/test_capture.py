@@ -9,7 +9,8 @@ import polars as pl
 import pyarrow.compute as pc
 import pytest
 
-from analysis.pcap.points import capture_files, point_of
+from analysis.pcap.files import CaptureFiles
+from analysis.pcap.points import point_of
 from analysis.pcap.reader import read_capture
 from analysis.pcap.summary import summarise
 from emulation.capture import Counts, _Tcpdump, _warnings, chosen_links, parse_closing, plan
@@ -74,7 +75,7 @@ def test_both_sides_of_every_queue(network: Network) -> None:
         ("e1-bs1.in", "bs1-e1", "inbound"),
     }
     for point in plan(network, ["all"]):
-        read = point_of(Path(f"{point.name}.pcap"))
+        read = point_of(CaptureFiles((Path(f"{point.name}.pcap"),), point.name))
         assert (read.link, read.entering) == (point.link, point.side == "entering")
 
 
@@ -211,7 +212,7 @@ def test_captures_queues_and_tasks_tell_the_same_bytes(tmp_path: Path) -> None:
     assert all(c["dropped_by_kernel"] == 0 and "error" not in c for c in captures)
     assert result.manifest["capture_warnings"] == []
     compare_counters(result)
-    summary = summarise(capture_files([folder]))
+    summary = summarise([folder])
     tasks = result.table("tasks", ["task", "data_mb", "outcome", "attempts", "arrived_s"])
     whole = tasks.filter(
         pc.and_(pc.equal(tasks["outcome"], "done"), pc.equal(tasks["attempts"], 1))
