@@ -128,7 +128,7 @@ def _transport(
     ping = icmp & ((kind == ECHO_REQUEST) | (kind == ECHO_REPLY))
     if (icmp6 := (protocol == ICMP6) & whole).any():
         request, reply = icmp6 & (kind == _ECHO6_REQUEST), icmp6 & (kind == _ECHO6_REPLY)
-        kind = np.select([request, reply], [ECHO_REQUEST, ECHO_REPLY], kind).astype(np.uint8)
+        kind = np.where(request, ECHO_REQUEST, np.where(reply, ECHO_REPLY, kind)).astype(np.uint8)
         ping |= request | reply
         icmp |= icmp6
     zero16, zero32 = np.uint16(0), np.uint32(0)
