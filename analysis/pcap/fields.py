@@ -32,7 +32,7 @@ _MAGIC = np.frombuffer(wire_format.MAGIC, np.uint8)
 
 @dataclass(frozen=True)
 class Decoded:
-    """The packets of a capture as columns, see ``decode``; the IPv6 address of each hash in them."""
+    """The packets of a capture as columns, see ``decode``; IPv6 addresses by their hashes."""
 
     table: pl.DataFrame
     addresses: dict[int, int]
@@ -47,15 +47,16 @@ def decode(capture: Capture) -> Decoded:
     """Decode all headers of a capture: one row a packet, in the file's order.
 
     Columns: ``number`` from 1; ``time_ns``; ``timed`` (has a time stamp); ``interface`` (its
-    position in the file, of LINUX_SLL2 the number that the packet carries); ``wire_bytes``, with 14
-    bytes of Ethernet header whatever the file's link type, as a queue counts them; ``status`` and
+    position in the file, of LINUX_SLL2 the number that the packet carries); ``wire_bytes``, with
+    14 bytes of Ethernet header whatever the link type, as a queue counts them; ``status`` and
     ``remark``, see ``analysis.pcap.layers``; ``ethertype``; ``protocol`` (IP's; 0: not decoded);
-    ``whole`` (its transport header was captured to the end); ``source``, ``target`` (IPv4 addresses,
-    hashes of IPv6 ones); ``ip_id``; ``vlan``, ``tunnel``; ``source_port``, ``target_port`` (of a
+    ``whole`` (its transport header was captured to the end); ``source``, ``target`` (IPv4
+    addresses, hashes of IPv6 ones); ``ip_id``; ``vlan``, ``tunnel``; ``source_port``, ``target_port`` (of a
     ping: its identifier); ``seq`` (of a ping: its number), ``ack``, ``flags``; ``check`` (checksum
     of UDP and ICMP); ``payload_bytes`` of TCP; ``tsval``, ``tsecr`` (TCP timestamps; null where
-    there are none); ``echo`` (ICMP type of a ping, else 255); and of a frame header at the beginning
-    of a TCP payload ``kind`` (0: none), ``device``, ``task``, ``attempt``, ``task_bytes``, ``value``.
+    there are none); ``echo`` (ICMP type of a ping, else 255); and of a frame header at the
+    beginning of a TCP payload ``kind`` (0: none), ``device``, ``task``, ``attempt``,
+    ``task_bytes``, ``value``.
     """
     count, read = len(capture), Numbers(capture.data)
     layers = Layers(capture, read)

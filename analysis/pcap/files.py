@@ -23,7 +23,8 @@ _NUMBERS_WITHIN = (
     re.compile(r"_\d{14}_(?P<number>\d{5})$"),
     # tcpdump -G: what strftime makes of the name, of 1970 to 2099; and seconds since 1970
     re.compile(
-        r"[-_.]?(?P<number>(?:19[7-9]\d|20\d\d)[-_.]?[01]\d[-_.]?[0-3]\d[-_.T ]?[0-2]\d[-_.:h]?[0-5]\d"
+        r"[-_.]?(?P<number>(?:19[7-9]\d|20\d\d)[-_.]?[01]\d[-_.]?[0-3]\d"
+        r"[-_.T ]?[0-2]\d[-_.:h]?[0-5]\d"
         r"(?:[-_.:m]?[0-6]\d)?)(?:Z|[+-]\d{4})?$"
     ),
     re.compile(r"[-_.]?(?P<number>\d{10})$"),

@@ -122,7 +122,9 @@ class Layers:
         elif link_type in (BSD_LOOPBACK, 108):
             family = read.u32(start)
             family = np.minimum(family, family.byteswap())
-            kind = np.select([family == 2, np.isin(family, (10, 24, 28, 30))], [IPV4, IPV6], _NO_KIND)
+            kind = np.select(
+                [family == 2, np.isin(family, (10, 24, 28, 30))], [IPV4, IPV6], _NO_KIND
+            )
         elif link_type in (PPP, 50):
             framed = read.u16(start) == 0xFF03
             at = start + np.where(framed, 4, 2)
@@ -313,11 +315,9 @@ class Layers:
         flags, options = read.u16(at), (read.u8(at + 8) & 0x3F).astype(np.int64) * 4
         fields = sum(((flags & bit) != 0).astype(np.int64) * 4 for bit in (0x8000, 0x2000, 0x1000))
         size = np.select([gre, geneve, udp], [4 + fields, 16 + options, 16], 0)
-        kind = np.select(
-            [gre, geneve, udp, protocol == _IP_IN_IP],
-            [read.u16(at + 2), read.u16(at + 10), _BRIDGED, IPV4],
-            IPV6,
-        ).astype(np.int64)
+        kind = np.where(protocol == _IP_IN_IP, IPV4, IPV6)
+        for mask, found in ((gre, read.u16(at + 2)), (udp, _BRIDGED), (geneve, read.u16(at + 10))):
+            kind = np.where(mask, found, kind).astype(np.int64)
         # GRE with source routes or of version 1, and VXLAN without a network's number, are others.
         strange = (gre & (flags & 0x4007 != 0)) | (udp & ~geneve & (read.u8(at + 8) & 0x08 == 0))
         number = np.where(udp, read.u32(at + 12) >> 8, 0).astype(np.uint64)

@@ -244,7 +244,7 @@ def common_folder(names: Sequence[str]) -> str:
     if len(names) < 2:
         return ""
     try:
-        common = os.path.commonpath([os.path.abspath(n) for n in names])
+        common = os.path.commonpath([Path(n).absolute() for n in names])
     except ValueError:
         return ""
     return common.rstrip("/") + "/"

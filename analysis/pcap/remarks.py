@@ -65,8 +65,7 @@ def counts() -> dict[str, pl.Expr]:
 
 
 def missing(links: pl.DataFrame) -> pl.DataFrame:
-    """A row for each number that was not measured: ``run``, ``capture``, ``link``, ``column``,
-    ``reason``."""
+    """A row for each number that was not measured: key, ``column``, ``reason``."""
     rows = [
         {**{k: row[k] for k in ("run", "capture", "link")}, "column": column, "reason": reason}
         for row in links.iter_rows(named=True)
@@ -113,7 +112,9 @@ def _no_round_trip(row: dict[str, Any]) -> str:
         return "no TCP segment with data"
     if not row["stamped"]:
         return "TCP timestamps are cut" if row["options_cut"] else "TCP without timestamps"
-    return "no acknowledgement that echoes a timestamp" if row["timed_packets"] else "no time stamps"
+    return (
+        "no acknowledgement that echoes a timestamp" if row["timed_packets"] else "no time stamps"
+    )
 
 
 def _no_ping(row: dict[str, Any]) -> str:
@@ -125,7 +126,9 @@ def _no_ping(row: dict[str, Any]) -> str:
 def _no_wait(row: dict[str, Any]) -> str:
     if not row["both_sides"]:
         return "the other side of the queue was not captured"
-    return "headers are cut" if row["cut"] else "no packet was recognised on both sides of the queue"
+    return (
+        "headers are cut" if row["cut"] else "no packet was recognised on both sides of the queue"
+    )
 
 
 def notes_on(packets: pl.DataFrame, points: Sequence[Point]) -> list[str]:
@@ -151,9 +154,7 @@ def _sentences(text: str, found: Sequence[tuple[str, int, int]]) -> Iterator[str
     yield f"{found[0][0]} and {len(found) - 1} more: {count} of {size} packets: {text}"
 
 
-def _on_status(
-    packets: pl.DataFrame, points: Sequence[Point]
-) -> Iterator[tuple[int, str, int]]:
+def _on_status(packets: pl.DataFrame, points: Sequence[Point]) -> Iterator[tuple[int, str, int]]:
     strange = packets.filter(pl.col("status") > 0)
     if len(strange):
         table = strange.group_by("point", "status").agg(
@@ -177,13 +178,12 @@ def _on_status(
 
 
 def _listed(found: Iterable[tuple[str, int]]) -> str:
-    *named, more = [f"{name} {count}" for name, count in found][:4] + [""]
-    return ", ".join(named[:3]) + (", …" if len(named) > 3 else "") + more
+    """``ARP 3, LLDP 1``; three at most."""
+    named = [f"{name} {count}" for name, count in found]
+    return ", ".join(named[:3]) + (", …" if len(named) > 3 else "")
 
 
-def _on_remarks(
-    packets: pl.DataFrame, points: Sequence[Point]
-) -> Iterator[tuple[int, str, int]]:
+def _on_remarks(packets: pl.DataFrame, points: Sequence[Point]) -> Iterator[tuple[int, str, int]]:
     of_links = [k for k, p in enumerate(points) if p.source]
     marked = packets.filter((pl.col("remark") > 0) & (pl.col("status") == 0))
     for remark, text in _REMARK_TEXTS.items():

@@ -25,7 +25,9 @@ def show(capture: Capture, number: int) -> str:
     Raises ``UserError`` if the capture has no such packet.
     """
     if not 1 <= number <= len(capture):
-        raise UserError(f"{name_of(capture.path)}: has packets 1 to {len(capture)}, none is number {number}")
+        raise UserError(
+            f"{name_of(capture.path)}: has packets 1 to {len(capture)}, none is number {number}"
+        )
     link_type = int(capture.link_types[number - 1])
     packet = _dissected(link_type, capture.packet(number))
     text = str(packet.show(dump=True)).rstrip() + _frame(packet) + _belongs_to(capture, number)
@@ -63,7 +65,7 @@ def _dissected(link_type: int, data: bytes) -> Any:
     import scapy.layers.inet
     import scapy.layers.inet6
     import scapy.layers.ppp
-    import scapy.layers.vxlan
+    import scapy.layers.vxlan  # noqa: F401
     from scapy.config import conf
     from scapy.packet import Raw
 

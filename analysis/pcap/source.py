@@ -162,8 +162,7 @@ def _require_a_capture(path: Path, content: bytearray, *, packed: bool) -> None:
 def no_capture(path: Path, head: bytes) -> str:
     """The sentence on a source that is no capture."""
     return (
-        f"{name_of(path)}: is no pcap file and no pcapng file, "
-        f"it begins with {head[:4].hex(' ')}"
+        f"{name_of(path)}: is no pcap file and no pcapng file, it begins with {head[:4].hex(' ')}"
     )
 
 

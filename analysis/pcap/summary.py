@@ -344,7 +344,9 @@ def _named(table: pl.DataFrame, read: Packets) -> pl.DataFrame:
     kinds = {0: None} | {int(k): k.name for k in Kind}
     runs = table["run"].to_list()
     text = {
-        column: [_host(a, names[r], read.addresses) for r, a in zip(runs, table[column], strict=True)]
+        column: [
+            _host(a, names[r], read.addresses) for r, a in zip(runs, table[column], strict=True)
+        ]
         for column in ("source", "target")
     }
     devices = [names[r].device(d) for r, d in zip(runs, table["device"], strict=True)]

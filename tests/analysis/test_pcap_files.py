@@ -30,11 +30,15 @@ def run_folder(folder: Path, begin_s: float, wait_s: float, speedup: float | Non
     return folder
 
 
-def test_two_runs_with_links_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_runs_with_links_of_one_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folders = [run_folder(tmp_path / "r" / n, 1e9 + b, w) for n, b, w in
                (("one", 0, 0.25), ("two", 5000, 0.5))]  # fmt: skip
     files = sorted(f for folder in folders for f in folder.glob("pcap/*.pcap"))
-    alone = [summarise([folder]).links.filter(link="bs1>e1").row(0, named=True) for folder in folders]
+    alone = [
+        summarise([folder]).links.filter(link="bs1>e1").row(0, named=True) for folder in folders
+    ]
     for paths in (files, folders, [tmp_path / "r"], files[::-1]):
         summary = summarise(paths)
         links = summary.links.filter(link="bs1>e1").sort("wait_p50_s").to_dicts()

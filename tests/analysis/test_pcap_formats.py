@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from scapy.layers.inet import ICMP, IP
-from scapy.layers.l2 import Ether
 
 from analysis.pcap.reader import read_capture
 from analysis.pcap.stamps import odd_stamps
@@ -149,7 +148,9 @@ COMPRESSIONS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "
 
 @pytest.mark.parametrize("suffix", COMPRESSIONS)
 def test_compressed_captures(tmp_path: Path, suffix: str) -> None:
-    plain = write(tmp_path / "a-b.pcap", [(1.0 + k, p) for k, p in enumerate(segments(task(1, 9000)))])
+    plain = write(
+        tmp_path / "a-b.pcap", [(1.0 + k, p) for k, p in enumerate(segments(task(1, 9000)))]
+    )
     packed = tmp_path / f"a-b.pcap.{suffix}"
     packed.write_bytes(COMPRESSIONS[suffix](plain.read_bytes()))
     assert read_capture(packed).time_ns.tolist() == read_capture(plain).time_ns.tolist()
@@ -182,7 +183,7 @@ def test_pipes(tmp_path: Path) -> None:
 
 
 def test_an_endless_pipe_of_something_else_ends() -> None:
-    with open("/dev/zero", "rb") as zeros:
+    with Path("/dev/zero").open("rb") as zeros:
         command = [sys.executable, "-m", "cli", "pcap", "-"]
         done = subprocess.run(command, stdin=zeros, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2

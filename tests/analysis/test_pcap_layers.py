@@ -16,7 +16,17 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
 )
-from scapy.layers.l2 import ARP, LLC, SNAP, CookedLinux, CookedLinuxV2, Dot1AD, Dot1Q, Ether, Loopback
+from scapy.layers.l2 import (
+    ARP,
+    LLC,
+    SNAP,
+    CookedLinux,
+    CookedLinuxV2,
+    Dot1AD,
+    Dot1Q,
+    Ether,
+    Loopback,
+)
 from scapy.layers.ppp import PPP, PPPoE
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Raw
@@ -68,13 +78,16 @@ ENCAPSULATIONS = {
 
 def transfer(path: Path, wrap: object, *, six: bool = False, kind: int = 1) -> Summary:
     """Ten segments, each acknowledged after 10 ms, in some encapsulation."""
-    with PcapWriter(str(path), nano=True, linktype=kind) as writer:
+    with PcapWriter(str(path), nano=True, linktype=1) as writer:
         writer.write_header(None)
         for k in range(10):
             there, back = ip(six=six) / tcp(k), ip(six=six, back=True) / tcp(k, back=True)
             for late_ns, inner in ((0, there), (10_000_000, back)):
                 data = bytes(wrap(type(inner)(bytes(inner))))  # type: ignore[operator]
                 writer.write_packet(data, sec=1000 + k, usec=late_ns)
+    data = bytearray(path.read_bytes())
+    data[20:24] = kind.to_bytes(4, "little")  # scapy's writer takes type 0 for "guess"
+    path.write_bytes(data)
     return summarise([path])
 
 
@@ -151,7 +164,11 @@ def test_fragments_are_counted(tmp_path: Path) -> None:
 
 
 def test_what_is_no_ip_is_counted(tmp_path: Path) -> None:
-    strange = [ETHER / ARP(), Ether(type=0x88CC) / Raw(bytes(30)), ETHER / MPLS(s=1) / Raw(b"\0" * 30)]
+    strange = [
+        ETHER / ARP(),
+        Ether(type=0x88CC) / Raw(bytes(30)),
+        ETHER / MPLS(s=1) / Raw(b"\0" * 30),
+    ]
     summary = one(tmp_path, *strange, ETHER / IP(src=A, dst=B, proto=50) / Raw(bytes(40)))
     text = "\n".join(summary.notes)
     assert "2 of 4 packets: no IP (ARP 1, LLDP 1)" in text
