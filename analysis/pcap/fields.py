@@ -49,7 +49,7 @@ def decode(capture: Capture) -> Decoded:
     Columns: ``number`` from 1; ``time_ns``; ``timed`` (has a time stamp); ``interface`` (its
     position in the file, of LINUX_SLL2 the number that the packet carries); ``wire_bytes``, with
     14 bytes of Ethernet header whatever the link type, as a queue counts them; ``status`` and
-    ``remark``, see ``analysis.pcap.layers``; ``ethertype``; ``protocol`` (IP's; 0: not decoded);
+    ``remark``, see ``analysis.pcap.layers``; ``ethertype``; ``protocol`` (of IP; 0: unknown);
     ``whole`` (its transport header was captured to the end); ``source``, ``target`` (IPv4
     addresses, hashes of IPv6 ones); ``ip_id``; ``vlan``, ``tunnel``; ``source_port``, ``target_port`` (of a
     ping: its identifier); ``seq`` (of a ping: its number), ``ack``, ``flags``; ``check`` (checksum

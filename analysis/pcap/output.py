@@ -69,7 +69,7 @@ def picture(summary: Summary) -> Figure:
 
 
 def _plain(text: str) -> str:
-    """Text of others as matplotlib prints it: no formula, and a label also where it begins with _."""
+    """Text of others as matplotlib prints it: no formula, and no hidden label."""
     text = textwrap.shorten(text, 60) if " " in text else text[-60:]
     return text.replace("$", r"\$").removeprefix("_")
 

@@ -219,8 +219,8 @@ def _without_odd_stamps(table: pl.DataFrame, name: str, notes: list[str]) -> pl.
         )
         timed[strange] = False
     if step_back > _TOLD_NS:
-        notes.append(f"{name}: packets are out of order by up to {step_back / 1e9:.4g} s; they were "
-                     "sorted by their time stamps")  # fmt: skip
+        notes.append(f"{name}: packets are out of order by up to {step_back / 1e9:.4g} s; they "
+                     "were sorted by their time stamps")  # fmt: skip
     if timed.all():
         return table
     last = np.maximum.accumulate(np.where(timed, np.arange(count), -1))

@@ -130,8 +130,8 @@ def summarise(paths: Sequence[Path]) -> Summary:
     links = _with_delays(links, rtt_table, wait_table)
     notes = read.notes + remarks.notes_on(read.table, read.points)
     if unclear:
-        notes.append(f"{unclear} packets looked like another one in the same queue; they are not in "
-                     "the queue times")  # fmt: skip
+        notes.append(f"{unclear} packets looked like another one in the same queue; they are not "
+                     "in the queue times")  # fmt: skip
     return Summary(
         links=links.drop("place", "both_sides", *remarks.COUNTS),
         flows=_flows(leaving, keys, runs, read),
