@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -51,9 +52,9 @@ def decode(capture: Capture) -> Decoded:
     14 bytes of Ethernet header whatever the link type, as a queue counts them; ``status`` and
     ``remark``, see ``analysis.pcap.layers``; ``ethertype``; ``protocol`` (of IP; 0: unknown);
     ``whole`` (its transport header was captured to the end); ``source``, ``target`` (IPv4
-    addresses, hashes of IPv6 ones); ``ip_id``; ``vlan``, ``tunnel``; ``source_port``, ``target_port`` (of a
-    ping: its identifier); ``seq`` (of a ping: its number), ``ack``, ``flags``; ``check`` (checksum
-    of UDP and ICMP); ``payload_bytes`` of TCP; ``tsval``, ``tsecr`` (TCP timestamps; null where
+    addresses, hashes of IPv6 ones); ``ip_id``; ``vlan``, ``tunnel``; ``source_port``,
+    ``target_port`` (of a ping: its identifier); ``seq`` (of a ping: its number), ``ack``,
+    ``flags``; ``check`` (checksum of UDP and ICMP); ``payload_bytes`` of TCP; ``tsval``, ``tsecr`` (TCP timestamps; null where
     there are none); ``echo`` (ICMP type of a ping, else 255); and of a frame header at the
     beginning of a TCP payload ``kind`` (0: none), ``device``, ``task``, ``attempt``,
     ``task_bytes``, ``value``.
@@ -133,7 +134,9 @@ def _transport(
         ping |= request | reply
         icmp |= icmp6
     zero16, zero32 = np.uint16(0), np.uint32(0)
-    identifier = number = checks = zero16
+    identifier: Any = zero16
+    number: Any = zero16
+    checks: Any = zero16
     if icmp.any():
         identifier, number = read.u16(at + 4), read.u16(at + 6)
     if (other := udp | icmp).any():
@@ -156,7 +159,7 @@ def _remark_task_headers(
 ) -> None:
     """Remark on segments of tasks' connections whose first bytes were not captured to the end."""
     ours = (columns["source_port"] == TASK_PORT) | (columns["target_port"] == TASK_PORT)
-    ours &= (columns["protocol"] == TCP) & (columns["payload_bytes"] > 0)
+    ours &= (columns["protocol"] == TCP) & (columns["payload_bytes"].astype(np.int64) > 0)
     begun = ours & (at + wire_format.HEADER_BYTES > layers.end)
     begun &= layers.length_end > layers.end
     rows = np.flatnonzero(begun)

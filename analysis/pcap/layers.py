@@ -261,7 +261,7 @@ class Layers:
         mixed = (mixed ^ (mixed >> np.uint64(31))) | np.uint64(1 << 63)
         for code, row in zip(*np.unique(mixed, return_index=True), strict=True):
             self.addresses[int(code)] = int(high[row]) << 64 | int(low[row])
-        return mixed
+        return np.asarray(mixed, np.uint64)
 
     def _extensions(self, rows: Ints) -> None:
         """Step over the extension headers of IPv6."""

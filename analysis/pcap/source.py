@@ -116,7 +116,7 @@ def _unpacked(
 ) -> tuple[NDArray[np.uint8], int, str]:
     content, note = bytearray(), ""
     try:
-        stream = _opened(io.BytesIO(packed), compression)
+        stream = _opened(io.BytesIO(packed.data), compression)
         while chunk := stream.read1(_CHUNK_BYTES):
             content += chunk
             _require_a_capture(path, content, packed=False)

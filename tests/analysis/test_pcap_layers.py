@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from scapy.contrib.mpls import MPLS
-from scapy.layers.inet import GRE, ICMP, IP, TCP, UDP, IPOption_NOP, fragment
+from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_NOP, fragment
 from scapy.layers.inet6 import (
     ICMPv6EchoReply,
     ICMPv6EchoRequest,
@@ -18,6 +18,7 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import (
     ARP,
+    GRE,
     LLC,
     SNAP,
     CookedLinux,
@@ -85,9 +86,9 @@ def transfer(path: Path, wrap: object, *, six: bool = False, kind: int = 1) -> S
             for late_ns, inner in ((0, there), (10_000_000, back)):
                 data = bytes(wrap(type(inner)(bytes(inner))))  # type: ignore[operator]
                 writer.write_packet(data, sec=1000 + k, usec=late_ns)
-    data = bytearray(path.read_bytes())
-    data[20:24] = kind.to_bytes(4, "little")  # scapy's writer takes type 0 for "guess"
-    path.write_bytes(data)
+    content = bytearray(path.read_bytes())
+    content[20:24] = kind.to_bytes(4, "little")  # scapy's writer takes type 0 for "guess"
+    path.write_bytes(content)
     return summarise([path])
 
 
