@@ -56,7 +56,8 @@ def decode(capture: Capture) -> Decoded:
     ``target_port`` (of a ping: its identifier); ``seq`` (of a ping: its number), ``ack``,
     ``flags``; ``check`` (checksum of UDP and ICMP); ``payload_bytes`` of TCP; ``tsval``,
     ``tsecr`` (TCP timestamps; null where there are none); ``echo`` (ICMP type of a ping, else 255);
-    and of a frame header at the beginning of a TCP payload ``kind`` (0: none), ``device``, ``task``, ``attempt``,
+    and of a frame header at the beginning of a TCP payload ``kind`` (0: none), ``device``,
+    ``task``, ``attempt``,
     ``task_bytes``, ``value``.
     """
     count, read = len(capture), Numbers(capture.data)

@@ -9,7 +9,6 @@ next section, knows no time offset and reads 95 000 packets/s; python-pcapng is 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,7 +89,8 @@ class _Walk:
     def _run(self) -> None:
         position, size, view = 0, self._size, self._view
         head = struct.Struct("<II").unpack_from
-        append: Callable[[int], None] = [].append
+        none_yet: list[int] = []
+        append = none_yet.append
         while position + 12 <= size:
             kind, length = head(view, position)
             if kind == _SECTION:
