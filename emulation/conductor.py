@@ -14,6 +14,7 @@ from emulation.incidents import Incidents
 from emulation.live import View
 from emulation.machinery import Machinery
 from emulation.messages import (
+    POLICY_FAULT,
     Arrived,
     Baseline,
     Born,
@@ -34,7 +35,7 @@ from emulation.messages import (
 from emulation.monitor import Monitor
 from emulation.recorder import Recorder
 from emulation.stepping import Onlooker
-from emulation.witness import Witness
+from emulation.witness import TaskRecord, Witness
 from model.errors import UserError
 
 _BASELINE_TIMEOUT_S = 30.0
@@ -103,6 +104,7 @@ class Conductor:
             await self._check_paths()
             await self._slots()
             await self._stop()
+            self._check_policy()
             self._onlooker.ended()
         except _StoppedError:
             return
@@ -203,6 +205,7 @@ class Conductor:
             case Born() | Dispatched() | Arrived() | Service() | Known() | Failed() as record:
                 for credible in self._witness.hear(name, record):
                     recorder.book.receive(credible)
+                    self._require_legal(name, credible)
                     self._onlooker.heard(credible)
             case Transcoded() | Seen() as told:
                 self._told(name, told)
@@ -259,6 +262,19 @@ class Conductor:
         self._lose(name, text)
         if user or not self._started:
             self._fatal = UserError(f"{name}: {text}")
+
+    def _require_legal(self, name: str, record: TaskRecord) -> None:
+        """End the run if a policy raised or decided on what is illegal, as the simulator does."""
+        if isinstance(record, Failed) and record.reason.startswith(POLICY_FAULT):
+            fault = record.reason.removeprefix(POLICY_FAULT)
+            who = f"policy {self._options.policy} on {name}"
+            self._fatal = self._fatal or UserError(f"{who}: {fault}")
+
+    def _check_policy(self) -> None:
+        """Raise what the last reports said of the policy, which no slot's end has seen."""
+        if self._fatal is not None:
+            self.complete = False
+            raise self._fatal
 
     def _lose(self, name: str, text: str) -> None:
         self.lost[name] = text

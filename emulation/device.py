@@ -15,7 +15,7 @@ from emulation.briefing import Agent, generator
 from emulation.extremes import PINGS
 from emulation.loop import Clock, Loop
 from emulation.memory import Memory
-from emulation.messages import Born, Dispatched, Failed, Known, Log, Ping, Record
+from emulation.messages import POLICY_FAULT, Born, Dispatched, Failed, Known, Log, Ping, Record
 from emulation.ping import Pinger
 from emulation.remote import Remote
 from emulation.transcoding.content import load
@@ -26,14 +26,11 @@ from model.errors import UserError
 from model.observation import Decision, DeviceProfile, Observation, TaskView
 from model.probing import pinged
 from rl.policies.base import Policy
+from rl.policies.checking import PolicyError, checked, raised
 
 _MAX_COMPLAINTS = 20
 
 Report = Callable[[Record], None]
-
-
-class PolicyError(Exception):
-    """A policy raised or decided on nonsense; one line."""
 
 
 @dataclass(slots=True)
@@ -44,25 +41,6 @@ class _Task:
     work_ghz_s: float
     data_mb: float
     dispatched_s: float = math.nan
-
-
-def checked(decision: object, profile: DeviceProfile) -> Decision:
-    """A policy's decision with its rate clipped to the limits.
-
-    Raises ``PolicyError`` if it is no decision, its target does not exist or its rate is no number.
-    """
-    if not isinstance(decision, Decision):
-        raise PolicyError(f"decided on a {type(decision).__name__}, not a Decision")
-    try:
-        target, rate = int(decision.target), float(decision.rate_mbps)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise PolicyError(f"decided on {decision}") from error
-    if target != decision.target or not 0 <= target < len(profile.targets):
-        last = len(profile.targets) - 1
-        raise PolicyError(f"target {decision.target} is not one of 0 … {last}")
-    if math.isnan(rate):
-        raise PolicyError("rate is not a number")
-    return Decision(target, min(max(rate, profile.min_rate_mbps), profile.max_rate_mbps))
 
 
 class Device:
@@ -104,7 +82,7 @@ class Device:
         try:
             self._mind.reset(self._profile, generator(self._agent.policy_key))
         except Exception as error:
-            raise UserError(f"policy: reset: {type(error).__name__}: {error}") from error
+            raise UserError(f"policy: {raised('reset', error)}") from error
 
     def start(self) -> None:
         """The clock runs: wait for the first task."""
@@ -145,7 +123,7 @@ class Device:
         try:
             policy.begin_slot(self._observe(self._clock.now()))
         except Exception as error:  # noqa: BLE001 - a policy may raise anything and is not ours
-            self._complain(f"policy: begin_slot: {type(error).__name__}: {error}")
+            self._complain(f"policy: {raised('begin_slot', error)}")
 
     def baseline(self, done: Callable[[dict[str, float], list[str]], None]) -> None:
         """Ping every target a few times and open a connection to it; before the start.
@@ -230,7 +208,7 @@ class Device:
         try:
             decision = self._decide(self._mind, now, task)
         except PolicyError as error:
-            self._report(Failed(task_id, now, f"policy: {error}"))
+            self._report(Failed(task_id, now, f"{POLICY_FAULT}{error}"))
             return
         self._place(position, decision)
 
@@ -269,7 +247,7 @@ class Device:
         try:
             decision = policy.decide(observation, task)
         except Exception as error:
-            raise PolicyError(f"decide: {type(error).__name__}: {error}") from error
+            raise raised("decide", error) from error
         self.decision_ns.append(time.perf_counter_ns() - begin)
         return checked(decision, self._profile)
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,8 @@ from model.errors import UserError
 from model.scenario import Scenario
 from model.workload import TaskTrace, generate_trace
 from rl.account import UNDECIDED, FloatArray, IntArray
-from rl.agents import Decided, DeviceAgents
+from rl.agents import Decided, DeviceAgents, resolved
+from rl.interface import EnvOptions, Options
 from rl.views import COLUMNS, unseen
 
 _BRING_UP_S = 120.0
@@ -48,33 +49,34 @@ class EmulationEnv(DeviceAgents):
     """Real devices behind the contract; use it as a context manager, or ``close`` it.
 
     Args:
-        scenario: what to emulate.
-        max_tasks, reward: as of ``DeviceAgents``.
+        scenario: what to emulate: a scenario, its name or its path.
         policy: the name under which results are filed.
         speedup: k: a slot lasts slot_s / k real seconds.
         out: folder that result folders are made in.
         without_netem: leave out delay and loss where the kernel cannot emulate them.
+        options: as of ``DeviceAgents``, see ``rl.interface.Options``.
 
     Attributes:
         folder: the result folder of the present or latest run; complete once the run has ended.
         late_steps: of this run so far.
 
-    Raises ``UserError`` if this machine cannot emulate: it needs root, for one.
+    Raises ``ValueError`` and ``ScenarioError`` as ``DeviceAgents`` does, ``UserError`` if this
+    machine cannot emulate: it needs root, for one.
     """
 
     def __init__(
         self,
-        scenario: Scenario,
+        scenario: Scenario | str | Path,
         *,
-        max_tasks: int = 6,
-        reward: Literal["own", "shared"] = "own",
         policy: str = "environment",
         speedup: float = 1.0,
         out: Path = Path("results"),
         without_netem: bool = False,
+        **options: Unpack[EnvOptions],
     ):
-        options = RunOptions(
-            scenario,
+        Options(**options).require_known()
+        run = RunOptions(
+            resolved(scenario),
             policy=policy,
             speedup=speedup,
             out=out,
@@ -82,16 +84,16 @@ class EmulationEnv(DeviceAgents):
             stepped=True,
             command_line=tuple(sys.argv),
         )
-        self._options = require_machine(options)
-        super().__init__(self._options.scenario, max_tasks=max_tasks, reward=reward)
+        self._options = require_machine(run)
+        super().__init__(self._options.scenario, **options)
         self._target_index = [{name: k for k, name in enumerate(p.targets)} for p in self.profiles]
         self._run: SteppedRun | None = None
         self.folder: Path | None = None
         self.late_steps = 0
         self._late = False
 
-    def state(self) -> NDArray[np.float32]:
-        """S = {Q, V, F} as the operator measured it at the slot's end; see ``DeviceAgents``."""
+    def _state_now(self) -> NDArray[np.float32]:
+        # As the operator measured it at the slot's end.
         return self._state
 
     def close(self) -> None:

@@ -148,6 +148,10 @@ class Known(NamedTuple):
     at_s: float
 
 
+POLICY_FAULT = "policy: "
+"""How the reason of a task begins that failed by its device's policy."""
+
+
 class Failed(NamedTuple):
     """From the device: the task has failed for good."""
 

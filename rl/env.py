@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from model.scenario import Scenario
 from model.workload import TaskTrace
 from rl.account import FloatArray, IntArray
-from rl.agents import Decided, DeviceAgents, Obs
+from rl.agents import Decided, DeviceAgents
+from rl.interface import EnvOptions, Obs
 from rl.simulator import arrays as ix
 from rl.simulator import senses
 from rl.simulator.batch import Batch
@@ -23,8 +25,11 @@ from rl.views import shown
 __all__ = ["CrowdEdge", "Obs", "crowd_edge_v0"]
 
 
-def crowd_edge_v0(scenario: Scenario, **options: Any) -> CrowdEdge:
-    """The environment of a scenario; options as of ``CrowdEdge``."""
+def crowd_edge_v0(scenario: Scenario | str | Path, **options: Unpack[EnvOptions]) -> CrowdEdge:
+    """The environment of a scenario, or of the one of that name or path.
+
+    Options and errors as of ``rl.agents.DeviceAgents``.
+    """
     return CrowdEdge(scenario, **options)
 
 
@@ -54,8 +59,7 @@ class CrowdEdge(DeviceAgents):
     def _outcomes(self, tasks: IntArray) -> tuple[IntArray, FloatArray]:
         return self.batch.targets[0, tasks], self.batch.moving.task[0, tasks, ix.KNOWN]
 
-    def state(self) -> NDArray[np.float32]:
-        """S = {Q, V, F}: V_l (MB) and c_l (MB/s) of the links, Q_u and F_u of the units."""
+    def _state_now(self) -> NDArray[np.float32]:
         batch, network = self.batch, self._layout.network
         links, units = np.empty((len(network.shaped_links), 2)), np.empty((len(network.units), 2))
         senses.state(batch.fixed, batch.moving, 0, batch.now_s, links, units)

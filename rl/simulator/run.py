@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from model.errors import UserError
-from model.observation import Decision, Observation, TaskView
+from model.observation import DeviceProfile, Observation, TaskView
 from model.random_streams import stream
 from model.scenario import Scenario
 from rl import policies
 from rl.policies.base import Policy
+from rl.policies.checking import PolicyError, checked, raised
 from rl.policies.state import Layout as Whereabouts
 from rl.policies.state import StatePolicy, SystemState
 from rl.simulator import arrays as ix
@@ -59,7 +59,8 @@ def run_simulation(
 ) -> dict[str, pa.Table]:
     """Run a policy by name and return the tables of ``records.schema``.
 
-    Raises ``UserError`` if the policy or a parameter does not exist.
+    Raises ``UserError`` if the policy or a parameter does not exist, or it decides on what is
+    illegal.
     """
     chosen = dict(params or {})
     return simulate(
@@ -93,6 +94,9 @@ def simulate(  # noqa: PLR0913 - one run, and its options by name
         wire_overhead: see ``Batch``.
         layout: the layout of this very scenario, if it was made before.
         on_slot: called after each slot with its number.
+
+    Raises ``PolicyError``, which names policy, device and value, if a policy raises or decides on
+    what is illegal: see ``rl.policies.checking``.
     """
     if slots is not None and slots != scenario.slots:
         scenario, layout = scenario.model_copy(update={"slots": slots}), None
@@ -128,7 +132,8 @@ class _Agents:
         self._epoch = -1
         self._state: SystemState | None = None
         for profile, policy in zip(batch.layout.profiles, self._policies, strict=True):
-            policy.reset(profile, stream(seed, "policy", profile.name))
+            with _named(policy, "reset", profile):
+                policy.reset(profile, stream(seed, "policy", profile.name))
         self._needs = self._policies[0].needs
 
     def slot(self) -> None:
@@ -140,7 +145,8 @@ class _Agents:
             self._state = self._views.state(now)
         if any(type(p).begin_slot is not Policy.begin_slot for p in self._policies):
             for device, policy in enumerate(self._policies):
-                policy.begin_slot(self._views.observation(device, now))
+                with _named(policy, "begin_slot", batch.layout.profiles[device]):
+                    policy.begin_slot(self._views.observation(device, now))
         first, last = batch.slot_tasks()
         for task in range(int(first[0]), int(last[0])):
             self._decide(task)
@@ -153,11 +159,13 @@ class _Agents:
         view = TaskView(float(row[ix.WORK]), float(row[ix.DATA]))
         policy = self._policies[device]
         observation = self._views.observation(device, now)
-        if isinstance(policy, StatePolicy):
-            decision = policy.decide_with_state(observation, view, self._state_now(now))
-        else:
-            decision = policy.decide(observation, view)
-        _check(decision, batch, device)
+        profile = batch.layout.profiles[device]
+        with _named(policy, "decide", profile):
+            if isinstance(policy, StatePolicy):
+                decision = policy.decide_with_state(observation, view, self._state_now(now))
+            else:
+                decision = policy.decide(observation, view)
+            decision = checked(decision, profile)
         batch.dispatch(0, task, decision.target, decision.rate_mbps)
 
     def _state_now(self, now: float) -> SystemState:
@@ -187,18 +195,22 @@ class _Agents:
                 )
 
 
-def _check(decision: Decision, batch: Batch, device: int) -> None:
-    profile = batch.layout.profiles[device]
-    if not 0 <= decision.target < len(profile.targets):
-        raise UserError(
-            f"{profile.name}: a policy chose target {decision.target}; "
-            f"there are 0 … {len(profile.targets) - 1}"
-        )
-    if not 0.0 < decision.rate_mbps <= profile.max_rate_mbps:
-        raise UserError(
-            f"{profile.name}: a policy chose {decision.rate_mbps} Mbps; "
-            f"a rate is above 0 and at most {profile.max_rate_mbps}"
-        )
+class _named:  # noqa: N801 - read as a statement; contextmanager takes three times as long
+    """Context in which errors of a policy's method name the policy and its device."""
+
+    __slots__ = ("_method", "_policy", "_profile")
+
+    def __init__(self, policy: Policy, method: str, profile: DeviceProfile):
+        self._policy, self._method, self._profile = policy, method, profile
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, Exception):
+            fault = error if isinstance(error, PolicyError) else raised(self._method, error)
+            who = f"policy {type(self._policy).__name__} on {self._profile.name}"
+            raise PolicyError(f"{who}: {fault}") from error
 
 
 class _Views:

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from emulation.device import PolicyError, checked
 from emulation.memory import Memory
 from emulation.messages import Ping, Seen, Slot, from_list, to_list
-from model.network import build_network
-from model.observation import Decision, DeviceProfile
-from model.profile import device_profile
-from model.scenario import Scenario, WorkloadSpec
 
 TARGETS = ("c1d1", "c1d2", "e1")
-
-
-@pytest.fixture
-def profile() -> DeviceProfile:
-    scenario = Scenario(name="x", workload=WorkloadSpec(tasks_per_epoch=1, work_ghz_s=1, data_mb=1))
-    return device_profile(scenario, build_network(scenario), "c1d1")
 
 
 def test_nothing_is_known_at_first() -> None:
@@ -98,24 +86,6 @@ def test_a_policy_cannot_change_what_is_remembered() -> None:
     assert np.isnan(again.rtt_s[1])
     assert again.status_ghz is not None
     assert again.status_ghz[2] == 30.0
-
-
-@pytest.mark.parametrize(
-    ("rate", "clipped"), [(5.0, 5.0), (1e9, 10.0), (-1.0, 1.0), (math.inf, 10)]
-)
-def test_rates_are_clipped(profile: DeviceProfile, rate: float, clipped: float) -> None:
-    target: Any = np.int64(1)
-    assert checked(Decision(target, rate), profile) == Decision(1, clipped)
-
-
-@pytest.mark.parametrize(
-    "decision",
-    [None, (1, 2.0), Decision(-1, 5.0), Decision(10_000, 5.0), Decision(1, math.nan),
-     Decision(cast(Any, "e1"), 5.0), Decision(cast(Any, 0.5), 5.0)],
-)  # fmt: skip
-def test_nonsense_is_refused(profile: DeviceProfile, decision: object) -> None:
-    with pytest.raises(PolicyError):
-        checked(decision, profile)
 
 
 def test_records_read_as_they_were_written() -> None:
