@@ -110,16 +110,3 @@ def test_hidden_state_is_for_critics_only() -> None:
     assert set(seen[env.agents[0]]) == {"own", "targets", "tasks", "action_mask"}
     assert all(set(info) == {"critic"} for info in infos.values())
     assert env.state_space.contains(env.state())
-
-
-def test_padded_targets_are_refused() -> None:
-    env = crowd_edge_v0(small(slots=20, devices=2))
-    env.reset(seed=1)
-    wrong = {a: np.full(env.action_space(a).shape, 99) for a in env.agents}
-
-    def whole_episode() -> None:
-        while env.agents:
-            env.step(wrong)
-
-    with pytest.raises(ValueError, match="is padding"):
-        whole_episode()
