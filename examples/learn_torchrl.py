@@ -31,9 +31,7 @@ GROUP = "devices"
 def environment(scenario_name: str, slots: int) -> Any:
     """The environment in TorchRL's form: one group with all agents, one number an agent."""
     scenario = load_scenario(scenario_name, {"slots": slots})
-    env = crowd_edge_v0(
-        scenario, max_tasks=1, observations="flat", actions="discrete", mask="flat"
-    )
+    env = crowd_edge_v0(scenario, max_tasks=1, observations="flat", actions="discrete", mask="flat")
     groups = {GROUP: env.possible_agents}
     return PettingZooWrapper(env, categorical_actions=True, group_map=groups)
 
@@ -72,7 +70,9 @@ def main(scenario_name: str = "mini", episodes: int = 20) -> list[float]:
         loss.backward()
         optimiser.step()
         costs.append(-float(rewards.sum(0).mean()))
-    click.echo(f"{scenario_name}: mean cost {costs[0]:.2f} in episode 1, {costs[-1]:.2f} at the end")
+    click.echo(
+        f"{scenario_name}: mean cost {costs[0]:.2f} in episode 1, {costs[-1]:.2f} at the end"
+    )
     return costs
 
 

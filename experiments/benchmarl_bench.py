@@ -1,8 +1,8 @@
 """BenchMARL's recurrent MAPPO on the same environment: what the speed of training is compared with.
 
 BenchMARL is no dependency of the lab (`docs/learning.md` says how it is installed for this); it
-takes one categorical action an agent and slot, so the adapter lets all tasks of a slot share one
-choice of target and rate, and needs no masks. Both make its work less than that of our learners.
+takes one categorical action an agent and slot, so all tasks of a slot share one choice of target
+and rate, and no mask is needed. Both make its work less than that of our learners.
 """
 
 from __future__ import annotations
@@ -16,13 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-from gymnasium import spaces
-from numpy.typing import NDArray
-from pettingzoo import ParallelEnv  # type: ignore[import-untyped]
-
 from model.scenario import Scenario
-from rl.env import CrowdEdge
+from rl.env import CrowdEdge, crowd_edge_v0
 
 WARM_UP = 1
 """Rounds that are not timed."""
@@ -52,64 +47,16 @@ def available() -> bool:
     return importlib.util.find_spec("benchmarl") is not None
 
 
-class OneChoice(ParallelEnv[str, Any, int]):  # type: ignore[misc]
-    """``CrowdEdge`` with flat observations and one categorical action for all tasks of a slot."""
-
-    def __init__(self, scenario: Scenario):
-        self._env = CrowdEdge(scenario, reward="shared")
-        self.metadata, self.render_mode = self._env.metadata, None
-        self.possible_agents = self._env.possible_agents
-        self.agents: list[str] = []
-        self._rates = len(scenario.decision.rates_mbps)
-        self._targets = np.array([len(p.targets) for p in self._env.profiles])
-        first = self._env.observation_spaces[self.possible_agents[0]]
-        size = sum(spaces.flatdim(first[key]) for key in ("own", "targets", "tasks"))
-        width = int(self._env.action_spaces[self.possible_agents[0]].nvec[:2].prod())
-        box = spaces.Box(-np.inf, np.inf, (size,), np.float32)
-        self.observation_spaces = dict.fromkeys(self.possible_agents, box)
-        self.action_spaces = {a: spaces.Discrete(width) for a in self.possible_agents}
-        self.state_space = self._env.state_space
-
-    def observation_space(self, agent: str) -> spaces.Box:
-        """A vector."""
-        return self.observation_spaces[agent]
-
-    def action_space(self, agent: str) -> spaces.Discrete:
-        """Target times rate."""
-        return self.action_spaces[agent]
-
-    def state(self) -> NDArray[np.float32]:
-        """S, as of ``CrowdEdge``."""
-        return self._env.state()
-
-    def reset(self, seed: int | None = None, options: Any = None) -> tuple[Any, Any]:
-        """Start an episode."""
-        seen, infos = self._env.reset(seed, options)
-        self.agents = self._env.agents
-        return self._flat(seen), {a: {} for a in infos}
-
-    def step(self, actions: dict[str, int]) -> Any:
-        """Decide all tasks of a slot; a padded target stands for a real one."""
-        chosen = {}
-        for a, (name, action) in enumerate(actions.items()):
-            target, rate = divmod(int(action), self._rates)
-            pair = (target % self._targets[a], rate)
-            chosen[name] = np.array(pair * self._env.max_tasks)
-        seen, rewards, ends, overs, infos = self._env.step(chosen)
-        self.agents = self._env.agents
-        return self._flat(seen), rewards, ends, overs, {a: {} for a in infos}
-
-    def _flat(self, seen: dict[str, Any]) -> dict[str, NDArray[np.float32]]:
-        return {
-            a: np.concatenate([o["own"], o["targets"].ravel(), o["tasks"].ravel()])
-            for a, o in seen.items()
-        }
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-    def render(self) -> None:
-        """There is nothing to see."""
+def environment(scenario: Scenario) -> CrowdEdge:
+    """The environment as BenchMARL takes it: a vector, and one number an agent and slot."""
+    return crowd_edge_v0(
+        scenario,
+        max_tasks=1,
+        reward="shared",
+        observations="flat",
+        actions="discrete",
+        mask="none",
+    )
 
 
 def measure(scenario: Scenario, work: Workload, rounds: int) -> Speed:
@@ -173,18 +120,19 @@ def _experiment(scenario: Scenario, work: Workload, rounds: int, folder: Path) -
     mlp.num_cells = [64, 64]
     model = SequenceModelConfig(model_configs=[recurrent, mlp], intermediate_sizes=[64])
     return Experiment(
-        task=_task(scenario), algorithm_config=MappoConfig.get_from_yaml(), model_config=model,
+        task=task(scenario), algorithm_config=MappoConfig.get_from_yaml(), model_config=model,
         critic_model_config=mlp, seed=0, config=config,
     )  # fmt: skip
 
 
-def _task(scenario: Scenario) -> Any:
+def task(scenario: Scenario) -> Any:
+    """The scenario as a task of BenchMARL's; ``examples/learn_benchmarl.py`` trains on it."""
     from benchmarl.environments.common import TaskClass  # type: ignore[import-not-found]
     from torchrl.data import Composite  # type: ignore[import-not-found]
     from torchrl.envs.libs.pettingzoo import PettingZooWrapper  # type: ignore[import-not-found]
 
     def make() -> Any:
-        env = OneChoice(scenario)
+        env = environment(scenario)
         groups = {"devices": env.possible_agents}
         return PettingZooWrapper(env, categorical_actions=True, return_state=True, group_map=groups)
 

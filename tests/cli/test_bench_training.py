@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pettingzoo.test import parallel_api_test  # type: ignore[import-untyped]
 
 from cli.main import main
 from experiments import benchmarl_bench
@@ -12,16 +11,10 @@ from model.load import load_scenario
 from rl.env import CrowdEdge
 
 
-def test_the_adapter_keeps_pettingzoos_contract() -> None:
-    world = benchmarl_bench.OneChoice(load_scenario("mini", {"slots": 12}))
-    parallel_api_test(world, num_cycles=30)
-
-
 def test_one_choice_is_what_all_tasks_of_the_slot_get() -> None:
     """The same episode as when every task of an agent is given that target and rate."""
     scenario = load_scenario("mini", {"slots": 20})
-    flat, whole = benchmarl_bench.OneChoice(scenario), CrowdEdge(scenario)
-    whole.reward = "shared"
+    flat, whole = benchmarl_bench.environment(scenario), CrowdEdge(scenario, reward="shared")
     flat.reset(4)
     whole.reset(4)
     rates = len(scenario.decision.rates_mbps)
