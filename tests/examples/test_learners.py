@@ -14,9 +14,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def example(name: str, *needs: str) -> ModuleType:
-    for module in needs:
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed; docs/learning.md says how")
+    for library in needs:
+        if importlib.util.find_spec(library) is None:
+            pytest.skip(f"{library} is not installed; docs/learning.md says how")
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec
     assert spec.loader
