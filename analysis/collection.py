@@ -71,9 +71,9 @@ class Run:
         Many parameters, as tuned ones are, are told apart by a hash: ``self-biased (set 3fa2)``.
         """
         name, params = str(self.result.manifest["policy"]), self._params
-        told = ", ".join(f"{k}={v}" for k, v in sorted(params.items()) if k != "checkpoint")
-        if len(told) > _LONGEST:
-            told = f"(set {hashlib.sha256(told.encode()).hexdigest()[:4]})"
+        told = _listed(params, _one_number)
+        if len(_listed(params, _as_float)) > _LONGEST:
+            told = f"(set {hashlib.sha256(_listed(params, _as_float).encode()).hexdigest()[:4]})"
         return f"{name} {told}" if told else name
 
     @property
@@ -343,6 +343,20 @@ def _grouped(runs: Sequence[Run]) -> tuple[Group, ...]:
     groups = [Group(*key, tuple(sorted(v, key=_order))) for key, v in together.items()]
     groups.sort(key=lambda g: (g.world, g.case, g.scenario, g.duration_s, rank(g.policy)))
     return tuple(groups)
+
+
+def _one_number(value: object) -> object:
+    """Return a whole number as ``int``: a manifest's 10 and 10.0 are one parameter."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _as_float(value: object) -> object:
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _listed(params: Mapping[str, Any], spelled: Callable[[object], object]) -> str:
+    shown = ((k, spelled(v)) for k, v in sorted(params.items()) if k != "checkpoint")
+    return ", ".join(f"{k}={v}" for k, v in shown)
 
 
 def _order(run: Run) -> tuple[str, int, str]:

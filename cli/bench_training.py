@@ -11,14 +11,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from emulation.options import parse_assignments
-from model.load import load_scenario
+from model.load import load_scenario, parse_assignments
 from rl.learning.config import algorithms, load_config
+from rl.learning.options import PpoOptions
 
 if TYPE_CHECKING:
     from experiments.benchmarl_bench import Speed
     from model.scenario import Scenario
-    from rl.learning.config import TrainingConfig
+    from rl.learning.options import TrainingConfig
 
 REFERENCE = "mappo"
 """Whose settings BenchMARL's MAPPO is given."""
@@ -38,7 +38,7 @@ def training(scenario: str, names: tuple[str, ...], chunks: int, settings: tuple
 
     Beside them BenchMARL's recurrent MAPPO, where it is installed.
     """
-    overrides = parse_assignments(settings, "--set")
+    overrides = parse_assignments(settings, "--set", "options.clip=0.2")
     # torch and numba take seconds to load, which a wrong option need not wait for.
     from experiments import benchmarl_bench
 
@@ -47,7 +47,7 @@ def training(scenario: str, names: tuple[str, ...], chunks: int, settings: tuple
     speeds = {}
     for name in names:
         with console.status(name):
-            speeds[name] = _ours(resolved, load_config(name, overrides, resolved.name), chunks)
+            speeds[name] = _ours(resolved, load_config(name, overrides, resolved), chunks)
     if benchmarl_bench.available():
         with console.status("BenchMARL"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -95,6 +95,8 @@ def _ours(scenario: Scenario, config: TrainingConfig, chunks: int) -> Speed:
 def _theirs(scenario: Scenario, chunks: int) -> Speed:
     from experiments.benchmarl_bench import Workload, measure
 
-    config = load_config(REFERENCE, {}, scenario.name)
-    epochs, parts = (int(config.options[key]) for key in ("epochs", "minibatches"))
-    return measure(scenario, Workload(config.envs, config.chunk_slots, epochs, parts), chunks)
+    config = load_config(REFERENCE, {}, scenario)
+    options = config.options
+    assert isinstance(options, PpoOptions)  # noqa: S101 - for the type checker
+    work = Workload(config.envs, config.chunk_slots, options.epochs, options.minibatches)
+    return measure(scenario, work, chunks)

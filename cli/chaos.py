@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import click
 
 from cli.interrupting import interruptible
-from emulation.options import RunOptions
+from emulation.options import FiniteRange, RunOptions
 from emulation.run import require_machine
 from emulation.session import BROKEN
 from experiments.chaos.fault import Fault, all_faults, short_scenario
@@ -26,7 +26,7 @@ _JUDGED_IN_S = 600.0
 @click.command()
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=5.0,
     show_default=True,
     help="No fault begins after so long.",

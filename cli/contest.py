@@ -24,6 +24,7 @@ from experiments.standings import (
 )
 from model.errors import INTERRUPTED
 from model.load import load_scenario, parse_overrides
+from model.random_streams import MAX_SEED
 from records.ownership import give_tree_to_user
 from rl import policies
 from rl.policies.learned import Learned
@@ -38,7 +39,7 @@ _RULES = [n for n in policies.names() if not issubclass(policies.policy_class(n)
               "with all their shipped checkpoints. Default: all rules.")  # fmt: skip
 @click.option("--episodes", type=click.IntRange(1), default=16, show_default=True)
 @click.option("--slots", type=click.IntRange(1), default=300, show_default=True)
-@click.option("--seed0", type=click.IntRange(0), default=0, show_default=True,
+@click.option("--seed0", type=click.IntRange(0, MAX_SEED), default=0, show_default=True,
               help="The first episode's seed; the others follow.")  # fmt: skip
 @click.option("--tuned", is_flag=True, help="With the parameters under scenarios/tuned/.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes. Default: one per core.")

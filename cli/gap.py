@@ -11,9 +11,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from emulation.options import RunOptions, parse_assignments
+from emulation.options import FiniteRange, RunOptions
 from model.errors import UserError
-from model.load import load_scenario
+from model.load import load_scenario, parse_overrides
+from model.random_streams import MAX_SEED
 from records.ownership import give_tree_to_user
 from records.reader import open_result
 
@@ -30,10 +31,10 @@ _POLICIES = ("self-biased", "greedy", "random", "local", "own-edge")
               help="An emulation's result, or a folder of them, instead of new runs; repeatable.")  # fmt: skip  # noqa: E501
 @click.option("--policy", "policies", multiple=True, metavar="POLICY",
               help=f"Repeatable.  [default: {', '.join(_POLICIES)}]")  # fmt: skip
-@click.option("--seed", "seeds", multiple=True, type=click.IntRange(0), metavar="SEED",
+@click.option("--seed", "seeds", multiple=True, type=click.IntRange(0, MAX_SEED), metavar="SEED",
               help="Repeatable.  [default: 1]")  # fmt: skip
 @click.option("--slots", type=click.IntRange(1), help="Length.  [default: the scenario's]")
-@click.option("--speedup", type=click.FloatRange(min=0.1, max=100), default=1.0, show_default=True,
+@click.option("--speedup", type=FiniteRange(min=0.1, max=100), default=1.0, show_default=True,
               help="Of the emulations, see './lab run --help'.")  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
               help="Override a value of the scenario.")  # fmt: skip
@@ -77,7 +78,7 @@ def _listed(value: object) -> list[str]:
 
 
 def _options(scenario: str, out: Path, asked: dict[str, object]) -> RunOptions:
-    settings = parse_assignments(tuple(_listed(asked["settings"])), "--set")
+    settings = parse_overrides(_listed(asked["settings"]))
     if asked["slots"] is not None:
         settings["slots"] = asked["slots"]
     return RunOptions(

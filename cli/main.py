@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from cli import __version__
+from cli.numbers import with_hint
 from model.errors import INTERRUPTED, ScenarioError, UserError
 
 COMPLETE = "_LAB_COMPLETE"
@@ -162,7 +163,7 @@ def _complain_of_usage(error: click.ClickException) -> int:
         # A group called without its verb: its whole help, which is more than a line by nature.
         print(error.format_message(), file=sys.stderr)
         return error.exit_code
-    message = error.format_message()
+    message = with_hint(error.format_message())
     if isinstance(error, click.UsageError) and error.ctx is not None:
         message += f" See: {error.ctx.command_path} --help"
     return _complain(message, error.exit_code)

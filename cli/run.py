@@ -10,20 +10,23 @@ from typing import Any
 import click
 
 from cli.interrupting import interruptible
-from emulation.options import common_options, emulation_options, parse_assignments
-from model.load import load_scenario
+from emulation.options import common_options, emulation_options
+from model.load import load_scenario, parse_assignments, parse_overrides
 from records.display import print_summary
-from rl.policies import completed, default_policy
+from rl.policies import checkpoint_note, completed, default_policy
 
 
 def simulate_here(scenario: str, **asked: Any) -> None:
     """The same scenario, trace and policy in the slotted simulator; needs no privileges."""
-    settings = parse_assignments(asked["settings"], "--set")
+    settings = parse_overrides(asked["settings"])
     if asked["slots"] is not None:
         settings["slots"] = asked["slots"]
     resolved = load_scenario(scenario, settings)
     policy = asked["policy"] or default_policy(resolved)
-    params = completed(policy, parse_assignments(asked["params"], "--param"), resolved)
+    given = parse_assignments(asked["params"], "--param")
+    params = completed(policy, given, resolved)
+    if "checkpoint" not in given and (note := checkpoint_note(policy, params, resolved)):
+        click.echo(note, err=True)
     # Between slots, since an exception in the middle of numba's loading has nowhere to go.
     with (
         interruptible(

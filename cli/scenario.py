@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import click
-import yaml
 
 from model.errors import ScenarioError
 from model.json_schema import schema_text
 from model.load import SCENARIO_FOLDER, load_scenario, parse_overrides, scenario_names
 from model.network import build_network
 from model.scenario import Scenario
+from model.yaml_input import dump_yaml
 
 FAULTY = 1
 """Exit status of `check` where a file is not a good scenario."""
@@ -50,7 +50,7 @@ def show(name: str, settings: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))
         return
     click.echo(f"# {_size(found)}")
-    click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=96), nl=False)
+    click.echo(dump_yaml(data), nl=False)
 
 
 @scenario.command()

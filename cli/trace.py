@@ -18,6 +18,7 @@ from model.compute import mean_frequency_ghz
 from model.errors import UserError
 from model.load import load_scenario, parse_overrides
 from model.network import Network, build_network
+from model.random_streams import MAX_SEED
 from model.scenario import Scenario
 from model.workload import TaskTrace, generate_trace
 from records.ownership import give_to_user, make_folder
@@ -37,7 +38,7 @@ class Offered:
 @click.argument("scenario")
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=click.IntRange(0, MAX_SEED),
     default=1,
     show_default=True,
     help="Same seed, same tasks, in both worlds and on every machine.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,15 +19,17 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 from cli.interrupting import interruptible
-from emulation.options import parse_assignments
+from cli.showing import console_of_tables
 from experiments.pool import in_parallel
 from model.errors import INTERRUPTED, UserError
-from model.load import load_scenario
+from model.load import load_scenario, parse_assignments
 from model.scenario import Scenario
 from records.ownership import give_tree_to_user
-from rl.learning.config import TrainingConfig, algorithms, load_config
+from rl.learning.config import algorithms, load_config, options_of
+from rl.learning.options import MAX_TRAINING_SEED, TrainingConfig
 
 _SAVING = "saving; Ctrl-C again ends at once, without"
 
@@ -43,10 +47,10 @@ class Job:
 
 
 @click.command()
-@click.argument("scenario")
+@click.argument("scenario", required=False)
 @click.option("--algo", "algorithm", type=click.Choice(algorithms()), default="m2ppo",
               show_default=True, help="The algorithm.")  # fmt: skip
-@click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(1,),
+@click.option("--seed", "seeds", type=click.IntRange(0, MAX_TRAINING_SEED), multiple=True, default=(1,),
               show_default=True, help="Of networks and episodes; repeatable.")  # fmt: skip
 @click.option("--slots", type=click.IntRange(1), help="Environment slots to train for (1 s each). "
               "Default: the algorithm's.")  # fmt: skip
@@ -57,8 +61,10 @@ class Job:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results/training"),
               show_default=True, help="Runs lie in OUT/SCENARIO/ALGO/seed<k>.")  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Start anew where a run has begun; else it goes on.")
+@click.option("--options", "list_options", is_flag=True,
+              help="List the algorithm's options with type, range, value and meaning.")  # fmt: skip
 def train(  # noqa: PLR0913 - the options, by name
-    scenario: str,
+    scenario: str | None,
     algorithm: str,
     seeds: tuple[int, ...],
     slots: int | None,
@@ -67,6 +73,7 @@ def train(  # noqa: PLR0913 - the options, by name
     out: Path,
     *,
     fresh: bool,
+    list_options: bool,
 ) -> int:
     """Train a policy for SCENARIO.
 
@@ -74,11 +81,18 @@ def train(  # noqa: PLR0913 - the options, by name
     lines and for TensorBoard, and a state from which the same command goes on, bit for bit. Ctrl-C
     saves and ends. Try the policy: ./lab run SCENARIO --policy ALGO --param checkpoint=FILE.
     """
-    overrides: dict[str, Any] = parse_assignments(settings, "--set")
+    overrides: dict[str, Any] = parse_assignments(settings, "--set", "options.clip=0.2")
     if slots is not None:
         overrides["slots"] = slots
+    if list_options:
+        _show_options(
+            load_config(algorithm, overrides, load_scenario(scenario) if scenario else None)
+        )
+        return 0
+    if scenario is None:
+        raise click.UsageError("Missing argument 'SCENARIO'.")
     resolved = load_scenario(scenario)
-    config = load_config(algorithm, overrides, resolved.name)
+    config = load_config(algorithm, overrides, resolved)
     work = [
         Job(config, resolved, seed, out / resolved.name / algorithm / f"seed{seed}",
             " ".join(["./lab", *sys.argv[1:]]), fresh)
@@ -89,6 +103,17 @@ def train(  # noqa: PLR0913 - the options, by name
     for job in work:
         click.echo(job.folder / "best.npz")
     return 0 if finished else INTERRUPTED
+
+
+def _show_options(config: TrainingConfig) -> None:
+    """Print every option: its name as ``--set`` takes it, type, range, value, meaning."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("KEY", "type", "range", "default", "meaning"):
+        table.add_column(name, overflow="fold")
+    for option in options_of(config):
+        value = json.dumps(option.value)
+        table.add_row(*map(escape, (option.key, option.kind, option.limits, value, option.text)))
+    console_of_tables().print(table)
 
 
 def _several(work: list[Job], jobs: int) -> bool:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import click
-import yaml
 from click.shell_completion import CompletionItem
 
 from emulation.openvswitch import Datapath
-from model.errors import UserError
 from model.load import scenario_names
 from model.network import build_network
+from model.random_streams import MAX_SEED
 from model.scenario import LinkClass, LinkSpec, Scenario
 from rl import policies
 
@@ -80,23 +80,6 @@ def without_netem(scenario: Scenario) -> Scenario:
     return scenario.model_copy(update={"network": network})
 
 
-def parse_assignments(words: tuple[str, ...], option: str) -> dict[str, Any]:
-    """``("a=1", "b=x")`` → ``{"a": 1, "b": "x"}``; values are read as YAML.
-
-    Raises ``UserError`` for a word without ``=``.
-    """
-    pairs: dict[str, Any] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not key or not equals:
-            raise UserError(f"{option} {word}: expected {option} KEY=VALUE")
-        try:
-            pairs[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"{option} {word}: '{value}' is not a value: {error}") from error
-    return pairs
-
-
 def _offer_scenarios(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
     """What a shell completes: names that fit, else files."""
     names = [CompletionItem(name) for name in scenario_names() if name.startswith(begun)]
@@ -107,6 +90,19 @@ def _offer_policies(_: click.Context, __: click.Parameter, begun: str) -> list[C
     return [CompletionItem(name) for name in policies.names() if name.startswith(begun)]
 
 
+class FiniteRange(click.FloatRange):
+    """A range of numbers that NaN is not in, which compares with no bound."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number. Raises ``click.BadParameter`` for what is none in the range."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return number
+
+
 _OPTIONS = (
     click.argument("scenario", metavar="SCENARIO", shell_complete=_offer_scenarios),
     click.option("--policy", default=None, shell_complete=_offer_policies,
@@ -114,7 +110,7 @@ _OPTIONS = (
                  "[default: m2ppo where it was trained for the scenario, else self-biased]"),
     click.option("--param", "params", multiple=True, metavar="KEY=VALUE",
                  help="Parameter of the policy; may be repeated."),
-    click.option("--seed", type=click.IntRange(0), default=1, show_default=True,
+    click.option("--seed", type=click.IntRange(0, MAX_SEED), default=1, show_default=True,
                  help="Draws the tasks and the devices' resources; same seed, same trace."),
     click.option("--slots", type=click.IntRange(1), default=None,
                  help="Length in slots of 1 s.  [default: the scenario's, 300]"),
@@ -124,7 +120,7 @@ _OPTIONS = (
                  show_default=True, help="Folder for result folders."),
 )  # fmt: skip
 _EMULATION_OPTIONS = (
-    click.option("--speedup", type=click.FloatRange(min=0.1, max=100), default=1.0,
+    click.option("--speedup", type=FiniteRange(min=0.1, max=100), default=1.0,
                  show_default=True,
                  help="Compress time: a slot lasts 1/k s, a MB is 10^6/k bytes; rates stay."),
     click.option("--openflow", type=click.Choice(["ryu", "os-ken"]), default="ryu",

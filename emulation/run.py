@@ -33,15 +33,15 @@ from emulation.options import (
     common_options,
     emulation_options,
     needs_netem,
-    parse_assignments,
     without_netem,
 )
 from emulation.policy_files import look_here_too, policy_file
 from emulation.session import run_session
 from model.errors import INTERRUPTED, UserError
-from model.load import load_scenario
+from model.load import load_scenario, parse_assignments, parse_overrides
 from model.network import build_network
-from rl.policies import completed, create, default_policy
+from model.scenario import Scenario
+from rl.policies import canonical, checkpoint_note, completed, create, default_policy
 
 MAX_HOSTS = 500
 """Of an emulation: each is several processes."""
@@ -109,7 +109,8 @@ def require_policy(options: RunOptions) -> RunOptions:
             raise UserError(
                 f"policy '{options.policy}': there is no such module here or in the project"
             )
-        return options
+        params = canonical(options.policy, options.policy_params)
+        return replace(options, policy_params=params)
     params = completed(options.policy, options.policy_params, options.scenario)
     needs = create(options.policy, params).needs
     if needs != "observation":
@@ -117,12 +118,20 @@ def require_policy(options: RunOptions) -> RunOptions:
             f"policy '{options.policy}' decides by the network's hidden state, which no device of "
             "an emulation has; './lab run SCENARIO --world simulator' can run it"
         )
+    if "checkpoint" not in options.policy_params:
+        _tell_checkpoint(options.policy, params, options.scenario)
     return replace(options, policy_params=params)
+
+
+def _tell_checkpoint(policy: str, params: dict[str, Any], scenario: Scenario) -> None:
+    """Print which checkpoint the lab chose for a learner, on standard error."""
+    if note := checkpoint_note(policy, params, scenario):
+        click.echo(note, err=True)
 
 
 def emulate(scenario: str, **asked: Any) -> int:
     """Run one emulation as asked on the command line; returns the exit status."""
-    settings = parse_assignments(asked.pop("settings"), "--set")
+    settings = parse_overrides(asked.pop("settings"))
     if (slots := asked.pop("slots")) is not None:
         settings["slots"] = slots
     resolved = load_scenario(scenario, settings)

@@ -31,6 +31,7 @@ from records.fidelity import judge
 from records.ownership import give_tree_to_user
 from records.reader import open_result
 from records.writer import ResultWriter, RunInfo, result_folder
+from rl.policies import checkpoint_entry
 
 DONE, BROKEN, NOT_VALID = 0, 1, 3
 
@@ -136,6 +137,7 @@ def _info(options: RunOptions, run_id: str) -> RunInfo:
         "datapath": options.datapath,
         "openflow": options.openflow,
         "without_netem": options.without_netem,
+        **checkpoint_entry(options.policy, options.policy_params, options.scenario),
         **options.origin,
     }
     return RunInfo(

@@ -48,7 +48,7 @@ class Cell:
         what = {
             "scenario": scenario_hash(self.scenario),
             "policy": self.policy,
-            "params": {name: content_of(value) for name, value in sorted(self.params.items())},
+            "params": content_of_params(self.policy, self.params),
             "seed": self.seed,
             "code": code_version(self.policy),
         }
@@ -99,6 +99,12 @@ def content_of(value: policies.Value) -> policies.Value:
     if path is None or not path.is_file():
         return value
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def content_of_params(policy: str, params: Mapping[str, policies.Value]) -> dict[str, Any]:
+    """A policy's parameters for a key: numbers in one spelling, files by their content."""
+    found = policies.canonical(policy, params)
+    return {name: content_of(value) for name, value in sorted(found.items())}
 
 
 @cache

@@ -110,7 +110,7 @@ def _entrants(scenario: Scenario, word: str, *, tuned: bool) -> list[Entrant]:
     name, wants_default = parse_entry(word)
     kind = policies.policy_class(name)
     if issubclass(kind, Learned) and name in policies.names():
-        paths = shipped(kind.algorithm, scenario.name)
+        paths = shipped(kind.algorithm, scenario)
         if not paths:
             policies.completed(name, {}, scenario)  # says what to do
         return [

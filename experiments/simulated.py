@@ -29,6 +29,7 @@ def simulate_to_folder(  # noqa: PLR0913 - a run, by name
 
     Raises ``UserError`` if the policy or a parameter does not exist, or nothing can be written.
     """
+    params = policies.canonical(policy, params)
     policies.create(policy, params)
     info = RunInfo(
         scenario=scenario,
@@ -37,7 +38,7 @@ def simulate_to_folder(  # noqa: PLR0913 - a run, by name
         world="simulation",
         policy_params=params,
         command_line=command_line,
-        extra=origin or {},
+        extra={**policies.checkpoint_entry(policy, params, scenario), **(origin or {})},
     )
     with ResultWriter(result_folder(out, info), info) as writer:
         run = simulate(scenario, lambda: policies.create(policy, params), seed, on_slot=on_slot)

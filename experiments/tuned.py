@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from experiments.cells import code_version, scenario_hash
 from model.errors import UserError
+from model.load import shipped_ancestors
 from model.scenario import Scenario
+from model.yaml_input import dump_yaml, read_yaml
 from records.ownership import make_folder
 from records.provenance import git_state, utc_now
 from records.writer import write_atomically
 from rl import policies
-from rl.policies.weights import case_of
 from rl.tuning import TUNING_SEEDS, Trial, grid, tune
 
 TUNED_FOLDER = Path(__file__).resolve().parent.parent / "scenarios" / "tuned"
@@ -126,25 +126,32 @@ def _path(scenario: str, rule: str, folder: Path) -> Path:
 def _write(path: Path, data: Mapping[str, Any]) -> None:
     make_folder(path.parent)
     head = "# Written by `./lab tune`; read by `./lab contest --tuned`. Unit delay in s per MB.\n"
-    write_atomically(path, head + yaml.safe_dump(dict(data), sort_keys=False, width=96))
+    write_atomically(path, head + dump_yaml(dict(data)))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    data = read_yaml(path.read_text(encoding="utf-8"), str(path)).data
+    if not isinstance(data, dict) or not isinstance(data.get("params"), dict):
+        raise UserError(f"{path}: has no parameters of a rule; tune again: ./lab tune")
+    return data
 
 
 def load_tuned(scenario: Scenario, rule: str, folder: Path = TUNED_FOLDER) -> Tuned | None:
-    """Parameters tuned for a scenario, or for the case that it varies; None if there are none.
+    """Parameters tuned for a scenario, or for one that it extends; None if there are none.
 
     A variant (``case3-burst``) is met with what was tuned for its case, as checkpoints are.
     Raises ``UserError`` if they are of a scenario that has changed since, in more than its length.
     """
-    for name in (scenario.name, case_of(scenario.name)):
+    for name in dict.fromkeys((scenario.name, *shipped_ancestors(scenario))):
         path = _path(name, rule, folder)
         if not path.is_file():
             continue
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = _read(path)
         same = data["scenario_hash"] == scenario_hash(scenario, any_length=True)
         if name == scenario.name and not same:
             raise UserError(
                 f"{path}: tuned for another version of {scenario.name}; "
                 f"tune again: ./lab tune {rule} {scenario.name}"
             )
-        return Tuned(data["params"], name, path)
+        return Tuned(policies.canonical(rule, data["params"]), name, path)
     return None

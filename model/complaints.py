@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from model.consistency import Mistake
 from model.errors import nearest
 from model.scenario import NODE_NAME, Scenario
+from model.text import how_to_write
 from model.yaml_input import KeyPath
 
 _WORDS = {
@@ -117,7 +118,15 @@ def _mistake(detail: ErrorDetails, data: object, root: type[BaseModel]) -> Mista
         return path, "has no value; give one, or leave the key out for its default"
     if isinstance(value, str) and (unit := _unit_words(path, value, kind)):
         return path, unit
-    return path, f"{_words(detail, path, root)}, not {_shown(value)}{_suggested(detail)}"
+    hint = _suggested(detail) or _rewritten(kind, value)
+    return path, f"{_words(detail, path, root)}, not {_shown(value)}{hint}"
+
+
+def _rewritten(kind: str, value: object) -> str:
+    """Say how to write a value that is right but for its form."""
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return "; put it in quotes"
+    return how_to_write(value) if kind.startswith(("int", "float")) else ""
 
 
 def _words(detail: ErrorDetails, path: KeyPath, root: type[BaseModel]) -> str:

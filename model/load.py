@@ -19,7 +19,7 @@ from model.complaints import keys_at, mistakes_of
 from model.consistency import Mistake, mistakes
 from model.errors import ScenarioError, nearest
 from model.scenario import Scenario, WorkloadSpec
-from model.yaml_input import MAX_BYTES, Document, KeyPath, read_yaml
+from model.yaml_input import MAX_BYTES, Document, KeyPath, read_value, read_yaml
 
 SCENARIO_FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
 MAX_MISTAKES = 10
@@ -29,10 +29,17 @@ _OWN = ("name", "description")
 
 @dataclass(slots=True)
 class _Draft:
-    """A scenario on the way: its data, and where each key of it was written."""
+    """A scenario on the way: its data, where each key of it was written, and its files.
+
+    Attributes:
+        data: the values so far.
+        origins: ``"file:line"`` by key path.
+        files: its own file, the one that this extends, and so on.
+    """
 
     data: dict[str, Any]
     origins: dict[KeyPath, str] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
     def origin(self, path: KeyPath) -> str:
         """``"file:line"`` of the nearest thing that was written down."""
@@ -110,14 +117,19 @@ def find_scenario(name_or_path: str | Path, beside: Path | None = None) -> Path:
 
 
 def load_scenario(
-    name_or_path: str | Path, overrides: Mapping[str, object] | None = None
+    name_or_path: str | Path,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    text_is_yaml: bool = True,
 ) -> Scenario:
     """Read, merge and check a scenario.
 
     Args:
         name_or_path: ``"case1"`` or the path of a YAML file.
-        overrides: values by dotted key, e.g. ``{"network.e2d.rate_mbps": "5"}``; text is read as
-            YAML, list entries are addressed by position (``network.clusters.0.devices``).
+        overrides: values by dotted key, e.g. ``{"network.e2d.rate_mbps": "5"}``; list entries
+            are addressed by position (``network.clusters.0.devices``).
+        text_is_yaml: whether a value that is text is read as YAML, as ``--set`` does; False for
+            values that come from a file, which has been read already.
 
     Raises:
         ScenarioError: for every mistake one line (at most ten): file and line, key path, what is
@@ -125,19 +137,38 @@ def load_scenario(
     """
     draft = _inherit(find_scenario(name_or_path), ())
     for key, value in (overrides or {}).items():
-        _override(draft, key, value)
+        is_text = isinstance(value, str) and text_is_yaml
+        _override(draft, key, read_value(str(value), f"--set {key}") if is_text else value)
     return _validated(draft)
 
 
-def parse_overrides(items: Iterable[str]) -> dict[str, object]:
-    """``["a.b=1", ...]`` of a command line as overrides. Raises ``ScenarioError``."""
+def parse_overrides(
+    items: Iterable[str], option: str = "--set", example: str = "network.e2d.rate_mbps=5"
+) -> dict[str, object]:
+    """``["a.b=1", ...]`` of a command line as text by key, which ``load_scenario`` takes.
+
+    Raises ``ScenarioError`` for an item without ``=``, and for a key that is given twice.
+    """
     overrides: dict[str, object] = {}
     for item in items:
-        key, equals, value = item.partition("=")
-        if not equals or not key.strip():
-            raise ScenarioError(f"--set {item}: must be KEY=VALUE, as network.e2d.rate_mbps=5")
-        overrides[key.strip()] = value
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not equals or not key:
+            raise ScenarioError(f"{option} {item}: must be KEY=VALUE, as {example}")
+        if key in overrides:
+            raise ScenarioError(f"{option} {item}: {key} is given twice, first as {overrides[key]}")
+        overrides[key] = value
     return overrides
+
+
+def parse_assignments(
+    items: Iterable[str], option: str, example: str = "patience_s=0.5"
+) -> dict[str, Any]:
+    """``["a=1", "b=x"]`` → ``{"a": 1, "b": "x"}``: values as a scenario file would have them.
+
+    Raises ``ScenarioError`` for what is not KEY=VALUE, a key given twice, and what is not YAML.
+    """
+    texts = parse_overrides(items, option, example)
+    return {key: read_value(str(text), f"{option} {key}") for key, text in texts.items()}
 
 
 def _defaults() -> dict[str, Any]:
@@ -181,6 +212,7 @@ def _inherit(path: Path, below: tuple[Path, ...]) -> _Draft:
     draft.lay((), own, origins)
     draft.origins[()] = document.label
     draft.data.setdefault("name", path.stem)
+    draft.files = (path.resolve(), *draft.files)
     return draft
 
 
@@ -221,10 +253,19 @@ def _override(draft: _Draft, key: str, value: object) -> None:
         else:
             raise ScenarioError(f"{origin}: '{'.'.join(parts[:k])}' has no keys below it")
         here = here.get(part) if isinstance(here, dict) else here[int(part)]
-    if isinstance(value, str):
-        value = read_yaml(value, origin).data
     *above, last = path
-    draft.lay(tuple(above), {last: json.loads(json.dumps(value))}, {tuple(path): "--set"})
+    draft.lay(tuple(above), {last: _plain(value, origin)}, {tuple(path): "--set"})
+
+
+def _plain(value: object, origin: str) -> object:
+    """Copy a value as the data that a file could have: a caller's tuples become lists."""
+    try:
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError, RecursionError):
+        raise ScenarioError(
+            f"{origin}: {type(value).__name__} is no value that a scenario can have; give "
+            "numbers, text, lists or mappings"
+        ) from None
 
 
 def _validated(draft: _Draft) -> Scenario:
@@ -236,7 +277,19 @@ def _validated(draft: _Draft) -> Scenario:
     wrong = mistakes(scenario)
     if wrong:
         _complain(draft, wrong)
+    scenario._files = tuple(map(str, draft.files))
     return scenario
+
+
+def shipped_ancestors(scenario: Scenario) -> tuple[str, ...]:
+    """Names of the shipped scenarios that a scenario is or extends, the nearest first.
+
+    A file of the same ``name`` is no shipped scenario: what was trained or tuned for a scenario is
+    found by its files.
+    """
+    home = SCENARIO_FOLDER.resolve()
+    paths = (Path(file) for file in scenario.files)
+    return tuple(p.stem for p in paths if p.parent == home and p.suffix == ".yaml")
 
 
 def _complain(draft: _Draft, wrong: list[Mistake]) -> NoReturn:

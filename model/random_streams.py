@@ -10,6 +10,9 @@ import hashlib
 
 import numpy as np
 
+MAX_SEED = 2**63 - 1
+"""The largest seed that every record of a run has room for."""
+
 
 def stream(seed: int, *names: str) -> np.random.Generator:
     """The random generator of one purpose, e.g. ``stream(seed, "arrivals", "c1d1")``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 NODE_NAME = r"^[a-z][a-z0-9]{0,5}$"
 """Node names stay within 6 characters: an interface is named after both of its ends, ``c2d3-bs1``,
@@ -384,6 +384,17 @@ class Scenario(Section):
     probes: ProbeSpec = ProbeSpec()
     transfer: TransferSpec = TransferSpec()
     events: EventsSpec = EventsSpec()
+
+    _files: tuple[str, ...] = PrivateAttr(())
+
+    def __eq__(self, other: object) -> bool:
+        """Compare values alone, wherever they were read."""
+        return isinstance(other, Scenario) and self.__dict__ == other.__dict__
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Absolute paths of its own file, the one that this extends, and so on; () without any."""
+        return self._files
 
     @property
     def duration_s(self) -> float:

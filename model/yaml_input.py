@@ -1,7 +1,8 @@
-"""YAML as scenarios use it: plain data with line numbers, from files that nobody vouches for.
+"""YAML as all input uses it: plain data with line numbers, from files that nobody vouches for.
 
-Only mappings with text keys, lists and scalars are read. Scalars follow YAML 1.2 rather than 1.1,
-so ``1e3`` is a number, ``yes`` a word and ``1:30`` no count of seconds. Refused: other tags, a key
+Scenario files, sweep files and the values of ``--set`` and ``--param`` are one language. Only
+mappings with text keys, lists and scalars are read. Scalars follow YAML 1.2 rather than 1.1, so
+``1e3`` is a number, ``yes`` a word and ``1:30`` no count of seconds. Refused: other tags, a key
 given twice, merge keys, and files or expansions of aliases beyond a sensible size.
 """
 
@@ -131,6 +132,35 @@ class _Reader:
             self.document.lines[(*path, key)] = _line(key_node)
             found[key] = self.value(value_node, (*path, key))
         return found
+
+
+class _Dumper(yaml.SafeDumper):
+    """The safe dumper, which puts text into quotes that YAML 1.1 or 1.2 reads as something else."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [
+            *yaml.SafeDumper.yaml_implicit_resolvers.get(first, []),
+            *_Loader.yaml_implicit_resolvers.get(first, []),
+        ]
+        for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Loader.yaml_implicit_resolvers}
+    }
+
+
+def dump_yaml(data: object) -> str:
+    """Write plain data as YAML that ``read_yaml`` reads as the same data."""
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=96)
+    return text
+
+
+def read_value(text: str, label: str) -> object:
+    """Read one value as a file would have it: ``1e3`` is a number, ``2026-11-27`` is text.
+
+    ``label`` names the value in errors, as ``--set slots``. Raises ``ScenarioError``.
+    """
+    try:
+        return read_yaml(text, label).data
+    except ScenarioError as error:
+        raise ScenarioError(str(error).replace(f"{label}:1:", f"{label}:", 1)) from None
 
 
 def read_yaml(text: str, label: str) -> Document:

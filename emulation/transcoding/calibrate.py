@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 
 import numpy as np
-import yaml
 
 from emulation.transcoding import ffmpeg
 from emulation.transcoding.content import make
@@ -24,6 +23,7 @@ from emulation.transcoding.worker import transcoded
 from model.clips import Clip, catalogue, picture
 from model.errors import UserError
 from model.scenario import ClipsSpec, RepresentationSpec, Scenario
+from model.yaml_input import dump_yaml
 
 _REPEATS = 3
 _LENGTHS = 3
@@ -98,7 +98,7 @@ def scenario_text(scenario: Scenario, fits: list[Fit]) -> str:
         "clips": {"representations": [r.model_dump(exclude_defaults=True) for r in fitted]},
     }
     head = f"# {scenario.name} with what FFmpeg {ffmpeg.version()} costs on this machine."
-    return f"{head}\n{yaml.safe_dump(data, sort_keys=False, allow_unicode=True)}"
+    return f"{head}\n{dump_yaml(data)}"
 
 
 def _fitted(of: RepresentationSpec, found: Fit, core_ghz: float) -> RepresentationSpec:

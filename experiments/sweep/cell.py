@@ -8,12 +8,12 @@ from functools import cache, cached_property
 from typing import Any, Literal
 
 from emulation.policy_files import policy_file
-from experiments.cells import code_version, content_of, key_of, scenario_hash, source_hash
+from experiments.cells import code_version, content_of_params, key_of, scenario_hash, source_hash
 from experiments.sweep.spec import World
 from model.network import build_network
 from model.scenario import Scenario
 from rl import policies
-from rl.learning.config import TrainingConfig
+from rl.learning.options import TrainingConfig
 
 LEARNING_CODE = ("model", "rl")
 EMULATION_CODE = ("model", "topologies", "controller", "emulation", "rl/policies", "records")
@@ -96,7 +96,7 @@ class RunCell:
         return key_of({
             "scenario": [self.scenario.name, scenario_hash(self.scenario)],
             "policy": self.policy,
-            "params": {name: content_of(value) for name, value in sorted(self.params.items())},
+            "params": content_of_params(self.policy, self.params),
             "trained": self.trained.key if self.trained else None,
             "seed": self.seed,
             "world": [self.world, self.speedup, self.without_netem],

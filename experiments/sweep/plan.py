@@ -16,9 +16,9 @@ from model.load import load_scenario
 from model.scenario import Scenario
 from model.yaml_input import KeyPath
 from rl import policies
-from rl.learning.config import algorithms, load_config
+from rl.learning.config import OptionError, algorithms, load_config
 from rl.policies.learned import Learned
-from rl.policies.weights import case_of, shipped
+from rl.policies.weights import shipped
 from rl.tuning import TUNING_SEEDS, grid
 
 MAX_CELLS = 100_000
@@ -96,10 +96,9 @@ class _Planner:
                 for varied in grid(block.vary):
                     settings = {**block.settings, **varied}
                     try:
-                        config = load_config(algorithm, settings, scenario.name)
+                        config = load_config(algorithm, settings, scenario)
                     except UserError as error:
-                        known = algorithm in algorithms()
-                        at: KeyPath = ("settings",) if known else ("algorithms", j)
+                        at = _place_of(error, algorithm, j, varied)
                         raise self._file.mistake((*where, *at), str(error)) from None
                     shown = {**settings, **{f"scenario.{k}": v for k, v in block.set.items()}}
                     for seed in block.seeds:
@@ -156,11 +155,11 @@ class _Planner:
         devices: int | None = None,
     ) -> Scenario:
         try:
-            scenario = load_scenario(name, settings)
+            scenario = load_scenario(name, settings, text_is_yaml=False)
             if devices is None:
                 return scenario
-            clusters = _spread(scenario, devices)
-            return load_scenario(name, {**settings, "network.clusters": clusters})
+            settings = {**settings, "network.clusters": _spread(scenario, devices)}
+            return load_scenario(name, settings, text_is_yaml=False)
         except UserError as error:
             raise self._file.mistake(where, str(error)) from None
 
@@ -171,7 +170,7 @@ class _Planner:
         if ":" in spec.policy:
             if policy_file(spec.policy) is None:
                 policies.policy_class(spec.policy)  # Imported already, or not there.
-            yield from ((params, None) for params in _varied(spec))
+            yield from ((policies.canonical(spec.policy, p), None) for p in _varied(spec))
             return
         kind = policies.policy_class(spec.policy)
         if spec.tuned:
@@ -184,7 +183,7 @@ class _Planner:
             yield dict(found.params), None
             return
         for params in _varied(spec):
-            policies.create(spec.policy, params)
+            params = policies.canonical(spec.policy, params)
             if not issubclass(kind, Learned) or "checkpoint" in params:
                 yield policies.completed(spec.policy, params, scenario), None
             elif spec.checkpoints in self._trained:
@@ -196,10 +195,10 @@ class _Planner:
                     yield policies.completed(spec.policy, {**params, **given}, scenario), None
 
     def _training_of(self, where: KeyPath, scenario: Scenario, spec: PolicySpec) -> list[TrainCell]:
-        """Trainings of a block for a scenario, or else for the case that it varies."""
+        """Trainings of a block for a scenario, or else for the nearest one that it extends."""
         mine = [c for c in self._trained[spec.checkpoints] if c.policy == spec.policy]
-        for name in (scenario.name, case_of(scenario.name)):
-            found = [c for c in mine if c.scenario.name == name]
+        for file in scenario.files:
+            found = [c for c in mine if c.scenario.files[:1] == (file,)]
             if found:
                 return found
         raise self._file.mistake(
@@ -217,9 +216,7 @@ class _Planner:
                 f"there is no training block '{spec.checkpoints}'"
                 f"{nearest(spec.checkpoints, allowed) or '.'} There are: {', '.join(allowed)}",
             )
-        return (
-            shipped(algorithm, scenario.name) or [None] if spec.checkpoints == "shipped" else [None]
-        )
+        return shipped(algorithm, scenario) or [None] if spec.checkpoints == "shipped" else [None]
 
     def _require_fair_seeds(self, where: KeyPath, seeds: Sequence[int], spec: PolicySpec) -> None:
         if spec.tuned and set(seeds) & set(TUNING_SEEDS):
@@ -227,6 +224,14 @@ class _Planner:
                 (*where[:2], "seeds"),
                 f"{min(TUNING_SEEDS)} … {max(TUNING_SEEDS)} are the seeds of tuning; take others",
             )
+
+
+def _place_of(error: UserError, algorithm: str, j: int, varied: Mapping[str, object]) -> KeyPath:
+    """Where in a training block something is wrong."""
+    if algorithm not in algorithms():
+        return "algorithms", j
+    key = error.key if isinstance(error, OptionError) else ""
+    return ("vary" if key in varied else "settings"), *([key] if key else [])
 
 
 def _varied(spec: PolicySpec) -> list[dict[str, policies.Value]]:

@@ -15,8 +15,10 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from model.complaints import mistakes_of
 from model.errors import ScenarioError, nearest
+from model.random_streams import MAX_SEED
 from model.scenario import Section
 from model.yaml_input import Document, KeyPath, read_yaml
+from rl.learning.options import MAX_TRAINING_SEED
 
 SWEEP_FOLDER = Path(__file__).resolve().parent.parent.parent / "sweeps"
 World = Literal["simulator", "emulation"]
@@ -43,7 +45,14 @@ def _tuple(value: object) -> object:
 
 
 Seeds = Annotated[
-    tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), BeforeValidator(_seeds)
+    tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...],
+    Field(min_length=1),
+    BeforeValidator(_seeds),
+]
+TrainingSeeds = Annotated[
+    tuple[Annotated[int, Field(ge=0, le=MAX_TRAINING_SEED)], ...],
+    Field(min_length=1),
+    BeforeValidator(_seeds),
 ]
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 Values = Annotated[tuple[Any, ...], Field(min_length=1), BeforeValidator(_tuple)]
@@ -80,7 +89,7 @@ class TrainBlock(Section):
 
     algorithms: Names = Field(description="learners, as in ./lab train --algo")
     scenarios: Names = Field(description="names from scenarios/, or paths of .yaml files")
-    seeds: Seeds = Field(description="of networks and episodes: 3, [1, 2, 3] or 0-15")
+    seeds: TrainingSeeds = Field(description="of networks and episodes: 3, [1, 2, 3] or 0-15")
     settings: dict[str, Any] = Field({}, description="hyper-parameters, as in ./lab train --set")
     vary: dict[str, Values] = Field({}, description="hyper-parameters, each with values to try")
     set: dict[str, Any] = Field({}, description="values of the scenario by dotted key")

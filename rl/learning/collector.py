@@ -13,7 +13,6 @@ from torch import Tensor
 
 from model.network import build_network
 from model.scenario import Scenario
-from rl.learning.config import Credit
 from rl.learning.credit import (
     LinkHistory,
     crossings_of,
@@ -23,6 +22,7 @@ from rl.learning.credit import (
 )
 from rl.learning.devices import moved
 from rl.learning.networks import Actor, Question, Scores, State
+from rl.learning.options import Credit
 from rl.learning.state import StateMaker
 from rl.policies import choosing
 from rl.policies.choosing import Choose, Chooser, Chosen

@@ -1,76 +1,65 @@
-"""What a training run is: algorithm and hyper-parameters, from the YAML files beside this."""
+"""Configuration of a training run: the YAML files beside this, with a user's overrides, checked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import numpy as np
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from model.errors import UserError, nearest
-from rl.policies.weights import Cell, Choice, case_of
+from model.load import shipped_ancestors
+from model.scenario import Scenario
+from model.text import how_to_write
+from model.yaml_input import read_yaml
+from rl import policies
+from rl.learning.options import CONFIGS, DistillOptions, PpoOptions, TrainingConfig
 
 FOLDER = Path(__file__).resolve().parent
-# Said here and not where they are used: reading a configuration must not load torch.
-Family = Literal["ppo", "a3c", "dqn", "distill"]
-Credit = Literal["own", "team", "priced"]
-Combination = Literal["single", "min", "mean"]
-Device = Literal["auto", "cpu", "cuda"]
-Count = Annotated[int, Field(ge=1, le=100_000)]
-Slots = Annotated[int, Field(ge=1, le=100_000_000)]
+_SECTION = "options"
+_FIXED = ("algorithm", "family")
+"""What makes an algorithm what it is; ``--algo`` chooses it."""
+_UNUSED = {
+    "ppo": (),
+    "a3c": ("anneal",),
+    "dqn": ("anneal", "critics", "critic_count"),
+    "distill": ("anneal", "critics", "critic_count"),
+}
+"""Settings that have no effect on a family."""
+_KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
 
-class TrainingConfig(BaseModel):
-    """Hyper-parameters of a training run.
+class OptionError(UserError):
+    """An option of a training that does not exist or has a wrong value; ``key`` is its name."""
 
-    ``mixing`` is the paper's mixture of PPO's action and the closed form's:
-    ``none``: a plain actor; ``prior``: the closed form's cost as prior logits that the actor
-    corrects; ``paper``: a plain actor whose choice is compared with the closed form's by the local
-    Q at execution, Algorithm 1, line 5; ``qmin``: as ``prior`` in training, at execution the
-    target of the least local Q.
+    def __init__(self, message: str, key: str):
+        super().__init__(message)
+        self.key = key
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a training, as ``--set KEY=VALUE`` takes it.
+
+    Attributes:
+        key: its name, ``options.NAME`` for those of the family.
+        kind: whole number, number, text, true or false, or the words that it may be.
+        limits: its range, "" without one.
+        value: what the training takes.
+        text: its meaning.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    algorithm: str = Field(description="name under which checkpoints are kept")
-    family: Family = Field(description="how it learns")
-    mixing: Literal["none", "paper", "prior", "qmin"] = "none"
-    credit: Credit = Field("own", description="what a decision is charged with")
-    critics: Combination = Field("single", description="one critic, or how several are combined")
-    critic_count: Count = Field(5, description="critics where they are several")
-    device: Device = Field("auto", description="where it learns; auto: on a GPU if there is one")
-    envs: Count = Field(32, description="environments side by side")
-    chunk_slots: Count = Field(50, description="slots between updates")
-    piece: Count = Field(10, description="slots over which the trunk is unrolled in training")
-    trunk: tuple[Count, Count] = (64, 64)
-    cell: Cell = "gru"
-    hidden: Count = 64
-    head: Count = 32
-    augmented: bool = Field(False, description="whether the actor sees D_i(t) and eqs. (22)-(24)")
-    anneal: bool = Field(False, description="whether learning rates fall to 0 until the last slot")
-    slots: Slots = Field(50_000, description="environment slots to train for")
-    evaluate_every: Slots = Field(10_000, description="environment slots between evaluations")
-    evaluation_episodes: Count = Field(12, description="held-out episodes of each evaluation")
-    options: dict[str, float | int | bool | str] = Field(
-        default_factory=dict,
-        description="of the family, see its class of options",
-    )
-
-    @property
-    def prior(self) -> bool:
-        """Whether the closed form is a prior of the actor."""
-        return self.mixing in ("prior", "qmin")
-
-    @property
-    def choices(self) -> tuple[Choice, ...]:
-        """Ways to decide that are evaluated; the best one on held-out episodes is kept."""
-        if self.family == "dqn" or self.mixing == "qmin":
-            return ("qmin",)
-        if self.mixing == "paper":
-            return ("better",)
-        return ("argmax", "sample")
+    key: str
+    kind: str
+    limits: str
+    value: object
+    text: str
 
 
 def algorithms() -> tuple[str, ...]:
@@ -78,30 +67,204 @@ def algorithms() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 
 
-def load_config(algorithm: str, overrides: Mapping[str, Any], scenario: str = "") -> TrainingConfig:
-    """The hyper-parameters of an algorithm.
+def load_config(
+    algorithm: str, overrides: Mapping[str, Any], scenario: Scenario | None = None
+) -> TrainingConfig:
+    """Return the hyper-parameters of an algorithm, checked.
 
     Args:
         algorithm: its name.
-        overrides: by key, ``options.KEY`` of the family.
-        scenario: name of what is trained for; an algorithm's file may have settings for a case
-            (section ``scenarios``), which hold for its variants, too.
+        overrides: values by key, ``options.KEY`` for those of the family.
+        scenario: what is trained for; an algorithm's file may have settings for a case (section
+            ``scenarios``), which hold for all that extends it, too.
 
-    Raises ``UserError`` naming what is wrong.
+    Raises:
+        OptionError: naming option, value and range, or the nearest option there is.
+        UserError: if there is no such algorithm.
     """
     if algorithm not in algorithms():
-        raise UserError(f"there is no algorithm '{algorithm}'; there are {', '.join(algorithms())}")
-    data = yaml.safe_load((FOLDER / f"{algorithm}.yaml").read_text(encoding="utf-8"))
-    for_case = data.pop("scenarios", {}).get(case_of(scenario), {})
-    for key, value in {**for_case, **overrides}.items():
+        raise UserError(
+            f"there is no algorithm '{algorithm}'{nearest(algorithm, algorithms()) or ';'} "
+            f"there are {', '.join(algorithms())}"
+        )
+    data = _file_of(algorithm)
+    kind = CONFIGS[data["family"]]
+    by_case = data.pop("scenarios", {})
+    cases = shipped_ancestors(scenario) if scenario else ()
+    for_case = next((by_case[name] for name in cases if name in by_case), {})
+    for key, value in {**for_case, **_flat(algorithm, kind, overrides)}.items():
         section, _, name = key.rpartition(".")
-        if section not in ("", "options"):
-            raise UserError(f"--set {key}: keys are {', '.join(TrainingConfig.model_fields)}")
-        (data["options"] if section else data)[name] = value
+        (data[_SECTION] if section else data)[name] = value
+    config = _validated(algorithm, kind, data)
+    _require_effect(algorithm, config, overrides)
+    if scenario is not None:
+        require_sense(config, scenario)
+    return config
+
+
+def require_sense(config: TrainingConfig, scenario: Scenario) -> None:
+    """Raise ``UserError`` where a scenario leaves a training nothing to do, or no teacher."""
+    options = config.options
+    if isinstance(options, PpoOptions):
+        longest = min(config.chunk_slots, scenario.slots)
+        if options.settle >= longest:
+            raise OptionError(
+                f"options.settle={options.settle}: the last {options.settle} slots of a chunk are "
+                f"not learnt from, which leaves none of {longest} (chunk_slots, or the scenario's "
+                "slots)",
+                "options.settle",
+            )
+    if isinstance(options, DistillOptions):
+        teacher_of(options, scenario)
+
+
+def teacher_of(options: DistillOptions, scenario: Scenario) -> str:
+    """Return the checkpoint that a student learns from. Raises ``UserError`` if there is none."""
+    params = {"checkpoint": options.teacher} if options.teacher else {}
+    return str(policies.completed("m2ppo", params, scenario)["checkpoint"])
+
+
+def options_of(config: TrainingConfig) -> list[Option]:
+    """List all options of a training with their present values."""
+    kind = CONFIGS[config.family]
+    unused = (*_FIXED, *_UNUSED[config.family])
+    return [
+        Option(key, _kind(field), limits_of(field), _value(config, key), field.description or "")
+        for key, field in _fields(kind)
+        if key not in unused
+    ]
+
+
+def _value(config: TrainingConfig, key: str) -> object:
+    found: object = config
+    for part in key.split("."):
+        found = getattr(found, part)
+    return list(found) if isinstance(found, tuple) else found
+
+
+def _file_of(algorithm: str) -> dict[str, Any]:
+    path = FOLDER / f"{algorithm}.yaml"
+    data = read_yaml(path.read_text(encoding="utf-8"), path.name).data
+    assert isinstance(data, dict)  # noqa: S101 - for the type checker: the lab's own file
+    return data
+
+
+def _fields(kind: type[TrainingConfig]) -> Iterator[tuple[str, FieldInfo]]:
+    """Yield every option's key and field."""
+    for name, field in kind.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from ((f"{name}.{key}", found) for key, found in inner.model_fields.items())
+        else:
+            yield name, field
+
+
+def _flat(algorithm: str, kind: type[TrainingConfig], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return overrides by full key; ``options: {clip: 0.1}`` means ``options.clip: 0.1``."""
+    flat: dict[str, Any] = {}
+    for key, value in given.items():
+        if key == _SECTION:
+            if not isinstance(value, Mapping):
+                raise OptionError(f"{algorithm}: {key}={value}: must be a section with keys", key)
+            flat |= {f"{_SECTION}.{name}": inner for name, inner in value.items()}
+        else:
+            flat[key] = value
+    known = [name for name, _ in _fields(kind) if name not in _FIXED]
+    for key in flat:
+        if key in _FIXED:
+            raise OptionError(f"{algorithm}: {key}: cannot be set; --algo chooses it", key)
+        if key not in known:
+            raise OptionError(
+                f"{algorithm}: there is no option '{key}'{_nearest(key, known)} All of them: "
+                f"./lab train --algo {algorithm} --options",
+                key,
+            )
+    return flat
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    """Suggest an option; the name alone is enough for one of the family, as ``clip``."""
+    named = {name.rpartition(".")[2]: name for name in known}
+    inner = f"{_SECTION}.{key}"
+    if inner in known:
+        return f"; did you mean '{inner}'?"
+    if hint := nearest(key, known):
+        return hint
+    close = nearest(key.rpartition(".")[2], named)
+    word = re.search(r"'(.*)'", close)
+    bare = key.rpartition(".")[2]
+    target = named[word[1]] if word else named.get(bare)
+    return f"; did you mean '{target}'?" if target else "."
+
+
+def _validated(
+    algorithm: str, kind: type[TrainingConfig], data: Mapping[str, Any]
+) -> TrainingConfig:
     try:
-        return TrainingConfig.model_validate(data)
+        # From JSON, strictly: lists become tuples, but "5" is no number and true is not 1.
+        return kind.model_validate_json(json.dumps(data, default=_item), strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        hint = nearest(where, TrainingConfig.model_fields)
-        raise UserError(f"{algorithm}: {where}: {first['msg']}{hint}") from error
+        first = error.errors(include_url=False)[0]
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{algorithm}: a value is no number, text or list: {error}") from None
+    place = [str(part) for part in first["loc"]]
+    fields = dict(_fields(kind))
+    key = next(".".join(place[:k]) for k in (2, 1) if ".".join(place[:k]) in fields)
+    value: Any = data
+    for part in key.split("."):
+        value = value[part]
+    raise OptionError(f"{algorithm}: {key}={_shown(value)}: {_rule(fields[key], value)}", key)
+
+
+def _item(value: object) -> object:
+    """Return a NumPy scalar as the number that it is, anything else as JSON cannot have it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} {value!r}"[:80])
+
+
+def _require_effect(algorithm: str, config: TrainingConfig, given: Mapping[str, Any]) -> None:
+    unchanged = CONFIGS[config.family].model_validate_json(
+        json.dumps({k: v for k, v in _file_of(algorithm).items() if k != "scenarios"}), strict=True
+    )
+    for key in _UNUSED[config.family]:
+        if key in given and _value(config, key) != _value(unchanged, key):
+            raise OptionError(
+                f"{algorithm}: {key}={_shown(given[key])}: has no effect on {algorithm}", key
+            )
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False)[:60]
+
+
+def _rule(field: FieldInfo, value: object) -> str:
+    """Say what a value must be, and how a whole number is written that looks like another."""
+    kind, limits = _kind(field), limits_of(field)
+    hint = how_to_write(value) if field.annotation in (int, float) else ""
+    if get_origin(field.annotation) is Literal:
+        hint = nearest(value, get_args(field.annotation)) if isinstance(value, str) else ""
+    article = "" if kind.startswith(("one of", "true", "text", "2")) else "a "
+    return f"must be {article}{kind}{' ' + limits if limits else ''}{hint}"
+
+
+def _kind(field: FieldInfo) -> str:
+    """Name the type of an option."""
+    annotation: Any = field.annotation
+    if get_origin(annotation) is Literal:
+        return f"one of {', '.join(map(str, get_args(annotation)))}"
+    if get_origin(annotation) is tuple:
+        return f"{len(get_args(annotation))} whole numbers"
+    return _KINDS[annotation]
+
+
+def limits_of(field: FieldInfo) -> str:
+    """Return the range of a number, as "from 1 to 100000"; "" for what has none."""
+    metadata = field.metadata
+    if get_origin(field.annotation) is tuple:
+        metadata = list(get_args(get_args(field.annotation)[0])[1].metadata)
+    low = next((m.ge for m in metadata if hasattr(m, "ge")), None)
+    high = next((m.le for m in metadata if hasattr(m, "le")), None)
+    return "" if low is None else f"from {low:g} to {high:.12g}"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from model.errors import UserError
-from rl.learning.config import Device
+from rl.learning.options import Device
 
 
 def learning_device(asked: Device) -> torch.device:

@@ -6,7 +6,6 @@ teacher's, and its local Q towards the teacher's (Hinton et al. 2015, on the stu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,30 +14,11 @@ from torch import Tensor, nn
 from rl.learning.collector import Chunk
 from rl.learning.devices import moved
 from rl.learning.networks import Actor, ActorShape, Scores, State
+from rl.learning.options import DistillOptions
 from rl.learning.returns import RunningScale
 from rl.learning.unroll import decisions_in, unroll
 from rl.policies import weights
 from rl.policies.weights import Checkpoint
-
-
-@dataclass(frozen=True, slots=True)
-class DistillOptions:
-    """Hyper-parameters of distillation.
-
-    Attributes:
-        teacher: the checkpoint to learn from; default: the shipped m2ppo of the scenario.
-        epochs, minibatches: passes over a chunk, and parts of its environments.
-        local_q: weight of the local Q's loss.
-        learning_rate: of Adam.
-        gradient_norm: what gradients are clipped to.
-    """
-
-    teacher: str = ""
-    epochs: int = 2
-    minibatches: int = 4
-    local_q: float = 0.1
-    learning_rate: float = 2e-3
-    gradient_norm: float = 10.0
 
 
 def restore(checkpoint: Checkpoint) -> Actor:

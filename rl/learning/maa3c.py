@@ -9,7 +9,6 @@ that a run can be repeated and resumed bit for bit.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,29 +18,9 @@ from rl.learning.collector import Chunk, log_prob
 from rl.learning.critics import Critics
 from rl.learning.devices import moved
 from rl.learning.networks import Actor, State
+from rl.learning.options import A3cOptions
 from rl.learning.returns import RunningScale, generalised_advantages, standardised
 from rl.learning.unroll import unroll
-
-
-@dataclass(frozen=True, slots=True)
-class A3cOptions:
-    """Hyper-parameters of MAA3C.
-
-    Attributes:
-        workers: how many take turns.
-        discount, trace: γ and λ; λ = 1 are the n-step returns of the original.
-        entropy, value: weights of the entropy bonus and of the critic's loss.
-        learning_rate: of the shared optimiser.
-        gradient_norm: what gradients are clipped to.
-    """
-
-    workers: int = 4
-    discount: float = 0.99
-    trace: float = 1.0
-    entropy: float = 0.01
-    value: float = 0.5
-    learning_rate: float = 7e-4
-    gradient_norm: float = 10.0
 
 
 class Worker:

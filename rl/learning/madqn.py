@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,36 +17,12 @@ from torch import Tensor, nn
 
 from rl.learning.collector import Chunk
 from rl.learning.networks import Actor, Scores
+from rl.learning.options import DqnOptions
 from rl.learning.returns import RunningScale
 from rl.learning.unroll import backward_in_blocks, scored_in_blocks, unroll_trunk
 from rl.policies import network
 from rl.policies.choosing import Chosen
 from rl.policies.features import Candidates
-
-
-@dataclass(frozen=True, slots=True)
-class DqnOptions:
-    """Hyper-parameters of MADQN.
-
-    Attributes:
-        memory: chunks that are kept for replay.
-        updates: steps per chunk that was played.
-        discount: γ per slot.
-        learning_rate: of Adam.
-        target_every: steps after which the target network is renewed.
-        epsilon_start, epsilon_end, epsilon_slots: exploration, linear over environment slots.
-        gradient_norm: what gradients are clipped to.
-    """
-
-    memory: int = 20
-    updates: int = 8
-    discount: float = 0.9
-    learning_rate: float = 5e-4
-    target_every: int = 100
-    epsilon_start: float = 1.0
-    epsilon_end: float = 0.05
-    epsilon_slots: int = 20_000
-    gradient_norm: float = 10.0
 
 
 class Dqn:

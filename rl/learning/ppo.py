@@ -25,47 +25,9 @@ from rl.learning.collector import Chunk, log_prob
 from rl.learning.critics import Critics
 from rl.learning.devices import moved
 from rl.learning.networks import Actor, Scores, State
+from rl.learning.options import PpoOptions
 from rl.learning.returns import RunningScale, generalised_advantages, standardised
 from rl.learning.unroll import backward_in_blocks, decisions_in, unroll_trunk
-
-
-@dataclass(frozen=True, slots=True)
-class PpoOptions:
-    """Hyper-parameters; YAML files beside the algorithms hold them.
-
-    Attributes:
-        epochs: passes over a chunk.
-        minibatches: parts that its environments are divided into.
-        settle: slots at the end of a chunk whose decisions are not learnt from: what tasks under
-            way will have cost is not certain yet, and estimates favour some kinds of target.
-        clip: ε of eq. (26).
-        value_clip: by how much a critic may move from its old value, in normalised units.
-        discount, trace: γ and λ.
-        entropy: weight of the entropy bonus.
-        local_q: weight of the local Q's loss.
-        local_baseline: whether the local Q is what a decision's charge is compared with.
-        learning_rate: of the actor.
-        prior_learning_rate: of the prior's temperature, scale and prices.
-        critic_learning_rate: of the first critic; those of the others are spread evenly to half.
-        gradient_norm: what gradients are clipped to.
-        huber: where the critics' and the local Q's loss become linear.
-    """
-
-    epochs: int = 4
-    minibatches: int = 4
-    settle: int = 8
-    clip: float = 0.1
-    value_clip: float = 0.2
-    discount: float = 0.99
-    trace: float = 0.95
-    entropy: float = 0.01
-    local_q: float = 0.5
-    local_baseline: bool = True
-    learning_rate: float = 5e-4
-    prior_learning_rate: float = 5e-3
-    critic_learning_rate: float = 1e-3
-    gradient_norm: float = 10.0
-    huber: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

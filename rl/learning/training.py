@@ -13,29 +13,34 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch.utils.tensorboard import SummaryWriter
 
 from model.errors import UserError
 from model.scenario import Scenario
-from rl import policies
+from model.yaml_input import dump_yaml
 from rl.learning.collector import Chunk, Collector
-from rl.learning.config import TrainingConfig
+from rl.learning.config import require_sense, teacher_of
 from rl.learning.critics import Critics
 from rl.learning.devices import learning_device
-from rl.learning.distilling import Distiller, DistillOptions
-from rl.learning.maa3c import A3c, A3cOptions
-from rl.learning.madqn import Dqn, DqnOptions
+from rl.learning.distilling import Distiller
+from rl.learning.maa3c import A3c
+from rl.learning.madqn import Dqn
 from rl.learning.networks import Actor, ActorShape, Question
-from rl.learning.ppo import Ppo, PpoOptions
+from rl.learning.options import (
+    A3cOptions,
+    DistillOptions,
+    DqnOptions,
+    PpoOptions,
+    TrainingConfig,
+)
+from rl.learning.ppo import Ppo
 from rl.learning.state import STATE_COLUMNS
 from rl.policies import weights
 from rl.policies.choosing import Chooser
@@ -63,20 +68,12 @@ def training_seeds(seed: int, skip: int) -> Iterator[int]:
     return itertools.count(10**7 + seed * 10**6 + skip)
 
 
-def _options(kind: type[Any], given: Mapping[str, Any]) -> Any:
-    known = {f.name: f for f in fields(kind)}
-    for name in given:
-        if name not in known:
-            raise UserError(f"options.{name}: there are {', '.join(known)}")
-    return kind(**given)
-
-
 def make_learner(config: TrainingConfig, scenario: Scenario, seed: int) -> Learner:
     """A learner with fresh networks on the configured device; seeds torch's generator.
 
-    Raises ``UserError`` for an option that the family does not have, or that leaves nothing to do,
-    and for a GPU that is not there.
+    Raises ``UserError`` for an option that leaves nothing to do, and for a GPU that is not there.
     """
+    require_sense(config, scenario)
     torch.manual_seed(seed)
     device = learning_device(config.device)
     rates = scenario.decision.rates_mbps
@@ -85,30 +82,20 @@ def make_learner(config: TrainingConfig, scenario: Scenario, seed: int) -> Learn
         config.prior,
     )  # fmt: skip
     actor = Actor(shape, rates).to(device)
-    if config.family == "dqn":
-        return Dqn(actor, _options(DqnOptions, config.options), seed)
-    if config.family == "distill":
-        return _student(actor, config, scenario)
+    options = config.options
+    if isinstance(options, DqnOptions):
+        return Dqn(actor, options, seed)
+    if isinstance(options, DistillOptions):
+        teacher = teacher_of(options, scenario)
+        return Distiller(actor, options.model_copy(update={"teacher": teacher}))
     critics = Critics(
         config.critics, config.critic_count, STATE_COLUMNS, config.trunk, config.cell, config.hidden
     ).to(device)
-    if config.family == "a3c":
-        return A3c(actor, critics, _options(A3cOptions, config.options))
-    options: PpoOptions = _options(PpoOptions, config.options)
-    longest = min(config.chunk_slots, scenario.slots)
-    if options.settle >= longest:
-        raise UserError(
-            f"options.settle: the last {options.settle} slots of a chunk are not learnt from, "
-            f"which leaves none of {longest} (chunk_slots, or the scenario's slots)"
-        )
-    return Ppo(actor, critics, options, seed)
-
-
-def _student(actor: Actor, config: TrainingConfig, scenario: Scenario) -> Distiller:
-    options: DistillOptions = _options(DistillOptions, config.options)
-    params = {"checkpoint": options.teacher} if options.teacher else {}
-    teacher = policies.completed("m2ppo", params, scenario)["checkpoint"]
-    return Distiller(actor, replace(options, teacher=str(teacher)))
+    if isinstance(options, A3cOptions):
+        return A3c(actor, critics, options)
+    if isinstance(options, PpoOptions):
+        return Ppo(actor, critics, options, seed)
+    raise TypeError(f"no learner has {type(options).__name__}")
 
 
 def evaluate(
@@ -151,9 +138,10 @@ class Training:
         self.config, self.scenario, self.seed = config, scenario, seed
         self.folder, self.command = folder, command
         self.learner = make_learner(config, scenario, seed)
-        players = config.options.get("workers", 1) if config.family == "a3c" else 1
-        self._used = [0] * int(players)
-        self.collectors = [self._collector(k) for k in range(int(players))]
+        options = config.options
+        players = options.workers if isinstance(options, A3cOptions) else 1
+        self._used = [0] * players
+        self.collectors = [self._collector(k) for k in range(players)]
         self.slots = self._turn = 0
         self.cpu_s = self.wall_s = 0.0
         self.curve: list[dict[str, Any]] = []
@@ -184,7 +172,7 @@ class Training:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         config_file = self.folder / "config.yaml"
-        config_file.write_text(yaml.safe_dump(self.config.model_dump(mode="json")))
+        config_file.write_text(dump_yaml(self.config.model_dump(mode="json")))
         with (
             SummaryWriter(str(self.folder)) as board,
             (self.folder / "log.jsonl").open("a", encoding="utf-8") as log,

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from model.errors import UserError, nearest
 from rl.policies import weights
 from rl.policies.base import Policy
 from rl.policies.learned import Learned
+from rl.policies.parameters import Value, checked, parameters, plain
 
 if TYPE_CHECKING:
     from model.scenario import Scenario
@@ -39,7 +39,10 @@ _REGISTRY = {
     "threshold": "rl.policies.threshold:Threshold",
 }
 
-Value = bool | int | float | str
+__all__ = [
+    "Value", "canonical", "checkpoint_entry", "checkpoint_note", "completed", "create",
+    "default_policy", "names", "parameters", "policy_class",
+]  # fmt: skip
 
 
 def names() -> tuple[str, ...]:
@@ -58,20 +61,36 @@ def create(name_or_path: str, params: Mapping[str, Value] | None = None) -> Poli
         UserError: the policy or a parameter does not exist, or a value does not fit.
     """
     kind = policy_class(name_or_path)
-    return kind(**_checked(kind, name_or_path, params or {}))
+    return kind(**checked(kind, name_or_path, params or {}))
+
+
+def canonical(name_or_path: str, params: Mapping[str, Value]) -> dict[str, Value]:
+    """The parameters as records have them, with one spelling of each number.
+
+    A policy of the lab has numbers of its defaults' types. A policy of one's own is not imported
+    here; its whole numbers are ``int``, and ``create`` converts them.
+
+    Raises ``UserError`` for a parameter that does not exist or a value that does not fit.
+    """
+    if name_or_path in _REGISTRY:
+        return checked(policy_class(name_or_path), name_or_path, params)
+    return plain(name_or_path, params)
 
 
 def completed(name: str, params: Mapping[str, Value], scenario: Scenario) -> dict[str, Value]:
-    """The parameters; a learner's with a checkpoint: the one named, or what is shipped.
+    """The parameters as ``canonical`` has them; a learner's with a checkpoint.
 
-    Raises ``UserError`` if the policy does not exist, or its checkpoint is missing, damaged, or
-    was trained for other actions than the scenario has.
+    That is the one named, or the best that is shipped for the scenario (``weights.shipped``).
+
+    Raises ``UserError`` if the policy does not exist, a parameter does not fit, or its checkpoint
+    is missing, damaged, or was trained for other actions than the scenario has.
     """
     kind = policy_class(name)
+    given = canonical(name, params)
     if not issubclass(kind, Learned):
-        return dict(params)
-    named = params.get("checkpoint")
-    path = Path(str(named)) if named else weights.best_shipped(kind.algorithm, scenario.name)
+        return given
+    named = given.get("checkpoint")
+    path = Path(str(named)) if named else weights.best_shipped(kind.algorithm, scenario)
     if path is None:
         raise UserError(
             f"no checkpoint of {name} is shipped for {scenario.name}; train one: "
@@ -79,12 +98,50 @@ def completed(name: str, params: Mapping[str, Value], scenario: Scenario) -> dic
         )
     found = weights.load(str(path.resolve()))
     found.require_fit(scenario.decision.rates_mbps, scenario.slot_s)
-    return {**params, "checkpoint": found.path}
+    return {**given, "checkpoint": found.path}
 
 
 def default_policy(scenario: Scenario) -> str:
     """``m2ppo`` where a checkpoint of it is shipped for the scenario, else the best rule."""
-    return "m2ppo" if weights.shipped("m2ppo", scenario.name) else "self-biased"
+    return "m2ppo" if weights.shipped("m2ppo", scenario) else "self-biased"
+
+
+def checkpoint_entry(
+    policy: str, params: Mapping[str, Value], scenario: Scenario
+) -> dict[str, object]:
+    """What a manifest says of the checkpoint that a learner of the lab decides with; else {}.
+
+    ``trained_for`` is the scenario of its training, ``shipped_for`` the shipped scenario that it
+    was found by: the run's own, or one that the run's file extends. None where a file was named.
+    """
+    path = params.get("checkpoint")
+    if not path or policy not in _REGISTRY:
+        return {}
+    found = weights.load(str(Path(str(path)).resolve()))
+    folder = Path(found.path).parent
+    home = folder.name if folder.parent == weights.SHIPPED else None
+    return {
+        "checkpoint": {
+            "file": found.path,
+            "algorithm": found.meta.algorithm,
+            "trained_for": found.meta.scenario,
+            "training_seed": found.meta.seed,
+            "shipped_for": home,
+            "scenario_files": list(scenario.files),
+        }
+    }
+
+
+def checkpoint_note(policy: str, params: Mapping[str, Value], scenario: Scenario) -> str:
+    """A line on which checkpoint a policy decides with, and why it is that one; '' without one."""
+    entry = checkpoint_entry(policy, params, scenario).get("checkpoint")
+    if not isinstance(entry, dict):
+        return ""
+    home, own = entry["shipped_for"], scenario.name
+    why = f"trained for {entry['trained_for']}"
+    if home and scenario.files and Path(scenario.files[0]).stem != home:
+        why += f", which {own} extends"
+    return f"{policy} decides with {entry['file']} ({why})"
 
 
 def policy_class(name_or_path: str) -> type[Policy]:
@@ -105,41 +162,3 @@ def policy_class(name_or_path: str) -> type[Policy]:
     if not (isinstance(found, type) and issubclass(found, Policy)):
         raise UserError(f"policy '{name_or_path}': {class_name} is not a rl.policies.base.Policy")
     return found
-
-
-def parameters(kind: type[Policy]) -> dict[str, inspect.Parameter]:
-    """Parameters of a policy's constructor by name, with their defaults."""
-    if kind.__init__ is object.__init__:
-        return {}
-    found = inspect.signature(kind).parameters.values()
-    return {p.name: p for p in found if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
-
-
-def _checked(kind: type[Policy], name: str, params: Mapping[str, Value]) -> dict[str, Value]:
-    known = parameters(kind)
-    for key in params:
-        if key not in known:
-            allowed = f"It has {', '.join(known)}" if known else "It has none"
-            raise UserError(
-                f"policy '{name}' has no parameter '{key}'{nearest(key, known) or '.'} {allowed}"
-            )
-    return {key: _converted(name, known[key], value) for key, value in params.items()}
-
-
-def _converted(name: str, parameter: inspect.Parameter, value: Value) -> Value:
-    default = parameter.default
-    wanted = type(default)
-    if wanted not in (bool, int, float) or (wanted is type(value)):
-        return value
-    spelled = str(value).strip().lower()
-    try:
-        if wanted is bool:
-            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
-                spelled
-            ]
-        return int(spelled) if wanted is int else float(spelled)
-    except (KeyError, ValueError) as error:
-        raise UserError(
-            f"policy '{name}': {parameter.name} = {value!r} is not a {wanted.__name__} "
-            f"(its default is {default!r})"
-        ) from error

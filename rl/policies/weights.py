@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from model.errors import UserError
 from rl.policies import npz
 from rl.policies.features import AGENT_COLUMNS, AUGMENTED, CANDIDATE_COLUMNS, GROUPS
+
+if TYPE_CHECKING:
+    from model.scenario import Scenario
 
 FORMAT = 1
 SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
@@ -184,24 +187,23 @@ def _shapes(meta: Meta, arrays: Arrays) -> dict[str, tuple[int, ...]]:
     }
 
 
-def case_of(name: str) -> str:
-    """The case that a scenario varies, by its name: ``case3-burst`` → ``case3``; else itself."""
-    return name.partition("-")[0]
+def shipped(algorithm: str, scenario: Scenario) -> tuple[Path, ...]:
+    """List the shipped checkpoints of an algorithm for a scenario, all training seeds in order.
 
-
-def shipped(algorithm: str, scenario: str) -> tuple[Path, ...]:
-    """Shipped checkpoints of an algorithm for a scenario, all training seeds in order.
-
-    A variant (``case3-burst``) is served by what was trained on the case that it varies.
+    They are those of the scenario itself, or of the nearest one that its file ``extends``: a
+    variant (``case3-burst``) takes what was trained on the case that it varies. The ``name`` that
+    a file has plays no part.
     """
-    for name in (scenario, case_of(scenario)):
+    from model.load import shipped_ancestors  # a device, which only loads, does without
+
+    for name in shipped_ancestors(scenario):
         found = sorted((SHIPPED / name).glob(f"{algorithm}-seed*.npz"))
         if found:
             return tuple(found)
     return ()
 
 
-def best_shipped(algorithm: str, scenario: str) -> Path | None:
+def best_shipped(algorithm: str, scenario: Scenario) -> Path | None:
     """The shipped checkpoint that was best on held-out episodes; None if none is shipped."""
     found = shipped(algorithm, scenario)
     return min(found, key=lambda p: load(str(p)).meta.held_out, default=None)

@@ -11,8 +11,8 @@ import torch
 from model.load import load_scenario
 from model.scenario import Scenario
 from rl.learning.collector import Chunk, Collector
-from rl.learning.config import Credit
 from rl.learning.networks import Actor, ActorShape
+from rl.learning.options import Credit
 
 
 @cache

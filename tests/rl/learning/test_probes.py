@@ -215,11 +215,12 @@ def test_wrong_settings_are_named(key: str, value: Any, message: str) -> None:
 
 
 def test_settings_for_a_case_hold_for_its_variants_and_yield_to_the_users() -> None:
-    default, case = load_config("m2ppo", {}), load_config("m2ppo", {}, "case1")
+    case1, default = load_scenario("case1"), load_config("m2ppo", {})
+    case = load_config("m2ppo", {}, case1)
     assert case != default
-    assert load_config("m2ppo", {}, "case1-burst") == case
-    assert load_config("m2ppo", {"slots": 7}, "case1").slots == 7
-    assert load_config("m2ppo", {}, "mini") == default
+    assert load_config("m2ppo", {}, load_scenario("case1-burst")) == case
+    assert load_config("m2ppo", {"slots": 7}, case1).slots == 7
+    assert load_config("m2ppo", {}, load_scenario("mini")) == default
 
 
 def test_a_student_becomes_like_its_teacher(tmp_path: Path) -> None:
