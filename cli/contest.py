@@ -11,7 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cli.showing import console_of_tables
-from experiments.contest import Contest, Plan, plan_contest, run_contest
+from experiments.contest import (
+    Contest,
+    Plan,
+    borrowed_checkpoints,
+    plan_contest,
+    run_contest,
+)
 from experiments.pool import usable_cores
 from experiments.standings import (
     Standings,
@@ -74,6 +80,8 @@ def contest(  # noqa: PLR0913 - the options, by name
         range(seed0, seed0 + episodes),
         tuned=tuned,
     )
+    for line in borrowed_checkpoints(plan):
+        click.echo(line, err=True)
     result = _run(plan, out, jobs or usable_cores())
     tables = standings(result)
     paths = write(tables, out)

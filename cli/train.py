@@ -50,8 +50,9 @@ class Job:
 @click.argument("scenario", required=False)
 @click.option("--algo", "algorithm", type=click.Choice(algorithms()), default="m2ppo",
               show_default=True, help="The algorithm.")  # fmt: skip
-@click.option("--seed", "seeds", type=click.IntRange(0, MAX_TRAINING_SEED), multiple=True, default=(1,),
-              show_default=True, help="Of networks and episodes; repeatable.")  # fmt: skip
+@click.option("--seed", "seeds", type=click.IntRange(0, MAX_TRAINING_SEED), multiple=True,
+              default=(1,), show_default=True,
+              help="Of networks and episodes; repeatable.")  # fmt: skip
 @click.option("--slots", type=click.IntRange(1), help="Environment slots to train for (1 s each). "
               "Default: the algorithm's.")  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",

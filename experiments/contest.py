@@ -6,6 +6,7 @@ differences are compared within episodes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -122,6 +123,20 @@ def _entrants(scenario: Scenario, word: str, *, tuned: bool) -> list[Entrant]:
         return [Entrant(name, name)]
     mark = MARK if found.scenario == scenario.name else f" (tuned for {found.scenario})"
     return [Entrant(f"{name}{mark}", name, found.params)]
+
+
+def borrowed_checkpoints(plan: Plan) -> list[str]:
+    """Say for which learners and scenarios the checkpoints are those of an extended scenario."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for scenario in plan.scenarios:
+        for entrant in plan.entrants[scenario.name]:
+            home = policies.checkpoint_home(entrant.policy, entrant.params)
+            if home and home != policies.own_name(scenario):
+                counts[entrant.row, scenario.name, home] += 1
+    return [
+        f"{row} in {name}: {many} checkpoints shipped for {home}, which {name} extends"
+        for (row, name, home), many in counts.items()
+    ]
 
 
 def run_contest(

@@ -184,17 +184,14 @@ def _flat(algorithm: str, kind: type[TrainingConfig], given: Mapping[str, Any]) 
 
 def _nearest(key: str, known: list[str]) -> str:
     """Suggest an option; the name alone is enough for one of the family, as ``clip``."""
-    named = {name.rpartition(".")[2]: name for name in known}
-    inner = f"{_SECTION}.{key}"
-    if inner in known:
-        return f"; did you mean '{inner}'?"
+    by_name = {name.rpartition(".")[2]: name for name in known}
+    bare = key.rpartition(".")[2]
+    if bare in by_name:
+        return f"; did you mean '{by_name[bare]}'?"
     if hint := nearest(key, known):
         return hint
-    close = nearest(key.rpartition(".")[2], named)
-    word = re.search(r"'(.*)'", close)
-    bare = key.rpartition(".")[2]
-    target = named[word[1]] if word else named.get(bare)
-    return f"; did you mean '{target}'?" if target else "."
+    word = re.search(r"'(.*)'", nearest(bare, by_name))
+    return f"; did you mean '{by_name[word[1]]}'?" if word else "."
 
 
 def _validated(

@@ -15,7 +15,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Mixing = Literal["none", "paper", "prior", "qmin"]
 
 MAX_TRAINING_SEED = 10**12
-"""The largest seed of a training: its episodes' seeds, a million times as large, stay in 63 bits."""
+"""The largest seed of a training: its episodes' seeds, 10^6 times as large, stay in 63 bits."""
 
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Slots = Annotated[int, Field(ge=1, le=100_000_000)]

@@ -40,8 +40,8 @@ _REGISTRY = {
 }
 
 __all__ = [
-    "Value", "canonical", "checkpoint_entry", "checkpoint_note", "completed", "create",
-    "default_policy", "names", "parameters", "policy_class",
+    "Value", "canonical", "checkpoint_entry", "checkpoint_home", "checkpoint_note", "completed",
+    "create", "default_policy", "names", "own_name", "parameters", "policy_class",
 ]  # fmt: skip
 
 
@@ -106,6 +106,18 @@ def default_policy(scenario: Scenario) -> str:
     return "m2ppo" if weights.shipped("m2ppo", scenario) else "self-biased"
 
 
+def checkpoint_home(policy: str, params: Mapping[str, Value]) -> str:
+    """The shipped scenario whose checkpoint a learner of the lab decides with; "" for any other."""
+    path = params.get("checkpoint")
+    folder = Path(str(path)).resolve().parent if path and policy in _REGISTRY else Path()
+    return folder.name if folder.parent == weights.SHIPPED else ""
+
+
+def own_name(scenario: Scenario) -> str:
+    """The stem of the scenario's own file, whatever ``name`` is; "" where it comes from none."""
+    return Path(scenario.files[0]).stem if scenario.files else ""
+
+
 def checkpoint_entry(
     policy: str, params: Mapping[str, Value], scenario: Scenario
 ) -> dict[str, object]:
@@ -118,30 +130,25 @@ def checkpoint_entry(
     if not path or policy not in _REGISTRY:
         return {}
     found = weights.load(str(Path(str(path)).resolve()))
-    folder = Path(found.path).parent
-    home = folder.name if folder.parent == weights.SHIPPED else None
     return {
         "checkpoint": {
             "file": found.path,
             "algorithm": found.meta.algorithm,
             "trained_for": found.meta.scenario,
             "training_seed": found.meta.seed,
-            "shipped_for": home,
+            "shipped_for": checkpoint_home(policy, params) or None,
             "scenario_files": list(scenario.files),
         }
     }
 
 
 def checkpoint_note(policy: str, params: Mapping[str, Value], scenario: Scenario) -> str:
-    """A line on which checkpoint a policy decides with, and why it is that one; '' without one."""
-    entry = checkpoint_entry(policy, params, scenario).get("checkpoint")
-    if not isinstance(entry, dict):
+    """A line on which checkpoint a policy decides with, and why it is that one; "" without one."""
+    home = checkpoint_home(policy, params)
+    if not home:
         return ""
-    home, own = entry["shipped_for"], scenario.name
-    why = f"trained for {entry['trained_for']}"
-    if home and scenario.files and Path(scenario.files[0]).stem != home:
-        why += f", which {own} extends"
-    return f"{policy} decides with {entry['file']} ({why})"
+    why = "" if home == own_name(scenario) else f", which {scenario.name} extends"
+    return f"{policy} decides with {params['checkpoint']}, trained for {home}{why}"
 
 
 def policy_class(name_or_path: str) -> type[Policy]:

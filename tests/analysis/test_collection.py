@@ -91,6 +91,19 @@ def test_many_parameters_become_a_hash(one: Path, tmp_path: Path) -> None:
     assert sum(name.startswith("own-edge (set ") for name in names) == 2
 
 
+def test_a_whole_number_is_one_parameter_however_it_was_recorded(one: Path, tmp_path: Path) -> None:
+    many = {f"weight_{k}": float(k) for k in range(9)}
+    for name, params in (
+        ("a", {"v": 2}),
+        ("b", {"v": 2.0}),
+        ("c", many),
+        ("d", {k: int(v) for k, v in many.items()}),
+    ):
+        edited(one, tmp_path / name, policy_params=params)
+    names = sorted({r.policy for g in collect([tmp_path]).groups for r in g.runs})
+    assert [n.partition("set")[0] for n in names] == ["own-edge (", "own-edge v=2"]
+
+
 def test_what_cannot_be_used_takes_a_sentence_each(one: Path, tmp_path: Path) -> None:
     shutil.copytree(one, tmp_path / "good")
     edited(one, tmp_path / "old", schema_version=0)

@@ -169,3 +169,26 @@ def test_check_fails_only_where_nothing_could_run(
     table = capsys.readouterr().out
     assert "no delay" in table
     assert ("can be emulated" in table) is ok
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("run", "mini", "--slots", "1e2"), "'1e2' is not a valid integer; write 100."),
+        (("run", "mini", "--seed", "1,000"), "'1,000' is not a valid integer; write 1000."),
+        (("run", "mini", "--seed", "0x10"), "'0x10' is not a valid integer; write 16."),
+        (("run", "mini", "--seed", "many"), "'many' is not a valid integer."),
+        (("run", "mini", "--seed", str(2**63)), "is not in the range"),
+        (("train", "mini", "--seed", str(10**13)), "is not in the range"),
+        (("run", "mini", "--speedup", "nan"), "nan is no finite number."),
+        (("gap", "mini", "--speedup", "nan"), "nan is no finite number."),
+        (("chaos", "--minutes", "inf"), "inf is no finite number."),
+    ],
+)
+def test_numbers_of_options(
+    arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(arguments) == 2
+    complaint = capsys.readouterr().err
+    assert says in complaint
+    assert complaint.count("\n") == 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import dedent
 
@@ -12,9 +14,15 @@ import pytest
 from model.complaints import keys_at
 from model.errors import ScenarioError
 from model.json_schema import schema_text
-from model.load import SCENARIO_FOLDER, load_scenario, parse_overrides, scenario_names
+from model.load import (
+    SCENARIO_FOLDER,
+    load_scenario,
+    parse_assignments,
+    parse_overrides,
+    scenario_names,
+)
 from model.scenario import Scenario
-from model.yaml_input import MAX_BYTES
+from model.yaml_input import MAX_BYTES, dump_yaml, read_yaml
 
 Writer = Callable[..., Path]
 
@@ -269,6 +277,87 @@ def test_numbers_follow_yaml_1_2(write: Writer) -> None:
     path = write(WORKLOAD + "slots: 010\nslot_s: 1e0\ndescription: 1:30\n")
     scenario = load_scenario(path)
     assert (scenario.slots, scenario.slot_s, scenario.description) == (10, 1.0, "1:30")
+
+
+SPELLINGS = (
+    "2026-11-27", "010", "1:30", "1e2", "1e+2", "1_000", "0x10", "0o7", "on", "yes", "No", "y",
+    "true", "True", "~", "null", "", ".inf", ".NaN", ".5", "+7", "12:30:00", "2026-11-27T10:00:00Z",
+    "[1, 2]", "{a: 1}", "'5'", '"5"', "=", "<<", "1.", "1e", "0b1", "!!int 5", "a: b", "a #b",
+)  # fmt: skip
+
+
+def outcome(read: Callable[[], Scenario]) -> object:
+    """A description as it was read, or what is wrong with it, without the place."""
+    try:
+        return read().description
+    except ScenarioError as error:
+        return (
+            str(error).rpartition("description: ")[2].partition("not YAML: ")[2]
+            or str(error).rpartition(": ")[2]
+        )
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_set_reads_values_as_files_do(write: Writer, text: str) -> None:
+    path = write(f"{WORKLOAD}description: {text}\n")
+    plain = write(WORKLOAD, "plain.yaml")
+    typed = outcome(lambda: load_scenario(plain, parse_overrides([f"description={text}"])))
+    from_file = outcome(lambda: load_scenario(path))
+    if text != "a: b":  # In a file this is another mistake: a key within a key.
+        assert typed == from_file
+    parsed = outcome(
+        lambda: load_scenario(
+            plain, parse_assignments([f"description={text}"], "--set"), text_is_yaml=False
+        )
+    )
+    assert parsed == typed
+
+
+@pytest.mark.parametrize("text", [t for t in SPELLINGS if t] + ["a\nb", "ä", "x" * 200, " x "])
+def test_what_is_shown_can_be_read_again(text: str) -> None:
+    data = {"description": text, "number": 1e-05, "whole": 10, "none": None, "yes": [True, 1e300]}
+    assert read_yaml(dump_yaml(data), "shown").data == data
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("slots=1e2", "--set slots: must be a whole number, not 100.0; write 100"),
+        ("slots=1_000", "--set slots: must be a whole number, not '1_000'; write 1000"),
+        ("slots=0x10", "; write 16"),
+        ("slots=1:30", "must be a whole number, not '1:30'"),
+        ("slots='5'", "; leave the quotes out"),
+        ("network.e2d.rate_mbps=1_000.5", "; write 1000.5"),
+        ("name=10", "must be text, not 10; put it in quotes"),
+        ("slots=", "has no value"),
+        ("slots=[1", "--set slots: not YAML"),
+    ],
+)
+def test_how_a_number_is_written(override: str, says: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario("mini", parse_overrides([override]))
+    assert says in str(caught.value)
+
+
+def test_a_key_is_set_once() -> None:
+    with pytest.raises(ScenarioError, match="--param a=2: a is given twice, first as 1"):
+        parse_assignments(["a=1", "a=2"], "--param")
+    with pytest.raises(ScenarioError, match="datetime is no value"):
+        load_scenario("mini", {"name": datetime(2026, 11, 27, tzinfo=UTC)})
+
+
+def test_a_scenario_knows_its_files_and_equals_by_value(write: Writer) -> None:
+    write("extends: case1\n", "base.yaml")
+    path = write("extends: base.yaml\nname: mine\n")
+    scenario = load_scenario(path)
+    assert [Path(f).name for f in scenario.files] == ["mine.yaml", "base.yaml", "case1.yaml"]
+    assert scenario.model_copy(update={"slots": 5}).files == scenario.files
+    assert pickle.loads(pickle.dumps(scenario)).files == scenario.files  # noqa: S301 - made here
+    bare = Scenario.model_validate_json(scenario.model_dump_json())
+    assert bare == scenario
+    assert hash(bare) == hash(scenario)
+    assert bare.files == ()
+    assert bare != scenario.model_copy(update={"slots": 5})
 
 
 def test_keys_of_sections() -> None:
