@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from emulation.openvswitch import Datapath
+from model.errors import UserError
 from model.load import scenario_names
 from model.network import build_network
 from model.random_streams import MAX_SEED
@@ -19,6 +20,7 @@ from model.scenario import LinkClass, LinkSpec, Scenario
 from rl import policies
 
 OpenFlow = Literal["ryu", "os-ken"]
+MIN_SPEEDUP, MAX_SPEEDUP = 0.1, 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,15 @@ class RunOptions:
     strict: bool = False
     command_line: tuple[str, ...] = ()
     origin: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise ``UserError`` for numbers that no run has, from the command line or from Python."""
+        if not MIN_SPEEDUP <= self.speedup <= MAX_SPEEDUP:
+            raise UserError(
+                f"speedup={self.speedup}: must be a number from {MIN_SPEEDUP:g} to {MAX_SPEEDUP:g}"
+            )
+        if not 0 <= self.seed <= MAX_SEED:
+            raise UserError(f"seed={self.seed}: must be a whole number from 0 to {MAX_SEED}")
 
 
 def needs_netem(scenario: Scenario) -> bool:
@@ -120,7 +131,7 @@ _OPTIONS = (
                  show_default=True, help="Folder for result folders."),
 )  # fmt: skip
 _EMULATION_OPTIONS = (
-    click.option("--speedup", type=FiniteRange(min=0.1, max=100), default=1.0,
+    click.option("--speedup", type=FiniteRange(MIN_SPEEDUP, MAX_SPEEDUP), default=1.0,
                  show_default=True,
                  help="Compress time: a slot lasts 1/k s, a MB is 10^6/k bytes; rates stay."),
     click.option("--openflow", type=click.Choice(["ryu", "os-ken"]), default="ryu",

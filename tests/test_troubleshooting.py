@@ -17,6 +17,7 @@ from emulation.policy_files import require_readable
 from model.errors import UserError
 from model.load import load_scenario
 from model.network import build_network
+from rl.learning.config import load_config
 from rl.policies import completed, create
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,6 +70,7 @@ TROUBLES: dict[str, Callable[[pytest.MonkeyPatch], object]] = {
     "this machine cannot emulate now": not_root,
     "asks for delay or loss": no_netem,
     "no checkpoint of": lambda _: completed("m2ppo", {}, load_scenario("mini")),
+    "there is no option '…'": lambda _: load_config("m2ppo", {"learning_rat": 0.1}),
     "there is no policy": lambda _: create("own-egde"),
     "policy '…': there is no such module": absent_module,
     "… cannot be read by uid": unreadable,

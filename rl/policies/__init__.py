@@ -93,12 +93,20 @@ def completed(name: str, params: Mapping[str, Value], scenario: Scenario) -> dic
     path = Path(str(named)) if named else weights.best_shipped(kind.algorithm, scenario)
     if path is None:
         raise UserError(
-            f"no checkpoint of {name} is shipped for {scenario.name}; train one: "
-            f"./lab train {scenario.name} --algo {name}, then --param checkpoint=FILE"
+            f"no checkpoint of {name} is shipped for {scenario.name} or a scenario that its file "
+            f"extends; train one: ./lab train {_as_typed(scenario)} --algo {name}, then "
+            "--param checkpoint=FILE"
         )
     found = weights.load(str(path.resolve()))
     found.require_fit(scenario.decision.rates_mbps, scenario.slot_s)
     return {**given, "checkpoint": found.path}
+
+
+def _as_typed(scenario: Scenario) -> str:
+    """The scenario as a command takes it: a shipped one's name, else its file."""
+    folder = weights.SHIPPED.parent.parent / "scenarios"
+    own = Path(scenario.files[0]) if scenario.files else None
+    return scenario.name if own is None or own.parent == folder else str(own)
 
 
 def default_policy(scenario: Scenario) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emulation.options import RunOptions
 from experiments.cells import Cell
 from experiments.contest import borrowed_checkpoints, plan_contest
 from experiments.simulated import simulate_to_folder
@@ -82,6 +83,15 @@ def test_values_that_do_not_fit(name: str, params: dict[str, Any], says: str) ->
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"speedup": float("nan")}, {"speedup": 0}, {"speedup": 101}, {"seed": 2**63}]
+)
+def test_a_run_from_python_has_the_same_ranges(tiny: Scenario, wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="must be a"):
+        RunOptions(tiny, **wrong)
+    RunOptions(tiny, speedup=100, seed=2**63 - 1)
+
+
 def test_numpy_and_paths_are_plain_values() -> None:
     assert policies.canonical("greedy", {"memory_s": np.float32(2)}) == {"memory_s": 2.0}
     assert policies.canonical("x:Y", {"n": np.int64(2), "file": Path("a")}) == {"n": 2, "file": "a"}
@@ -118,7 +128,7 @@ def test_a_name_alone_finds_no_checkpoint(tmp_path: Path) -> None:
             f"name: {name}\nworkload: {{tasks_per_epoch: 1, work_ghz_s: 1, data_mb: 1}}\n",
         )
         assert policies.default_policy(lone) == "self-biased"
-        with pytest.raises(UserError, match="no checkpoint of m2ppo is shipped"):
+        with pytest.raises(UserError, match=r"./lab train /.*/other.yaml --algo m2ppo"):
             policies.completed("m2ppo", {}, lone)
     assert policies.default_policy(load_scenario("case3", {"name": "mini"})) == "m2ppo"
 
