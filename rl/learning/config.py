@@ -91,7 +91,7 @@ def load_config(
     kind = CONFIGS[data["family"]]
     by_case = data.pop("scenarios", {})
     cases = shipped_ancestors(scenario) if scenario else ()
-    for_case = next((by_case[name] for name in cases if name in by_case), {})
+    for_case: Mapping[str, Any] = next((by_case[name] for name in cases if name in by_case), {})
     for key, value in {**for_case, **_flat(algorithm, kind, overrides)}.items():
         section, _, name = key.rpartition(".")
         (data[_SECTION] if section else data)[name] = value

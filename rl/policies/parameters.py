@@ -62,7 +62,7 @@ def plain(name: str, params: Mapping[str, Value]) -> dict[str, Value]:
 
 def _plain(what: str, value: object) -> Value:
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
+        return str(os.fspath(value))
     if isinstance(value, np.generic):
         value = value.item()
     if value is None:

@@ -93,8 +93,10 @@ def test_a_run_from_python_has_the_same_ranges(tiny: Scenario, wrong: dict[str, 
 
 
 def test_numpy_and_paths_are_plain_values() -> None:
-    assert policies.canonical("greedy", {"memory_s": np.float32(2)}) == {"memory_s": 2.0}
-    assert policies.canonical("x:Y", {"n": np.int64(2), "file": Path("a")}) == {"n": 2, "file": "a"}
+    params: dict[str, Any] = {"memory_s": np.float32(2)}
+    assert policies.canonical("greedy", params) == {"memory_s": 2.0}
+    params = {"n": np.int64(2), "file": Path("a")}
+    assert policies.canonical("x:Y", params) == {"n": 2, "file": "a"}
 
 
 def written(tmp_path: Path, text: str) -> Scenario:

@@ -29,6 +29,9 @@ NUMBERS = [
     for option in options_of(load_config(algorithm, {}))
     if "number" in option.kind
 ]
+WRONG: tuple[Any, ...] = (
+    math.nan, math.inf, -math.inf, -1, -0.5, True, False, "1", "no", None, {}, 1e30,
+)  # fmt: skip
 
 
 def refusal(algorithm: str, key: str, value: Any) -> str:
@@ -43,7 +46,7 @@ def refusal(algorithm: str, key: str, value: Any) -> str:
 @pytest.mark.parametrize(("algorithm", "key"), NUMBERS)
 def test_no_number_takes_what_is_none(algorithm: str, key: str) -> None:
     (option,) = [o for o in options_of(load_config(algorithm, {})) if o.key == key]
-    for value in (math.nan, math.inf, -math.inf, -1, -0.5, True, False, "1", "no", None, {}, 1e30):
+    for value in WRONG:
         message = refusal(algorithm, key, value)
         assert message.startswith(f"{algorithm}: {key}=")
         assert option.limits in message
