@@ -131,7 +131,7 @@ def test_hidden_states_start_at_zero_with_every_episode_only() -> None:
 
 
 def test_the_ratio_is_one_before_the_first_step() -> None:
-    learner = ppo(epochs=1, minibatches=1, learning_rate=0.0, prior_learning_rate=0.0)
+    learner = ppo(epochs=1, minibatches=1, learning_rate=1e-8, prior_learning_rate=0.0)
     played = chunk(learner.actor)
     logged = learner.update(played)
     assert logged["clipped_share"] == 0.0
