@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from model.clips import catalogue_of
-from model.errors import nearest
+from model.errors import ScenarioError, nearest
 from model.network import Network, build_network
 from model.scenario import (
     MAX_LINK_MBPS,
@@ -40,6 +40,15 @@ def mistakes(scenario: Scenario) -> list[Mistake]:
         return found  # The network of such a scenario may not exist.
     network = build_network(scenario)
     return [*_events(scenario, network), *_probes(scenario, network), *_clips(scenario)]
+
+
+def require_sizes(scenario: Scenario) -> None:
+    """Raise ``ScenarioError`` if a scenario is larger than allowed, however it was made."""
+    found = [*_nodes(scenario), *_sizes(scenario)]
+    if found:
+        raise ScenarioError(
+            "\n".join(f"{scenario.name}: {'.'.join(map(str, at))}: {words}" for at, words in found)
+        )
 
 
 def _largest(cluster: ClusterSpec) -> int:

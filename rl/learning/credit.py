@@ -151,8 +151,10 @@ def _sending(
 def _queued_with(env, links, wire, begin, end, speed, wait, crossings):
     total = np.zeros(len(env))
     for i in range(len(env)):
-        if wire[i] <= 0.0:
+        # A task without data, or one that has not been decided: its begin is NaN.
+        if not (wire[i] > 0.0 and begin[i] > -1.0):
             continue
+        last_slot = int(min(end[i], wait.shape[0]))
         for link in links[i]:
             if link < 0:
                 continue
@@ -164,7 +166,7 @@ def _queued_with(env, links, wire, begin, end, speed, wait, crossings):
                 mine = min(mine + entered - last, wait[t, env[i], link])
                 if mine <= 0.0 and t >= end[i]:
                     break
-                others = crossings[t, env[i], link] - (1.0 if t == int(end[i]) else 0.0)
+                others = crossings[t, env[i], link] - (1.0 if t == last_slot else 0.0)
                 total[i] += 0.5 * (before + mine) * others
     return total
 
@@ -183,7 +185,8 @@ def crossings_of(
     """How many of the decided tasks sent their last byte over each link, by slot, (slots, E, L)."""
     pair = batch.moving.task_ref[env, task, ix.DEVICE] * batch.layout.targets + target
     links, length = batch.layout.paths.there[0, pair], batch.layout.paths.there_len[0, pair]
-    slot = _sending(batch, env, task, slots)[2].astype(np.int64)
+    # What ends after the chunk may end later than 64 bits can count.
+    slot = np.minimum(_sending(batch, env, task, slots)[2], slots).astype(np.int64)
     counts = np.zeros((slots, len(batch.seeds), batch.moving.link_until.shape[1]))
     for hop in range(links.shape[1]):
         on = (hop < length) & (slot < slots)

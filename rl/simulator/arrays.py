@@ -19,18 +19,19 @@ class Fixed(NamedTuple):
     """What does not change while a batch runs.
 
     Attributes:
-        epoch_start: (epochs,), s.
-        there, back: (epochs, P, hops) links; ``there_len``, ``back_len``: (epochs, P), -1 = no way.
-        back_fixed, idle_rtt: (epochs, P), s: propagation home; round trip over empty links.
+        epoch_start: (epochs,), s; ``epoch_table``: (epochs,), the table of paths that holds then.
+        there, back: (tables, P, hops) links; ``there_len``, ``back_len``: (tables, P), -1 = no way.
+        back_fixed, idle_rtt: (tables, P), s: propagation home; round trip over empty links.
         link_delay, buffer: (L,), s and MB.
         target_unit: (D, T), -1 where padded.
-        pings: (period, D, T).
+        ping_plan: (D, 4), which targets a device pings in a slot; see the indices below.
         cap_start, cap: (E, L, steps), s and MB/s; padded with start = inf.
         freq_start, freq: (E, U, steps), s and GHz; padded with start = inf.
         constants: see the indices below.
     """
 
     epoch_start: FloatArray
+    epoch_table: IntArray
     there: IntArray
     back: IntArray
     there_len: IntArray
@@ -40,7 +41,7 @@ class Fixed(NamedTuple):
     link_delay: FloatArray
     buffer: FloatArray
     target_unit: IntArray
-    pings: NDArray[np.bool_]
+    ping_plan: NDArray[np.int64]
     cap_start: FloatArray
     cap: FloatArray
     freq_start: FloatArray
@@ -53,6 +54,12 @@ class Fixed(NamedTuple):
     RESULT_S_PER_MB,
 ) = range(9)  # fmt: skip
 """Indices of ``Fixed.constants``."""
+CONSTANTS = RESULT_S_PER_MB + 1
+
+PEERS, PEERS_A_SLOT, FAR, FAR_EVERY = range(4)
+"""Columns of ``Fixed.ping_plan``: targets 1 … PEERS are devices, PEERS_A_SLOT of which are pinged
+in each slot; FAR targets follow, each pinged once in FAR_EVERY slots."""
+PING_PLAN_COLUMNS = FAR_EVERY + 1
 
 
 class Moving(NamedTuple):
@@ -65,7 +72,8 @@ class Moving(NamedTuple):
         unit_until: (E, U), when a unit will have served everything it has, s.
         unit_busy: (E, U), service time given out so far, s.
         incoming: (E, U), work on its way to a unit, GHz·s.
-        heap_time, heap_code, heap_since: (E, H) the pending events; ``heap_size`` (E,).
+        heap_time, heap_code, heap_ref, heap_since: (E, H) the pending events: when, what, of which
+            task or pair, since when; ``heap_size`` (E,) of them.
         heap_hole: (E,), whether the first event is being handled and its place may be taken.
         task: (E, N, columns) floats; ``task_ref``: (E, N, columns) indices.
         seen: (E, D, T, columns), what devices know of their targets.
@@ -82,6 +90,7 @@ class Moving(NamedTuple):
     incoming: FloatArray
     heap_time: FloatArray
     heap_code: NDArray[np.int64]
+    heap_ref: IntArray
     heap_since: FloatArray
     heap_size: NDArray[np.int64]
     heap_hole: NDArray[np.bool_]
@@ -99,15 +108,15 @@ class Moving(NamedTuple):
 ) = range(15)  # fmt: skip
 """Columns of ``Moving.task``: times in s, RATE in Mbps; a part is what travels as one; RESULT is
 what a task's result weighs beyond a message, MB on the wire."""
-TASK_COLUMNS = 15
+TASK_COLUMNS = RESULT + 1
 
 DEVICE, TARGET, UNIT, PAIR, HOME, LEFT, PARTS, NEXT, ATTEMPTS = range(9)
 """Columns of ``Moving.task_ref``: UNIT is -1 until decided; HOME is the pair of the way back."""
-TASK_REF_COLUMNS = 9
+TASK_REF_COLUMNS = ATTEMPTS + 1
 
 (
     COUNT, WAITING_WORK, WAITING_DATA, RTT, RTT_AT, IDLE, NEW_RTT, NEW_RTT_AT,
     DELIVERY, DELIVERY_MB, DELIVERY_AT, PROCESSING, PROCESSING_WORK, PROCESSING_AT, RESULTS,
 ) = range(15)  # fmt: skip
 """Columns of ``Moving.seen``; *_AT is the time at which it became known."""
-SEEN_COLUMNS = 15
+SEEN_COLUMNS = RESULTS + 1

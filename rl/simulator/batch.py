@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from model.clips import catalogue_of
 from model.compute import frequency_trace
+from model.consistency import require_sizes
 from model.network import Network, build_network
 from model.scenario import Scenario
 from model.workload import TaskTrace, generate_trace
@@ -16,6 +17,7 @@ from rl.simulator import arrays as ix
 from rl.simulator import kernel, senses
 from rl.simulator.arrays import Fixed, FloatArray, IntArray, Moving
 from rl.simulator.layout import MBPS_PER_MB_S, WIRE_OVERHEAD, Layout
+from rl.simulator.limits import require_parts, require_steps
 
 PIECE_MB = 0.125
 """Largest part of a task that travels as one, MB on the wire: 0.1 s at 10 Mbps. Unit delays are
@@ -40,6 +42,10 @@ class Batch:
         closed_form: whether to note E of eqs. (5), (6) and (14) at every decision, too.
         layout: the scenario's layout, if it was made before.
 
+    Raises:
+        ScenarioError: if the scenario is larger than the simulator takes.
+        ValueError: if ``piece_mb`` or ``wire_overhead`` is not a positive number.
+
     Attributes:
         targets: int16 (E, N), index of each task's target in its device's ``profile.targets``.
         rates: float64 (E, N), x of each task, Mbps on the wire.
@@ -58,9 +64,14 @@ class Batch:
     ):
         self.scenario = scenario
         self.seeds = tuple(seeds)
+        if not self.seeds:
+            raise ValueError("a batch needs at least one seed")
+        require_sizes(scenario)
         self.layout = layout or Layout(scenario, build_network(scenario))
         network = self.layout.network
         self.traces = tuple(generate_trace(scenario, seed, network) for seed in self.seeds)
+        largest = max(float(t.data_mb.max(initial=0.0)) for t in self.traces)
+        require_parts(largest, piece_mb, wire_overhead, max(map(len, self.traces)))
         self.fixed = _fixed(self.layout, self.seeds, piece_mb, wire_overhead)
         self.fixed.constants[ix.WITH_CLOSED_FORM] = closed_form
         self.moving = _moving(self.layout, self.traces)
@@ -91,11 +102,18 @@ class Batch:
         return self.moving.cursor.copy(), last
 
     def step(self) -> None:
-        """Let a slot pass, with the decisions written to ``targets`` and ``rates``."""
+        """Let a slot pass, with the decisions written to ``targets`` and ``rates``.
+
+        Raises ``ValueError`` if one of them is not legal.
+        """
         self.slot += 1
         decisions, done = (self.targets, self.rates), 0
         while done < len(self.seeds):
             done = senses.step_all(self.fixed, self.moving, *decisions, self.slot, self.now_s, done)
+            if done < 0:
+                env = -1 - done
+                task = self.moving.cursor[env]
+                raise self.illegal(env, task, self.targets[env, task], self.rates[env, task])
             if done < len(self.seeds):
                 self.grow()
 
@@ -105,9 +123,31 @@ class Batch:
             self.grow()
 
     def dispatch(self, env: int, task: int, target: int, rate_mbps: float) -> None:
-        """Carry out one decision; events must have been handled up to the task's birth."""
-        kernel.dispatch(self.fixed, self.moving, env, task, target, rate_mbps)
+        """Carry out one decision; events must have been handled up to the task's birth.
+
+        Raises ``ValueError`` if it is not legal, or if another task comes first.
+        """
+        m = self.moving
+        if task != m.cursor[env] or task >= m.task.shape[1]:
+            raise ValueError(f"task {task}: the next one to be decided is {m.cursor[env]}")
+        if m.heap_size[env] + kernel.MARGIN > m.heap_time.shape[1]:
+            self.grow()
+        if not kernel.dispatch(self.fixed, self.moving, env, task, target, rate_mbps):
+            raise self.illegal(env, task, target, rate_mbps)
         self.moving.cursor[env] = task + 1
+
+    def illegal(self, env: int, task: int, target: int, rate_mbps: float) -> ValueError:
+        """Return the error that names the device, the decision and what is allowed."""
+        profile = self.layout.profiles[self.moving.task_ref[env, task, ix.DEVICE]]
+        if not 0 <= target < len(profile.targets):
+            return ValueError(
+                f"{profile.name}: target {target} of task {task} does not exist; its targets are "
+                f"0 to {len(profile.targets) - 1}"
+            )
+        return ValueError(
+            f"{profile.name}: a rate of {rate_mbps} Mbps for task {task}; it must be above 0 and "
+            "finite"
+        )
 
     def end_slot(self) -> None:
         """Close a slot that was run by ``advance`` and ``dispatch`` rather than by ``step``."""
@@ -150,14 +190,17 @@ class Batch:
         grown = {
             name: np.concatenate([array, np.zeros_like(array)], axis=1)
             for name, array in m._asdict().items()
-            if name in ("heap_time", "heap_code", "heap_since")
+            if name in ("heap_time", "heap_code", "heap_ref", "heap_since")
         }
         self.moving = m._replace(**grown)
 
 
-def _padded(tables: list[list[list[tuple[float, float]]]]) -> tuple[FloatArray, FloatArray]:
+def _padded(
+    tables: list[list[list[tuple[float, float]]]], what: str, key: str
+) -> tuple[FloatArray, FloatArray]:
     """(starts, values) of step functions (E, things, steps), padded with start = inf, value 1."""
     longest = max(len(steps) for env in tables for steps in env)
+    require_steps(what, key, len(tables) * len(tables[0]), longest)
     shape = (len(tables), len(tables[0]), longest)
     starts, values = np.full(shape, np.inf), np.ones(shape)
     for e, env in enumerate(tables):
@@ -168,23 +211,28 @@ def _padded(tables: list[list[list[tuple[float, float]]]]) -> tuple[FloatArray, 
 
 
 def _idle_rtt(layout: Layout) -> FloatArray:
-    """Round trip of a ping over empty links, (epochs, pairs), s: propagation and transmission."""
+    """Round trip of a ping over empty links, (tables, pairs), s: propagation and transmission."""
     bits = (layout.scenario.probes.ping_bytes + PING_OVERHEAD_BYTES) * 8
     specs = [link.spec for link in layout.network.shaped_links]
     once = np.array([*(s.delay_ms / 1e3 + bits / (s.rate_mbps * 1e6) for s in specs if s), 0.0])
     paths = layout.paths
-    rtt: FloatArray = once[paths.there].sum(axis=2) + once[paths.back].sum(axis=2)
-    return rtt
+    # Table by table, since links' times take twice the memory of their numbers.
+    both = zip(paths.there, paths.back, strict=True)
+    return np.stack([once[there].sum(axis=1) + once[back].sum(axis=1) for there, back in both])
 
 
 def _fixed(layout: Layout, seeds: tuple[int, ...], piece_mb: float, wire_overhead: float) -> Fixed:
     scenario, paths = layout.scenario, layout.paths
-    cap_start, cap_mbps = _padded([layout.capacities(seed) for seed in seeds])
+    cap_start, cap_mbps = _padded(
+        [layout.capacities(seed) for seed in seeds], "changes of a link's capacity", "events"
+    )
     traces = [[frequency_trace(scenario, seed, u) for u in layout.network.units] for seed in seeds]
     freq_start, freq = _padded(
-        [[list(zip(t.start_s, t.ghz, strict=True)) for t in env] for env in traces]
+        [[list(zip(t.start_s, t.ghz, strict=True)) for t in env] for env in traces],
+        "changes of a unit's speed",
+        "compute.device.busy_dwell_s",
     )
-    constants = np.zeros(9)
+    constants = np.zeros(ix.CONSTANTS)
     constants[ix.RESULT_MB] = scenario.transfer.result_bytes / 1e6
     constants[ix.RESULT_S_PER_MB] = MBPS_PER_MB_S / scenario.decision.max_rate_mbps
     constants[ix.RETRY_S] = RETRY_S
@@ -197,6 +245,7 @@ def _fixed(layout: Layout, seeds: tuple[int, ...], piece_mb: float, wire_overhea
     constants[ix.GIVE_UP_S] = scenario.transfer.stall_timeout_s * scenario.transfer.attempts
     return Fixed(
         epoch_start=paths.start_s,
+        epoch_table=paths.table,
         there=paths.there,
         back=paths.back,
         there_len=paths.there_len,
@@ -206,7 +255,7 @@ def _fixed(layout: Layout, seeds: tuple[int, ...], piece_mb: float, wire_overhea
         link_delay=layout.delay_s,
         buffer=layout.buffer_mb,
         target_unit=layout.target_unit,
-        pings=layout.pings,
+        ping_plan=layout.ping_plan,
         cap_start=cap_start,
         cap=cap_mbps / MBPS_PER_MB_S,
         freq_start=freq_start,
@@ -261,6 +310,7 @@ def _moving(layout: Layout, traces: tuple[TaskTrace, ...]) -> Moving:
         incoming=np.zeros((envs, units)),
         heap_time=np.zeros(heap),
         heap_code=np.zeros(heap, dtype=np.int64),
+        heap_ref=np.zeros(heap, dtype=np.int32),
         heap_since=np.zeros(heap),
         heap_size=np.zeros(envs, dtype=np.int64),
         heap_hole=np.zeros(envs, dtype=np.bool_),

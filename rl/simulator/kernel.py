@@ -11,7 +11,9 @@ hangs, follows as a part without size. So when that byte comes to a link, the pa
 have joined half too early and half too late: the error in its wait is of second order in the size
 of the parts. (All parts at their ``now`` leave it half a part of every other flow short.)
 
-Events are handled in order of time in one heap per environment; ties in order of their code.
+Events are handled in order of time in one heap per environment; ties in order of their code, then
+of what they concern: a task, or a pair for pings. The fields of a code are wider than any scenario
+needs, see ``rl.simulator.limits``, which is asked before anything here runs.
 """
 
 # Compiled by numba, which takes types from the arrays; annotations would be ignored.
@@ -23,6 +25,7 @@ from __future__ import annotations
 import math
 
 from rl.simulator import arrays as ix
+from rl.simulator.limits import EPOCH_BITS, HOP_BITS, PART_BITS
 from rl.simulator.primitives import (
     compiled,
     drop_first,
@@ -34,15 +37,14 @@ from rl.simulator.primitives import (
 )
 
 PART, ALL_IN, DELIVERED, SERVED, HOME_AGAIN, PONG = range(6)
-MOST_PARTS = 1 << 14
 MARGIN = 8
 """Free places in the heap that one event or decision may need."""
 
 
 @inlined
-def code_of(kind, epoch, hop, part, ref):
-    """An event as one number; where times tie, the smaller one comes first."""
-    return ((((kind * 256 + epoch) * 32 + hop) * MOST_PARTS + part) << 32) + ref
+def code_of(kind, epoch, hop, part):
+    """What happens, as one number; where times tie, the smaller one comes first."""
+    return (((((kind << EPOCH_BITS) | epoch) << HOP_BITS) | hop) << PART_BITS) | part
 
 
 @inlined
@@ -69,19 +71,16 @@ def _way_home(f, m, e, pair, now, size=0.0):
     slowest link lets it; it is not added to what waits on the links.
     """
     epoch = epoch_at(f, now)
-    hops = f.back_len[epoch, pair]
-    total = f.back_fixed[epoch, pair]
-    while hops < 0:
+    table, pause = f.epoch_table[epoch], 0.0
+    while f.back_len[table, pair] < 0:
         epoch += 1
         if epoch == len(f.epoch_start):
             return math.inf
-        hops, total = (
-            f.back_len[epoch, pair],
-            f.epoch_start[epoch] - now + f.back_fixed[epoch, pair],
-        )
+        table, pause = f.epoch_table[epoch], f.epoch_start[epoch] - now
+    total = pause + f.back_fixed[table, pair]
     slowest = f.constants[ix.RESULT_S_PER_MB]
-    for h in range(hops):
-        link = f.back[epoch, pair, h]
+    for h in range(f.back_len[table, pair]):
+        link = f.back[table, pair, h]
         speed = f.cap[e, link, step_at(f.cap_start[e, link], now)]
         total += link_wait(f, m, e, link, now)
         total += f.constants[ix.RESULT_MB] / speed if speed > 0.0 else 0.0
@@ -95,7 +94,7 @@ def _launch(f, m, e, task, part, now):
     pair = m.task_ref[e, task, ix.PAIR]
     epoch = epoch_at(f, now)
     asked = now
-    while f.there_len[epoch, pair] < 0:
+    while f.there_len[f.epoch_table[epoch], pair] < 0:
         epoch += 1
         if epoch == len(f.epoch_start) or f.epoch_start[epoch] - asked > f.constants[ix.GIVE_UP_S]:
             if math.isnan(m.task[e, task, ix.FAILED]):
@@ -105,19 +104,19 @@ def _launch(f, m, e, task, part, now):
     middle = now
     if part + 1 < m.task_ref[e, task, ix.PARTS]:
         middle += 0.5 * m.task[e, task, ix.PART_S]
-    push(m, e, middle, code_of(PART, epoch, 0, part, task), now)
+    push(m, e, middle, code_of(PART, epoch, 0, part), task, now)
 
 
 @inlined
 def _send(f, m, e, task, rate_mb_s, now):
     wire = m.task[e, task, ix.DATA] * f.constants[ix.OVERHEAD]
-    parts = min(MOST_PARTS - 2, math.ceil(wire / f.constants[ix.PIECE_MB] - 1e-9))
+    parts = math.ceil(wire / f.constants[ix.PIECE_MB] - 1e-9)
     m.task[e, task, ix.PART_MB] = wire / max(1, parts)
     m.task[e, task, ix.PART_S] = wire / max(1, parts) / rate_mb_s
     ref = m.task_ref[e, task]
-    epoch = epoch_at(f, now)
-    for h in range(f.there_len[epoch, m.task_ref[e, task, ix.PAIR]]):
-        m.link_coming[e, f.there[epoch, m.task_ref[e, task, ix.PAIR], h]] += wire
+    table, pair = f.epoch_table[epoch_at(f, now)], ref[ix.PAIR]
+    for h in range(f.there_len[table, pair]):
+        m.link_coming[e, f.there[table, pair, h]] += wire
     m.task[e, task, ix.PARTS_IN] = now
     # The last part is the last byte alone.
     ref[ix.LEFT], ref[ix.PARTS], ref[ix.NEXT] = parts + 1, parts + 1, 0
@@ -132,13 +131,14 @@ def _part_done(m, e, task, time):
         row[ix.PARTS_IN] = time
     ref[ix.LEFT] -= 1
     if ref[ix.LEFT] == 0:
-        push(m, e, row[ix.PARTS_IN], code_of(ALL_IN, 0, 0, 0, task), 0.0)
+        push(m, e, row[ix.PARTS_IN], code_of(ALL_IN, 0, 0, 0), task, 0.0)
 
 
 @inlined
 def _part_at_link(f, m, e, task, epoch, hop, part, since, now):
     """A part's last byte reaches a link at ``now``; its first one did at ``since``."""
-    link = f.there[epoch, m.task_ref[e, task, ix.PAIR], hop]
+    table, pair = f.epoch_table[epoch], m.task_ref[e, task, ix.PAIR]
+    link = f.there[table, pair, hop]
     starts, speeds = f.cap_start[e, link], f.cap[e, link]
     size = m.task[e, task, ix.PART_MB] if part + 1 < m.task_ref[e, task, ix.PARTS] else 0.0
     start = max(m.link_until[e, link], since)
@@ -161,9 +161,9 @@ def _part_at_link(f, m, e, task, epoch, hop, part, since, now):
         m.link_coming[e, link] -= size
     delay = f.link_delay[link]
     out = max(now, until) + delay
-    if hop + 1 < f.there_len[epoch, m.task_ref[e, task, ix.PAIR]]:
+    if hop + 1 < f.there_len[table, pair]:
         first = start + delay
-        push(m, e, 0.5 * (first + out), code_of(PART, epoch, hop + 1, part, task), first)
+        push(m, e, 0.5 * (first + out), code_of(PART, epoch, hop + 1, part), task, first)
     else:
         _part_done(m, e, task, out)
 
@@ -178,7 +178,7 @@ def _admit(f, m, e, task, now):
     m.unit_busy[e, unit] += end - start
     row = m.task[e, task]
     row[ix.ARRIVED], row[ix.START], row[ix.END] = now, start, end
-    push(m, e, end, code_of(SERVED, 0, 0, 0, task), 0.0)
+    push(m, e, end, code_of(SERVED, 0, 0, 0), task, 0.0)
 
 
 @inlined
@@ -192,7 +192,7 @@ def _arrive(f, m, e, task, now):
         m.task[e, task, ix.ARRIVED] = now
         home = now + _way_home(f, m, e, ref[ix.HOME], now)
         if home < math.inf:
-            push(m, e, home, code_of(DELIVERED, 0, 0, 0, task), now)
+            push(m, e, home, code_of(DELIVERED, 0, 0, 0), task, now)
     is_edge = devices <= unit < devices + (f.there_len.shape[1] - f.target_unit.size - devices)
     if is_edge and m.unit_until[e, unit] - now > f.constants[ix.OVERFLOW_S]:
         cloud = m.unit_until.shape[1] - 1
@@ -229,21 +229,20 @@ def hear(seen, t, rtt, now):
 
 
 @inlined
-def _handle(f, m, e, now, code, since):
+def _handle(f, m, e, now, code, ref, since):
     """One event."""
-    ref = code & 0xFFFFFFFF
-    rest = code >> 32
-    part, rest = rest % MOST_PARTS, rest // MOST_PARTS
-    hop, rest = rest % 32, rest // 32
-    epoch, kind = rest % 256, rest // 256
+    kind = code >> (EPOCH_BITS + HOP_BITS + PART_BITS)
     if kind == PART:
+        part = code & ((1 << PART_BITS) - 1)
+        hop = (code >> PART_BITS) & ((1 << HOP_BITS) - 1)
+        epoch = (code >> (HOP_BITS + PART_BITS)) & ((1 << EPOCH_BITS) - 1)
         task_ref = m.task_ref[e, ref]
         now = 2.0 * now - since
         if hop == 0 and part == task_ref[ix.NEXT]:
             task_ref[ix.NEXT] += 1
             if task_ref[ix.NEXT] < task_ref[ix.PARTS]:
                 _launch(f, m, e, ref, part + 1, now)
-        if f.there_len[epoch, task_ref[ix.PAIR]] > 0:
+        if f.there_len[f.epoch_table[epoch], task_ref[ix.PAIR]] > 0:
             _part_at_link(f, m, e, ref, epoch, hop, part, since, now)
         else:
             _part_done(m, e, ref, now)
@@ -256,7 +255,7 @@ def _handle(f, m, e, now, code, since):
             size = m.task[e, ref, ix.RESULT]
             home = now + _way_home(f, m, e, m.task_ref[e, ref, ix.HOME], now, size)
             if home < math.inf:
-                push(m, e, home, code_of(HOME_AGAIN, 0, 0, 0, ref), 0.0)
+                push(m, e, home, code_of(HOME_AGAIN, 0, 0, 0), ref, 0.0)
     elif kind == HOME_AGAIN:
         _know(f, m, e, ref, now)
     elif kind == DELIVERED:
@@ -276,10 +275,11 @@ def _advance(f, m, e, until):
     while m.heap_size[e] > 0 and m.heap_time[e, 0] <= until:
         if m.heap_size[e] + MARGIN > m.heap_time.shape[1]:
             return False
-        now, code, since = m.heap_time[e, 0], m.heap_code[e, 0], m.heap_since[e, 0]
+        now, since = m.heap_time[e, 0], m.heap_since[e, 0]
+        code, ref = m.heap_code[e, 0], m.heap_ref[e, 0]
         # Most events bring about one other: it takes the place of theirs, in one pass of the heap.
         m.heap_hole[e] = True
-        _handle(f, m, e, now, code, since)
+        _handle(f, m, e, now, code, ref, since)
         if m.heap_hole[e]:
             m.heap_hole[e] = False
             drop_first(m, e)
@@ -290,21 +290,32 @@ def _advance(f, m, e, until):
 def _closed_form(f, m, e, task, now):
     """E of eqs. (5), (6) and (14) at the time of the decision, s."""
     row, ref = m.task[e, task], m.task_ref[e, task]
-    unit, epoch = ref[ix.UNIT], epoch_at(f, now)
+    unit, table, pair = ref[ix.UNIT], f.epoch_table[epoch_at(f, now)], ref[ix.PAIR]
     starts, speeds = f.freq_start[e, unit], f.freq[e, unit]
     queue = remaining(starts, speeds, now, m.unit_until[e, unit])
     total = (queue + row[ix.WORK]) / speeds[step_at(starts, now)]
     if ref[ix.TARGET] == 0:
         return total
-    for h in range(f.there_len[epoch, ref[ix.PAIR]]):
-        total += link_wait(f, m, e, f.there[epoch, ref[ix.PAIR], h], now)
+    for h in range(f.there_len[table, pair]):
+        total += link_wait(f, m, e, f.there[table, pair, h], now)
     return total + row[ix.DATA] * f.constants[ix.OVERHEAD] / (row[ix.RATE] / 8.0)
 
 
 @inlined
+def is_legal(f, device, target, rate_mbps):
+    """Whether a device has such a target, and the rate is a positive number (where it matters)."""
+    if not 0 <= target < f.target_unit.shape[1]:
+        return False
+    return f.target_unit[device, target] >= 0 and (target == 0 or 0.0 < rate_mbps < math.inf)
+
+
+@inlined
 def _dispatch(f, m, e, task, target, rate_mbps):
+    """Carry out a decision; False, with nothing done, if it is not legal."""
     row, ref = m.task[e, task], m.task_ref[e, task]
     now, device = row[ix.BORN], ref[ix.DEVICE]
+    if not is_legal(f, device, target, rate_mbps):
+        return False
     row[ix.RATE], row[ix.DISPATCHED] = rate_mbps, now
     ref[ix.TARGET], ref[ix.ATTEMPTS] = target, 1
     ref[ix.UNIT] = f.target_unit[device, target]
@@ -317,10 +328,11 @@ def _dispatch(f, m, e, task, target, rate_mbps):
     seen[target, ix.WAITING_WORK] += row[ix.WORK]
     if target == 0:
         _admit(f, m, e, task, now)
-        return
+        return True
     seen[target, ix.WAITING_DATA] += row[ix.DATA]
     m.incoming[e, ref[ix.UNIT]] += row[ix.WORK]
     _send(f, m, e, task, rate_mbps / 8.0, now)
+    return True
 
 
 @compiled
@@ -331,20 +343,30 @@ def advance(f, m, e, until):
 
 @compiled
 def dispatch(f, m, e, task, target, rate_mbps):
-    """Carry out a decision at the task's birth (events before it must have been handled)."""
-    _dispatch(f, m, e, task, target, rate_mbps)
+    """Carry out a decision at the task's birth (events before it must have been handled).
+
+    Returns False, with nothing done, if the decision is not legal.
+    """
+    return _dispatch(f, m, e, task, target, rate_mbps)
+
+
+DONE, FULL, ILLEGAL = range(3)
 
 
 @inlined
 def run_until(f, m, e, targets, rates, end):
-    """Births and events of one environment until ``end``; False if the heap must grow first."""
+    """Births and events of one environment until ``end``.
+
+    Returns DONE; FULL if the heap must grow first; ILLEGAL if the decision on the next task is.
+    """
     while m.cursor[e] < targets.shape[1]:
         task = m.cursor[e]
         born = m.task[e, task, ix.BORN]
         if born >= end:
             break
         if not _advance(f, m, e, born):
-            return False
-        _dispatch(f, m, e, task, targets[e, task], rates[e, task])
+            return FULL
+        if not _dispatch(f, m, e, task, targets[e, task], rates[e, task]):
+            return ILLEGAL
         m.cursor[e] += 1
-    return _advance(f, m, e, end)
+    return DONE if _advance(f, m, e, end) else FULL

@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 from model.events import CableEvent, CapacityEvent, NetworkEvent, timeline
 from model.network import Network, Node
 from model.observation import DeviceProfile
-from model.probing import pinged
 from model.profile import device_profile
 from model.scenario import Scenario
+from rl.simulator import arrays as ix
+from rl.simulator.limits import require_epochs, require_paths
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int32]
+
+_Ways = tuple[list[int] | None, list[int] | None]
+"""Links there and back; None where there is no way."""
 
 MBPS_PER_MB_S = 8.0
 WIRE_OVERHEAD = 1514 / 1448
@@ -28,17 +32,21 @@ WIRE_OVERHEAD = 1514 / 1448
 class Paths(NamedTuple):
     """Paths of every pair in every epoch, as indices of shaped links.
 
+    Epochs in which the same cables are down share a table.
+
     Pairs: (device d, target t) is ``d * T + t``; then edge → cloud for every edge; then
     device → cloud for every device (used backwards only, by overflowed tasks).
 
     Attributes:
         start_s: when an epoch begins, (epochs,).
-        there, back: links, (epochs, pairs, hops), padded with -1.
-        there_len, back_len: number of links, (epochs, pairs); -1 where there is no way.
-        back_fixed_s: propagation on the way back, (epochs, pairs), s.
+        table: which of the tables below holds in an epoch, (epochs,); the first one is of epoch 0.
+        there, back: links, (tables, pairs, hops), padded with -1.
+        there_len, back_len: number of links, (tables, pairs); -1 where there is no way.
+        back_fixed_s: propagation on the way back, (tables, pairs), s.
     """
 
     start_s: FloatArray
+    table: IntArray
     there: IntArray
     back: IntArray
     there_len: IntArray
@@ -84,16 +92,26 @@ class Layout:
         return table
 
     @cached_property
-    def pings(self) -> NDArray[np.bool_]:
-        """Whether a target is pinged, (period, devices, T), repeating after so many slots."""
+    def ping_plan(self) -> NDArray[np.int64]:
+        """Peers, peers a slot, far targets and their period, (devices, 4); see ``arrays``."""
         spec = self.scenario.probes
-        peers = [sum(kind == "device" for kind in p.kinds) for p in self.profiles]
-        period = int(np.lcm.reduce([max(1, n) for n in peers])) * spec.edge_every_slots
-        period = min(period, self.scenario.slots)
-        table = np.zeros((period, len(self.profiles), self.targets), dtype=np.bool_)
-        for d, profile in enumerate(self.profiles):
-            for slot in range(period):
-                table[slot, d, list(pinged(profile, spec, slot))] = True
+        peers = np.array([sum(kind == "device" for kind in p.kinds) for p in self.profiles])
+        far = np.array([len(p.targets) - 1 for p in self.profiles]) - peers
+        plan = np.zeros((len(self.profiles), ix.PING_PLAN_COLUMNS), dtype=np.int64)
+        plan[:, ix.PEERS], plan[:, ix.FAR] = peers, far
+        plan[:, ix.PEERS_A_SLOT] = np.minimum(spec.peers_per_slot, peers)
+        plan[:, ix.FAR_EVERY] = spec.edge_every_slots
+        return plan
+
+    def pinged(self, slot: int) -> NDArray[np.bool_]:
+        """Whether a target is pinged in a slot, (devices, T): ``model.probing.pinged`` of all."""
+        peers, a_slot, far, every = self.ping_plan.T[:, :, None]
+        peer = np.arange(self.targets) - 1
+        turn = (peer - slot * a_slot) % np.maximum(peers, 1)
+        is_peer, is_far = (peer >= 0) & (peer < peers), (peer >= peers) & (peer < peers + far)
+        table: NDArray[np.bool_] = np.where(
+            is_peer, turn < a_slot, is_far & ((slot + peer - peers) % every == 0)
+        )
         return table
 
     @cached_property
@@ -113,24 +131,14 @@ class Layout:
                 downs.append(down)
             else:
                 downs[-1] = down
-        tables = [self._epoch(closed) for closed in downs]
-        hops = max(len(p) for table in tables for pair in table for p in pair if p is not None)
-        pairs = len(tables[0])
-        shape = (len(tables), pairs, max(hops, 1))
-        there, back = np.full(shape, -1, dtype=np.int32), np.full(shape, -1, dtype=np.int32)
-        there_len = np.full(shape[:2], -1, dtype=np.int32)
-        back_len = np.full(shape[:2], -1, dtype=np.int32)
-        fixed = np.zeros(shape[:2])
-        for e, table in enumerate(tables):
-            for p, ways in enumerate(table):
-                for way, links, lengths in zip(
-                    ways, (there, back), (there_len, back_len), strict=True
-                ):
-                    if way is not None:
-                        links[e, p, : len(way)] = way
-                        lengths[e, p] = len(way)
-                fixed[e, p] = sum(self.delay_s[k] for k in ways[1] or ())
-        return Paths(np.asarray(starts), there, back, there_len, back_len, fixed)
+        require_epochs(len(starts))
+        number: dict[frozenset[str], int] = {}
+        index = [number.setdefault(closed, len(number)) for closed in downs]
+        hops, tables = 0, []
+        for closed in number:
+            tables.append(self._table(closed, len(number), hops))
+            hops = max(hops, _longest(tables[-1]))
+        return _as_arrays(starts, index, tables, hops, self.delay_s)
 
     @cached_property
     def delay_s(self) -> FloatArray:
@@ -144,9 +152,24 @@ class Layout:
         specs = [link.spec for link in self.network.shaped_links]
         return np.array([s.buffer_mb if s else np.inf for s in specs])
 
-    def _epoch(self, down: frozenset[str]) -> list[tuple[list[int] | None, list[int] | None]]:
-        """(there, back) of every pair while the cables ``down`` are out of service."""
+    def _table(self, down: frozenset[str], tables: int, hops: int) -> list[_Ways]:
+        """(there, back) of every pair while the cables ``down`` are out of service.
+
+        Raises ``ScenarioError`` as soon as so many tables, of paths with so many links at least,
+        are larger than the simulator takes.
+        """
         finder = _PathFinder(self.network, self.link_index, down)
+        pairs = self._pairs()
+        found: list[_Ways] = []
+        require_paths(tables, len(pairs), hops)
+        for a, b in pairs:
+            found.append((finder.links(a, b), finder.links(b, a)))
+            if (longest := _longest(found[-1:])) > hops:
+                hops = longest
+                require_paths(tables, len(pairs), hops)
+        return found
+
+    def _pairs(self) -> list[tuple[str, str]]:
         pairs = [
             (d.name, p.targets[t] if t < len(p.targets) else d.name)
             for d, p in zip(self.network.devices, self.profiles, strict=True)
@@ -155,7 +178,7 @@ class Layout:
         if self.network.of_kind("cloud"):
             pairs += [(e.name, "cloud") for e in self.network.of_kind("edge")]
             pairs += [(d.name, "cloud") for d in self.network.devices]
-        return [(finder.links(a, b), finder.links(b, a)) for a, b in pairs]
+        return pairs
 
     def capacities(self, seed: int) -> list[list[tuple[float, float]]]:
         """c_l(t) of each shaped link as (from s, Mbps) steps; 0 while its cable is down."""
@@ -176,10 +199,39 @@ class Layout:
         return [_last_of_each_time(s) for s in steps]
 
     def _touched(self, event: NetworkEvent) -> list[int]:
-        links = self.network.shaped_links
         if isinstance(event, CapacityEvent):
             return [self.link_index[event.link]]
-        return [k for k, link in enumerate(links) if link.cable == event.cable]
+        return self._links_of_cable[event.cable]
+
+    @cached_property
+    def _links_of_cable(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for k, link in enumerate(self.network.shaped_links):
+            found.setdefault(link.cable, []).append(k)
+        return found
+
+
+def _longest(ways: list[_Ways]) -> int:
+    return max(len(way) for pair in ways for way in (*pair, []) if way is not None)
+
+
+def _as_arrays(
+    starts: list[float], index: list[int], tables: list[list[_Ways]], hops: int, delay_s: FloatArray
+) -> Paths:
+    shape = (len(tables), len(tables[0]), max(hops, 1))
+    there, back = np.full(shape, -1, dtype=np.int32), np.full(shape, -1, dtype=np.int32)
+    there_len = np.full(shape[:2], -1, dtype=np.int32)
+    back_len = np.full(shape[:2], -1, dtype=np.int32)
+    fixed = np.zeros(shape[:2])
+    for e, table in enumerate(tables):
+        for p, ways in enumerate(table):
+            for way, links, lengths in zip(ways, (there, back), (there_len, back_len), strict=True):
+                if way is not None:
+                    links[e, p, : len(way)] = way
+                    lengths[e, p] = len(way)
+            fixed[e, p] = sum(delay_s[k] for k in ways[1] or ())
+    table_of = np.asarray(index, dtype=np.int32)
+    return Paths(np.asarray(starts), table_of, there, back, there_len, back_len, fixed)
 
 
 def _last_of_each_time(steps: list[tuple[float, float]]) -> list[tuple[float, float]]:

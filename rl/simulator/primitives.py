@@ -18,9 +18,9 @@ inlined = njit(forceinline=True, **_OPTIONS)
 
 
 @inlined
-def _sink(m, e, time, code, since):
+def _sink(m, e, time, code, ref, since):
     """Put an event in the place of the first one."""
-    times, codes, sinces = m.heap_time[e], m.heap_code[e], m.heap_since[e]
+    times, codes, refs, sinces = m.heap_time[e], m.heap_code[e], m.heap_ref[e], m.heap_since[e]
     size = m.heap_size[e]
     k = 0
     while True:
@@ -30,33 +30,44 @@ def _sink(m, e, time, code, since):
         right = down + 1
         if right < size and (
             times[right] < times[down]
-            or (times[right] == times[down] and codes[right] < codes[down])
+            or (
+                times[right] == times[down]
+                and (
+                    codes[right] < codes[down]
+                    or (codes[right] == codes[down] and refs[right] < refs[down])
+                )
+            )
         ):
             down = right
-        if time < times[down] or (time == times[down] and code <= codes[down]):
+        if time < times[down] or (
+            time == times[down]
+            and (code < codes[down] or (code == codes[down] and ref <= refs[down]))
+        ):
             break
-        times[k], codes[k], sinces[k] = times[down], codes[down], sinces[down]
+        times[k], codes[k], refs[k], sinces[k] = times[down], codes[down], refs[down], sinces[down]
         k = down
-    times[k], codes[k], sinces[k] = time, code, since
+    times[k], codes[k], refs[k], sinces[k] = time, code, ref, since
 
 
 @inlined
-def push(m, e, time, code, since):
+def push(m, e, time, code, ref, since):
     """Add an event to the heap of an environment."""
     if m.heap_hole[e]:
         m.heap_hole[e] = False
-        _sink(m, e, time, code, since)
+        _sink(m, e, time, code, ref, since)
         return
-    times, codes, sinces = m.heap_time[e], m.heap_code[e], m.heap_since[e]
+    times, codes, refs, sinces = m.heap_time[e], m.heap_code[e], m.heap_ref[e], m.heap_since[e]
     k = m.heap_size[e]
     m.heap_size[e] = k + 1
     while k > 0:
         up = (k - 1) >> 1
-        if times[up] < time or (times[up] == time and codes[up] <= code):
+        if times[up] < time or (
+            times[up] == time and (codes[up] < code or (codes[up] == code and refs[up] <= ref))
+        ):
             break
-        times[k], codes[k], sinces[k] = times[up], codes[up], sinces[up]
+        times[k], codes[k], refs[k], sinces[k] = times[up], codes[up], refs[up], sinces[up]
         k = up
-    times[k], codes[k], sinces[k] = time, code, since
+    times[k], codes[k], refs[k], sinces[k] = time, code, ref, since
 
 
 @inlined
@@ -64,7 +75,8 @@ def drop_first(m, e):
     """Take the earliest event off the heap of an environment."""
     size = m.heap_size[e] - 1
     m.heap_size[e] = size
-    _sink(m, e, m.heap_time[e, size], m.heap_code[e, size], m.heap_since[e, size])
+    last = m.heap_time[e, size], m.heap_code[e, size], m.heap_ref[e, size], m.heap_since[e, size]
+    _sink(m, e, last[0], last[1], last[2], last[3])
 
 
 @inlined

@@ -35,8 +35,7 @@ class Recorder:
     def pings(self) -> None:
         """The pings that were sent at the start of the slot that comes next."""
         rtt, profiles = self._batch.moving.ping_rtt[0], self._batch.layout.profiles
-        due = self._batch.fixed.pings[self._batch.slot % len(self._batch.fixed.pings)]
-        device, target = np.nonzero(due)
+        device, target = np.nonzero(self._batch.layout.pinged(self._batch.slot))
         self._probes.append(
             {
                 "time_s": np.full(len(device), self._batch.now_s),

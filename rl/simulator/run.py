@@ -182,7 +182,7 @@ class _Agents:
         epoch = int(np.searchsorted(paths.start_s, self._batch.now_s, side="right")) - 1
         if epoch == self._epoch:
             return
-        self._epoch = epoch
+        self._epoch, table = epoch, int(paths.table[epoch])
         for device, policy in enumerate(self._policies):
             if isinstance(policy, StatePolicy):
                 count = len(layout.profiles[device].targets)
@@ -190,7 +190,7 @@ class _Agents:
                 policy.attach(
                     Whereabouts(
                         layout.target_unit[device, :count].astype(np.int64),
-                        paths.there[epoch, first : first + count].astype(np.int64),
+                        paths.there[table, first : first + count].astype(np.int64),
                     )
                 )
 

@@ -11,7 +11,17 @@ import math
 import numpy as np
 
 from rl.simulator import arrays as ix
-from rl.simulator.kernel import MARGIN, PONG, code_of, epoch_at, hear, link_wait, run_until
+from rl.simulator.kernel import (
+    FULL,
+    ILLEGAL,
+    MARGIN,
+    PONG,
+    code_of,
+    epoch_at,
+    hear,
+    link_wait,
+    run_until,
+)
 from rl.simulator.primitives import compiled, inlined, push, remaining, step_at
 
 (
@@ -19,7 +29,7 @@ from rl.simulator.primitives import compiled, inlined, push, remaining, step_at
     PROCESSING, PROCESSING_WORK, PROCESSING_AGE, RESULTS,
 ) = range(13)  # fmt: skip
 """Rows of an observation, in order: ``Observation`` from ``inflight_tasks`` on."""
-VIEW_ROWS = 13
+VIEW_ROWS = RESULTS + 1
 
 
 @inlined
@@ -33,34 +43,47 @@ def _hear_due(m, e, device, now):
 
 
 @inlined
+def _send_ping(f, m, e, device, t, table, now):
+    """One ping: its reply comes after the round trip that the links have now."""
+    pair = device * f.target_unit.shape[1] + t
+    if min(f.there_len[table, pair], f.back_len[table, pair]) < 0:
+        return
+    rtt, wait = f.idle_rtt[table, pair], m.link_wait[e]
+    for h in range(f.there_len[table, pair]):
+        rtt += wait[f.there[table, pair, h]]
+    for h in range(f.back_len[table, pair]):
+        rtt += wait[f.back[table, pair, h]]
+    m.ping_rtt[e, device, t] = rtt
+    seen = m.seen[e, device]
+    if seen[t, ix.NEW_RTT_AT] <= now:
+        hear(seen, t, seen[t, ix.NEW_RTT], seen[t, ix.NEW_RTT_AT])
+        seen[t, ix.NEW_RTT_AT] = math.inf
+    if seen[t, ix.NEW_RTT_AT] < math.inf:
+        # The reply to an earlier ping is still under way.
+        push(m, e, now + rtt, code_of(PONG, 0, 0, 0), pair, rtt)
+    else:
+        seen[t, ix.NEW_RTT], seen[t, ix.NEW_RTT_AT] = rtt, now + rtt
+
+
+@inlined
 def _ping(f, m, e, slot, now):
+    """The pings of a slot, as ``model.probing.pinged`` names them."""
     devices, targets = f.target_unit.shape
     if m.heap_size[e] + devices * targets + MARGIN > m.heap_time.shape[1]:
         return False
     for link in range(m.link_wait.shape[1]):
         m.link_wait[e, link] = link_wait(f, m, e, link, now)
-    due, epoch, wait = f.pings[slot % f.pings.shape[0]], epoch_at(f, now), m.link_wait[e]
+    table = f.epoch_table[epoch_at(f, now)]
     for device in range(devices):
-        seen = m.seen[e, device]
+        plan = f.ping_plan[device]
         for t in range(targets):
             m.ping_rtt[e, device, t] = np.nan
-            pair = device * targets + t
-            if not due[device, t] or min(f.there_len[epoch, pair], f.back_len[epoch, pair]) < 0:
-                continue
-            rtt = f.idle_rtt[epoch, pair]
-            for h in range(f.there_len[epoch, pair]):
-                rtt += wait[f.there[epoch, pair, h]]
-            for h in range(f.back_len[epoch, pair]):
-                rtt += wait[f.back[epoch, pair, h]]
-            m.ping_rtt[e, device, t] = rtt
-            if seen[t, ix.NEW_RTT_AT] <= now:
-                hear(seen, t, seen[t, ix.NEW_RTT], seen[t, ix.NEW_RTT_AT])
-                seen[t, ix.NEW_RTT_AT] = math.inf
-            if seen[t, ix.NEW_RTT_AT] < math.inf:
-                # The reply to an earlier ping is still under way.
-                push(m, e, now + rtt, code_of(PONG, 0, 0, 0, pair), rtt)
-            else:
-                seen[t, ix.NEW_RTT], seen[t, ix.NEW_RTT_AT] = rtt, now + rtt
+        for j in range(plan[ix.PEERS_A_SLOT]):
+            peer = (slot * plan[ix.PEERS_A_SLOT] + j) % plan[ix.PEERS]
+            _send_ping(f, m, e, device, 1 + peer, table, now)
+        first = (plan[ix.FAR_EVERY] - slot % plan[ix.FAR_EVERY]) % plan[ix.FAR_EVERY]
+        for j in range(first, plan[ix.FAR], plan[ix.FAR_EVERY]):
+            _send_ping(f, m, e, device, 1 + plan[ix.PEERS] + j, table, now)
     return True
 
 
@@ -78,9 +101,13 @@ def step_all(f, m, targets, rates, slot, end, first):
     """A slot and then the pings of the next one, ``slot``, at ``end``, as ``ping_all`` counts.
 
     Environment by environment: what one of them touches stays in the processor's cache.
+    Returns -1 - e where environment e stands before a decision that is not legal.
     """
     for e in range(first, m.cursor.shape[0]):
-        if not run_until(f, m, e, targets, rates, end):
+        state = run_until(f, m, e, targets, rates, end)
+        if state == ILLEGAL:
+            return -1 - e
+        if state == FULL:
             return e
         if not _ping(f, m, e, slot, end):
             return e

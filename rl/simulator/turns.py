@@ -46,9 +46,12 @@ def _next_births(f, m, end, first, task, own, view):
 
 @compiled
 def _dispatch_all(f, m, env, task, target, rate_mbps):
+    """Carry out decisions; returns the position of the first one that is not legal, or K."""
     for k in range(env.shape[0]):
-        kernel.dispatch(f, m, env[k], task[k], target[k], rate_mbps[k])
+        if not kernel.dispatch(f, m, env[k], task[k], target[k], rate_mbps[k]):
+            return k
         m.cursor[env[k]] = task[k] + 1
+    return env.shape[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,16 @@ class Turns:
         return Turn(none, none, none, self._own[:0], self._view[:0], np.empty(0), np.empty(0))
 
     def decide(self, turn: Turn, targets: NDArray[np.int64], rates_mbps: FloatArray) -> None:
-        """Carry out the decisions of a turn: (K,) indices of targets and rates in Mbps."""
+        """Carry out the decisions of a turn: (K,) indices of targets and rates in Mbps.
+
+        Raises ``ValueError`` if there are not K of each, or if one is not legal.
+        """
+        if not len(targets) == len(rates_mbps) == len(turn.task):
+            raise ValueError(
+                f"{len(turn.task)} decisions are due; there are {len(targets)} targets and "
+                f"{len(rates_mbps)} rates"
+            )
         batch = self.batch
-        _dispatch_all(batch.fixed, batch.moving, turn.env, turn.task, targets, rates_mbps)
+        k = _dispatch_all(batch.fixed, batch.moving, turn.env, turn.task, targets, rates_mbps)
+        if k < len(turn.task):
+            raise batch.illegal(turn.env[k], turn.task[k], targets[k], rates_mbps[k])

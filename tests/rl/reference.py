@@ -1,15 +1,17 @@
 """The simulator's model once more, slow and plain: lists, a heap and the model's own classes.
 
-No failures of cables; everything else. It shares no code with the fast one but the drawing of the
-trace and of F(t).
+It shares no code with the fast one but the drawing of the trace, of F(t) and of events. What the
+results of clips weigh is left out.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +24,7 @@ from model.scenario import Scenario
 from model.workload import generate_trace
 
 PART, ALL_IN, DELIVERED, SERVED, HOME_AGAIN = range(5)
+RETRY_S = 0.2
 
 
 @dataclass
@@ -36,8 +39,19 @@ class Fifo:
 
     def wait_s(self, now: float) -> float:
         """How long a packet would wait that comes now."""
-        wait = max(0.0, self.until_s - now)
-        return min(wait, self.buffer_mb / self.speed.at(now))
+        wait, speed = max(0.0, self.until_s - now), self.speed.at(now)
+        return min(wait, self.buffer_mb / speed) if speed else wait
+
+    def falls_s(self, now: float, start: float, size: float) -> float:
+        """When the cable fails under a part that comes now and may start later; inf: it does not.
+
+        Down already counts as now.
+        """
+        if self.speed.at(now) == 0.0:
+            return now
+        end = self.speed.finish(start, size)
+        steps = zip(self.speed.start_s, self.speed.ghz, strict=True)
+        return next((at for at, speed in steps if speed == 0.0 and now < at <= end), math.inf)
 
     def left(self, now: float) -> float:
         """Work or MB that is still here."""
@@ -55,9 +69,11 @@ class Task:
     target: str = ""
     unit: str = ""
     rate_mb_s: float = math.nan
-    links: list[str] = field(default_factory=list)
-    home: list[str] = field(default_factory=list)
+    source: str = ""
+    far_end: str = ""
+    paths: dict[int, list[str]] = field(default_factory=dict)
     parts: int = 1
+    launched: int = 0
     inside: int = 0
     latest: float = 0.0
     times: dict[str, float] = field(default_factory=dict)
@@ -69,6 +85,12 @@ class Reference:
     def __init__(self, scenario: Scenario, seed: int, piece_mb: float, overhead: float):
         self.scenario, self.piece_mb, self.overhead = scenario, piece_mb, overhead
         self.network: Network = build_network(scenario)
+        self.outages = [
+            (f.at_s, f.at_s + f.down_s, "-".join(sorted(f.link.replace(">", "-").split("-"))))
+            for f in scenario.events.failures
+        ]
+        self.turning_points = sorted({t for begin, end, _ in self.outages for t in (begin, end)})
+        self._paths: dict[tuple[str, str, frozenset[str]], list[str] | None] = {}
         self.links = self._links(seed)
         self.units = {u.name: Fifo(frequency_trace(scenario, seed, u)) for u in self.network.units}
         self.profiles = [
@@ -87,23 +109,48 @@ class Reference:
         self.rtts: dict[tuple[int, str, str], float] = {}
 
     def _links(self, seed: int) -> dict[str, Fifo]:
-        steps = {k.name: [(0.0, k.spec.rate_mbps / 8)] for k in self.network.shaped_links if k.spec}
+        shaped = [(link, link.spec) for link in self.network.shaped_links if link.spec]
+        rates = {link.name: [(0.0, spec.rate_mbps / 8)] for link, spec in shaped}
         for event in timeline(self.scenario, self.network, seed):
-            assert isinstance(event, CapacityEvent)
-            steps[event.link] = [s for s in steps[event.link] if s[0] != event.at_s]
-            steps[event.link].append((event.at_s, event.rate_mbps / 8))
+            if isinstance(event, CapacityEvent):
+                rates[event.link].append((event.at_s, event.rate_mbps / 8))
         links = {}
-        for link in self.network.shaped_links:
-            assert link.spec
-            starts, speeds = zip(*steps[link.name], strict=True)
-            speed = FrequencyTrace(starts, speeds, max(speeds))
-            links[link.name] = Fifo(speed, link.spec.buffer_mb, link.spec.delay_ms / 1e3)
+        for link, spec in shaped:
+            mine = {t for begin, end, cable in self.outages if cable == link.cable
+                    for t in (begin, end)}  # fmt: skip
+            starts = sorted({at for at, _ in rates[link.name]} | mine)
+            changes, rate, speeds = iter(rates[link.name]), 0.0, []
+            change = next(changes, None)
+            for start in starts:
+                while change and change[0] <= start:
+                    rate, change = change[1], next(changes, None)
+                speeds.append(0.0 if link.cable in self.down(start) else rate)
+            speed = FrequencyTrace(tuple(starts), tuple(speeds), max(speeds))
+            links[link.name] = Fifo(speed, spec.buffer_mb, spec.delay_ms / 1e3)
         return links
 
-    def path(self, source: str, target: str) -> list[str]:
-        """Shaped links from one host to another."""
-        hops = self.network.path(source, target) if source != target else ()
-        return [k.name for k in hops if k.spec]
+    def down(self, now: float) -> frozenset[str]:
+        """Cables that are out of service."""
+        return frozenset(cable for begin, end, cable in self.outages if begin <= now < end)
+
+    def path(self, source: str, target: str, now: float) -> list[str] | None:
+        """Shaped links from one host to another; None where there is no way."""
+        if source == target:
+            return []
+        key = (source, target, self.down(now))
+        if key not in self._paths:
+            try:
+                hops = self.network.path(*key)
+                self._paths[key] = [k.name for k in hops if k.spec]
+            except nx.NetworkXNoPath:
+                self._paths[key] = None
+        return self._paths[key]
+
+    def ways(self, source: str, target: str, now: float) -> Iterator[tuple[float, list[str]]]:
+        """Moments from now on at which there is a way, and the way."""
+        for at in (now, *(t for t in self.turning_points if t > now)):
+            if (way := self.path(source, target, at)) is not None:
+                yield at, way
 
     def run(self, targets: NDArray[np.int16], rates: NDArray[np.float64]) -> None:
         """Let all slots pass; decisions by task."""
@@ -137,17 +184,21 @@ class Reference:
             for t in pinged(profile, self.scenario.probes, slot):
                 target = profile.targets[t]
                 bits = (self.scenario.probes.ping_bytes + 42) * 8
-                names = self.path(profile.name, target) + self.path(target, profile.name)
-                specs = [self.network.links[n].spec for n in names]
+                there = self.path(profile.name, target, now)
+                back = self.path(target, profile.name, now)
+                if there is None or back is None:
+                    self.rtts[(slot, profile.name, target)] = math.nan
+                    continue
+                specs = [self.network.links[n].spec for n in there + back]
                 idle = sum(s.delay_ms / 1e3 + bits / 1e6 / s.rate_mbps for s in specs if s)
-                waits = sum(self.links[n].wait_s(now) for n in names)
+                waits = sum(self.links[n].wait_s(now) for n in there + back)
                 self.rtts[(slot, profile.name, target)] = idle + waits
 
     def _dispatch(self, k: int, target: int, rate: float) -> None:
         task = self.tasks[k]
         profile = next(p for p in self.profiles if p.name == task.device)
         task.target = task.unit = profile.targets[target]
-        task.home = self.path(task.target, task.device)
+        task.far_end = task.target
         if task.target == task.device:
             self._admit(task.born, k)
         else:
@@ -155,16 +206,24 @@ class Reference:
 
     def _send(self, now: float, k: int, source: str, rate_mb_s: float) -> None:
         task = self.tasks[k]
-        task.links, task.rate_mb_s = self.path(source, task.unit), rate_mb_s
+        task.source, task.rate_mb_s = source, rate_mb_s
         wire = task.data * self.overhead
         # The last byte is a part of its own, without size.
         task.parts = math.ceil(wire / self.piece_mb - 1e-9) + 1
-        task.inside, task.latest = 0, now
+        task.inside, task.latest, task.launched = 0, now, 0
         self._launch(k, 0, now)
 
     def _launch(self, k: int, part: int, now: float) -> None:
         task = self.tasks[k]
-        self._push(now + self._part_mb(task, part) / task.rate_mb_s / 2, PART, 0, part, k, now)
+        task.launched = max(task.launched, part + 1)
+        transfer = self.scenario.transfer
+        patience = transfer.stall_timeout_s * transfer.attempts
+        at, way = next(self.ways(task.source, task.unit, now), (math.inf, []))
+        if at - now > patience:
+            task.times.setdefault("failed", now + patience)
+            return
+        task.paths[part] = way
+        self._push(at + self._part_mb(task, part) / task.rate_mb_s / 2, PART, 0, part, k, at)
 
     def _part_mb(self, task: Task, part: int) -> float:
         return task.data * self.overhead / (task.parts - 1) if part + 1 < task.parts else 0.0
@@ -172,17 +231,21 @@ class Reference:
     def _part(self, middle: float, hop: int, part: int, k: int, since: float) -> None:
         task, now = self.tasks[k], 2 * middle - since
         size = self._part_mb(task, part)
-        if hop == 0 and part + 1 < task.parts:
+        if hop == 0 and part + 1 == task.launched < task.parts:
             self._launch(k, part + 1, now)
-        out = now
-        if task.links:
-            link = self.links[task.links[hop]]
+        out, way = now, task.paths[part]
+        if way:
+            link = self.links[way[hop]]
             start = done = max(link.until_s, since)
+            if (cut := link.falls_s(now, start, size)) < math.inf:
+                link.until_s = min(start, cut)
+                self._launch(k, part, cut + RETRY_S)
+                return
             if size > 0:
                 link.until_s = done = link.speed.finish(start, size)
                 link.entered += size
             out = max(now, done) + link.delay_s
-            if hop + 1 < len(task.links):
+            if hop + 1 < len(way):
                 first = start + link.delay_s
                 self._push((first + out) / 2, PART, hop + 1, part, k, first)
                 return
@@ -199,7 +262,7 @@ class Reference:
         is_edge = self.network.nodes[task.unit].kind == "edge"
         if cloud.mode == "overflow" and is_edge and unit.until_s - now > cloud.overflow_queue_s:
             edge, task.unit = task.unit, "cloud"
-            task.home = self.path("cloud", task.device)
+            task.far_end = "cloud"
             spec = self.scenario.network
             self._send(now, k, edge, min(spec.access.rate_mbps, spec.backbone.rate_mbps) / 8)
             return
@@ -215,8 +278,12 @@ class Reference:
 
     def _home_s(self, now: float, task: Task) -> float:
         size = self.scenario.transfer.result_bytes / 1e6
-        links = [self.links[n] for n in task.home]
-        return sum(k.delay_s + k.wait_s(now) + size / k.speed.at(now) for k in links)
+        at, way = next(self.ways(task.far_end, task.device, now), (math.inf, []))
+        total = at - now
+        for link in (self.links[n] for n in way):
+            speed = link.speed.at(now)
+            total += link.delay_s + link.wait_s(now) + (size / speed if speed else 0.0)
+        return total
 
     def _served(self, now: float, k: int) -> None:
         task = self.tasks[k]

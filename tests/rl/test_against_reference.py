@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,39 +16,8 @@ from model.scenario import (
     Scenario,
     WorkloadSpec,
 )
-from rl.simulator import arrays as ix
-from rl.simulator.batch import Batch
-from tests.rl.reference import Reference
-from tests.rl.worlds import decide_randomly, small
-
-COLUMNS = {"arrived": ix.ARRIVED, "start": ix.START, "end": ix.END, "known": ix.KNOWN}
-
-
-def agree(scenario: Scenario, seeds: list[int], piece_mb: float = 0.125) -> None:
-    """Every task's times, every link's bytes and every ping, in each environment."""
-    batch = Batch(scenario, seeds, piece_mb=piece_mb, wire_overhead=1.05)
-    decide_randomly(batch, seeds[0])
-    pings: list[list[np.ndarray]] = [[] for _ in seeds]
-    for _ in range(scenario.slots):
-        for e in range(len(seeds)):
-            pings[e].append(batch.moving.ping_rtt[e].copy())
-        batch.step()
-    for e, seed in enumerate(seeds):
-        slow = Reference(scenario, seed, piece_mb, 1.05)
-        slow.run(batch.targets[e], batch.rates[e])
-        for name, column in COLUMNS.items():
-            expected = [task.times.get(name, np.nan) for task in slow.tasks]
-            found = batch.moving.task[e, : len(expected), column].copy()
-            if name == "arrived":
-                # The fast one notes the arrival at an edge that overflows, too.
-                found[np.isnan(batch.moving.task[e, : len(expected), ix.START])] = np.nan
-            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
-        entered = [fifo.entered for fifo in slow.links.values()]
-        np.testing.assert_allclose(batch.moving.link_in[e], entered, rtol=0, atol=1e-9)
-        for (slot, device, target), rtt in slow.rtts.items():
-            d = [n.name for n in batch.network.devices].index(device)
-            t = batch.layout.profiles[d].targets.index(target)
-            assert pings[e][slot][d, t] == pytest.approx(rtt, abs=1e-9)
+from tests.rl.agreement import agree
+from tests.rl.worlds import small
 
 
 def test_the_paper_s_network() -> None:
