@@ -219,7 +219,7 @@ class DeviceCompute(Section):
     """F_m(t) of a device: F_max while idle, a fraction of it while its owner uses it."""
 
     max_ghz: tuple[Positive, Positive] = Field((4.0, 10.0), description="F_max ~ U[low, high]")
-    busy_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
+    busy_fraction: Annotated[float, Field(ge=1e-6, le=1)] = Field(
         0.15, description="F / F_max while the owner uses the device"
     )
     idle_probability: Probability = Field(0.65, description="long-run share of idle time")

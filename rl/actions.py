@@ -61,9 +61,10 @@ def action_table(
         rows = []
     if not rows or len(actions) != len(rows):
         raise ValueError(_wrong_agents(actions, agents))
-    table = _stacked(rows, space.shape)
+    shape = space.shape or ()
+    table = _stacked(rows, shape)
     if table is None:
-        table = np.stack([_whole(a, v, space.shape) for a, v in zip(agents, rows, strict=True)])
+        table = np.stack([_whole(a, v, shape) for a, v in zip(agents, rows, strict=True)])
     limits = space.nvec if isinstance(space, spaces.MultiDiscrete) else np.array([space.n])
     # As unsigned numbers, negative ones are beyond any limit.
     wrong = table.view(np.uint64) >= limits.astype(np.uint64)

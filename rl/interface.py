@@ -61,7 +61,7 @@ class Options(NamedTuple):
     observations: str = "dict"
     actions: str = "pairs"
     mask: str = "sample"
-    render_mode: None = None
+    render_mode: object = None
 
     def require_known(self) -> None:
         """Raise ``ValueError`` if an option has no such value; names option, value and choices."""
@@ -70,7 +70,7 @@ class Options(NamedTuple):
             if word not in words:
                 guess = nearest(word, words) if isinstance(word, str) else ""
                 raise ValueError(f"{name}={word!r} is not one of {', '.join(words)}{guess}")
-        count = self.max_tasks
+        count: Any = self.max_tasks
         whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
         if not whole or not 1 <= count <= MOST_TASKS:
             raise ValueError(f"max_tasks={count!r} is not a whole number from 1 to {MOST_TASKS}")
@@ -198,7 +198,7 @@ class Interface:
         mask[np.cumsum([0, *self._choices[:-1]])] = 1
         return mask
 
-    def _masks(self, counts: IntArray) -> Sequence[Any] | None:
+    def _masks(self, counts: IntArray) -> Sequence[Any] | NDArray[np.int8] | None:
         if self._options.mask == "none":
             return None
         if self._options.mask == "flat" or self._single:

@@ -198,7 +198,7 @@ def test_it_closes_in_the_middle_and_begins_again(tmp_path: Path) -> None:
     env = make(tmp_path)
     for _ in range(2):
         seen, _ = env.reset(seed=SEED)
-        wrong = {a: np.full(env.action_space(a).shape, -1) for a in env.agents}
+        wrong = {a: np.full(env.action_space(a).shape or (), -1) for a in env.agents}
         with pytest.raises(ValueError, match=r"^c1d1: the target of place 0 is -1"):
             env.step(wrong)
         env.step(sampled(env, seen))

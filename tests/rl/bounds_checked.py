@@ -88,25 +88,30 @@ def kernels() -> dict[str, Any]:
     }
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main(first: int, count: int) -> None:
     """Play the worlds; fail if numba checks no bounds, or if a kernel has not run."""
-    assert numba.config.BOUNDSCHECK == 1, "set NUMBA_BOUNDSCHECK=1"
+    assert getattr(numba.config, "BOUNDSCHECK", 0) == 1, "set NUMBA_BOUNDSCHECK=1"
     batch = Batch(random_world(0).scenario, [0])
     try:
         kernel.advance(batch.fixed, batch.moving, 10**6, 1.0)
     except IndexError:
-        print("an index out of bounds is noticed", flush=True)
+        _say("an index out of bounds is noticed")
     else:
         raise SystemExit("an index out of bounds was not noticed")
     for number in range(first, first + count):
         try:
             play(random_world(number), number)
         except Exception:
-            print(f"world {number} failed", flush=True)
+            _say(f"world {number} failed")
             raise
     idle = [name for name, function in kernels().items() if not function.signatures]
     assert not idle, f"not run: {idle}"
-    print(f"{count} worlds and {len(kernels())} kernels: no index out of bounds, no difference")
+    _say(f"{count} worlds and {len(kernels())} kernels: no index out of bounds, no difference")
 
 
 if __name__ == "__main__":

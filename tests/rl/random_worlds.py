@@ -51,7 +51,7 @@ def random_world(number: int) -> World:
     return world
 
 
-def _scenario(  # noqa: PLR0913 - sizes, by name
+def _scenario(
     rng: Rng,
     *,
     stations: int,
@@ -76,8 +76,8 @@ def _scenario(  # noqa: PLR0913 - sizes, by name
             )
             for k in range(clusters)
         ),
-        backbone_topology=topology or str(rng.choice(["mesh", "line", "ring"])),  # type: ignore[arg-type]
-        wireless_scope=str(rng.choice(["device", "cluster"])),  # type: ignore[arg-type]
+        backbone_topology=topology or str(rng.choice(["mesh", "line", "ring"])),
+        wireless_scope=str(rng.choice(["device", "cluster"])),
         e2d=LinkSpec(
             rate_mbps=float(rng.choice([4.0, 10.0])),
             delay_ms=float(rng.choice([0.0, 3.0])),
@@ -97,9 +97,9 @@ def _scenario(  # noqa: PLR0913 - sizes, by name
             work_ghz_s=float(rng.choice([1.0, 10.0])),
             data_mb=data_mb,
             epoch_gap_s=(low, low * float(rng.uniform(1.0, 4.0))) if slots < 200 else (20.0, 90.0),
-            arrival=str(rng.choice(["spread", "burst"])),  # type: ignore[arg-type]
+            arrival=str(rng.choice(["spread", "burst"])),
         ),
-        cloud=CloudSpec(mode=str(rng.choice(["none", "overflow", "target"])), overflow_queue_s=0.3),  # type: ignore[arg-type]
+        cloud=CloudSpec(mode=str(rng.choice(["none", "overflow", "target"])), overflow_queue_s=0.3),
         compute=ComputeSpec(device=DeviceCompute(busy_dwell_s=float(rng.choice([0.7, 40.0])))),
         probes=ProbeSpec(edge_every_slots=int(rng.integers(1, 9))),
         transfer=TransferSpec(stall_timeout_s=float(rng.choice([0.5, 60.0]))),
