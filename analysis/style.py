@@ -26,6 +26,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = COLOURS
 GREY = "#888888"
 
+# A matplotlibrc of the user's, or in the folder where they work, is for figures of their own.
+mpl.rcdefaults()
 plt.rcParams.update(
     {
         "figure.constrained_layout.use": True,

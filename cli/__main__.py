@@ -6,7 +6,8 @@ import sys
 
 from cli.interrupting import interrupt_again
 from cli.main import main
+from records.streams import run_guarded
 
 if __name__ == "__main__":
     sys.unraisablehook = interrupt_again
-    sys.exit(main())
+    run_guarded(main)

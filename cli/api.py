@@ -7,6 +7,7 @@ import shlex
 import click
 
 from cli.running import find_run
+from records.streams import say
 
 
 @click.command()
@@ -20,8 +21,8 @@ def api(run: str | None) -> None:
     found = find_run(run)
     found.client().close()  # says so if the API is not there yet
     socket, token = shlex.quote(str(found.socket)), shlex.quote(str(found.token_file))
-    click.echo(f"run     {found.run_id}")
-    click.echo(f"socket  {found.socket}")
-    click.echo(f"token   {found.token_file}")
+    say(f"run     {found.run_id}")
+    say(f"socket  {found.socket}")
+    say(f"token   {found.token_file}")
     bearer = f'-H "Authorization: Bearer $(cat {token})"'
-    click.echo(f"curl --unix-socket {socket} {bearer} http://lab/links")
+    say(f"curl --unix-socket {socket} {bearer} http://lab/links")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from cli import bench_simulator, bench_training
@@ -14,6 +13,8 @@ from emulation.bringup import Bringup, compare
 from emulation.options import RunOptions
 from emulation.run import require_machine
 from model.load import load_scenario
+from records.console import Screen
+from records.streams import say
 
 
 @click.group()
@@ -58,7 +59,7 @@ def bringup(scenario: str, pairs: int, openflow: str) -> None:
     table.add_row(*_row("this project", result.ours))
     table.add_row(*_row("stock Mininet", result.stock))
     table.add_row("ratio, median", f"{result.up_ratio:.2f}", f"{result.down_ratio:.2f}")
-    Console().print(table)
+    Screen().print(table)
 
 
 @bench.command()
@@ -77,8 +78,8 @@ def sampling(scenario: str, slots: int, openflow: str) -> None:
     for name, shares in (("no client", result.idle), ("one stream", result.streaming)):
         parts = (shares["controller"], shares["api"], sum(shares.values()))
         table.add_row(name, *(f"{100 * part:.2f}" for part in parts))
-    Console().print(table)
-    click.echo(
+    Screen().print(table)
+    say(
         f"{result.links} links and {result.units} units a slot of 1 s; "
         f"{result.stream_bytes / 1e3:.1f} kB a slot to the client"
     )

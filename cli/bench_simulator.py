@@ -6,10 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from model.load import load_scenario
+from records.console import Screen
+from records.streams import say
 
 if TYPE_CHECKING:
     from model.scenario import Scenario
@@ -48,7 +49,7 @@ def simulator(scenario: str, slots: int, repeat: int) -> None:
                 f"{best.slots_per_s / plain:,.0f}" if first else "",
             )
     table.add_row("3", "", "plain", "", f"{plain:,.0f}", "", "1")
-    Console(highlight=False).print(table)
+    Screen().print(table)
 
 
 def _plain_speed(scenario: Scenario) -> float:
@@ -96,7 +97,7 @@ def accuracy(
                     f"{row.slots_per_s:,.0f}",
                     style="bold" if row.piece_mb == PIECE_MB else None,
                 )
-    Console(highlight=False).print(table)
+    Screen().print(table)
 
 
 @click.command()
@@ -113,4 +114,4 @@ def environment(scenario: str, steps: int, repeat: int) -> None:
     resolved = load_scenario(scenario, {"slots": steps + 10})
     runs = [measure_environment(resolved, steps) for _ in range(repeat)]
     agents, best = max(runs, key=lambda run: run[1])
-    click.echo(f"{resolved.name}: {agents} agents, {best:,.0f} steps / CPU-s")
+    say(f"{resolved.name}: {agents} agents, {best:,.0f} steps / CPU-s")

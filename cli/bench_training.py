@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from model.load import load_scenario, parse_assignments
+from records.console import Screen
 from rl.learning.config import algorithms, load_config
 from rl.learning.options import PpoOptions
 
@@ -43,7 +43,7 @@ def training(scenario: str, names: tuple[str, ...], chunks: int, settings: tuple
     from experiments import benchmarl_bench
 
     resolved = load_scenario(scenario)
-    console = Console()
+    console = Screen()
     speeds = {}
     for name in names:
         with console.status(name):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,8 @@ from emulation.calibration.card import Card, store
 from emulation.commands import EmulationError
 from emulation.ledger import living_runs
 from model.errors import UserError
+from records.console import screen_of_tables, styled
+from records.streams import one_line, say, say_json
 
 MISSED = 3
 """Exit status where a line misses its aim."""
@@ -47,17 +48,17 @@ def calibrate(scenario: str | None, quick: bool, as_json: bool, out: Path | None
         raise click.UsageError("--out goes with SCENARIO")
     others = living_runs()
     if others:
-        click.echo(f"note: run {', '.join(others)} is under way: the CPU is shared", err=True)
+        say(f"note: run {', '.join(others)} is under way: the CPU is shared", err=True)
     try:
         card = _with_bar(quick)
     except EmulationError as error:
         raise UserError(f"the calibration broke: {error}") from error
     if as_json:
-        click.echo(json.dumps(card.to_dict(), indent=2))
+        say_json(card.to_dict())
     else:
         print_card(card)
     if not quick:
-        click.echo(f"stored: {store(card)}", err=as_json)
+        say(f"stored: {one_line(store(card))}", err=as_json)
     return MISSED if card.missed else 0
 
 
@@ -71,14 +72,17 @@ def _with_bar(quick: bool) -> Card:
 def print_card(card: Card) -> None:
     """Print one line a figure, the machine and the verdict."""
     from rich.table import Table
+    from rich.text import Text
 
-    from cli.showing import console_of_tables
-
-    console = console_of_tables()
+    console = screen_of_tables()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", "probe", "what", "found", "aim"):
         table.add_column(heading, overflow="fold")
-    words = {True: "[green]ok[/]", False: "[red]missed[/]", None: ""}
+    words: dict[bool | None, str | Text] = {
+        True: styled("ok", "green"),
+        False: styled("missed", "red"),
+        None: "",
+    }
     before = ""
     for line in card.lines:
         probe = line.probe if line.probe != before else ""

@@ -12,6 +12,7 @@ from emulation.transcoding.calibrate import Fit, fit, measure, scenario_text, st
 from model.errors import UserError
 from model.load import load_scenario
 from records.ownership import give_to_user
+from records.streams import one_line, say
 
 
 def calibrate_clips(name: str, out: Path | None) -> int:
@@ -26,14 +27,14 @@ def calibrate_clips(name: str, out: Path | None) -> int:
     ) as bar:
         fits = fit(measure(scenario, lambda what: bar.update(1, what)))
     for found in fits:
-        click.echo(_line(found))
+        say(_line(found))
     path = out or Path(f"{scenario.name}-here.yaml")
     try:
         path.write_text(scenario_text(scenario, fits), encoding="utf-8")
         give_to_user(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
-    click.echo(f"written: {path}; run it with: sudo ./lab run {path}")
+    say(f"written: {one_line(path)}; run it with: sudo ./lab run {one_line(path)}")
     return 0
 
 

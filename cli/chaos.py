@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import click
 
+from cli.ignored import refuse
 from cli.interrupting import interruptible
 from emulation.options import FiniteRange, RunOptions
 from emulation.run import require_machine
@@ -19,6 +20,7 @@ from experiments.chaos.running import HangError, Running
 from model.errors import UserError, nearest
 from model.load import load_scenario
 from model.scenario import Scenario
+from records.streams import say
 
 _JUDGED_IN_S = 600.0
 
@@ -90,11 +92,12 @@ def chaos(  # noqa: PLR0913 - the options, by name
     if listing:
         width = max(map(len, faults))
         for fault in faults.values():
-            click.echo(f"{fault.name:{width}}  {fault.about}")
+            say(f"{fault.name:{width}}  {fault.about}")
         return 0
     if slots is not None and soak is None:
         raise UserError("--slots is for --soak; faults are done to runs of 12 slots")
     if soak is not None:
+        refuse(("minutes", "seed", "index", "only", "bring_ups"), "with --soak: no fault is done.")
         return _soak(load_scenario(soak, {"slots": slots} if slots else {}))
     require_machine(RunOptions(short_scenario()))
     if bring_ups is not None:
@@ -116,7 +119,7 @@ def _possible_here(faults: dict[str, Fault]) -> dict[str, Fault]:
     lacking = {name: fault.lacking() for name, fault in faults.items()}
     for name, what in lacking.items():
         if what:
-            click.echo(f"left out: {name} ({what})")
+            say(f"left out: {name} ({what})")
     if all(lacking.values()):
         raise UserError("this machine can do none of these faults to a run")
     return {name: fault for name, fault in faults.items() if not lacking[name]}
@@ -126,7 +129,7 @@ def _run_faults(faults: dict[str, Fault], minutes: float, seed: int, indices: It
     end = time.monotonic() + 60 * minutes
     done: Counter[str] = Counter()
     failed = []
-    with interruptible(click.echo, "stopping after this fault; Ctrl-C again stops at once") as stop:
+    with interruptible(say, "stopping after this fault; Ctrl-C again stops at once") as stop:
         for index in indices:
             if stop() or time.monotonic() > end:
                 break
@@ -136,11 +139,11 @@ def _run_faults(faults: dict[str, Fault], minutes: float, seed: int, indices: It
             _show(seed, index, outcome)
             if outcome.broken:
                 failed.append(index)
-    click.echo(f"{done.total()} faults of {len(done)} kinds, {len(failed)} with something broken")
+    say(f"{done.total()} faults of {len(done)} kinds, {len(failed)} with something broken")
     some = len(faults) < len(all_faults())
     chosen = "".join(f" --fault {name}" for name in faults) if some else ""
     for index in failed:
-        click.echo(f"replay: ./lab chaos --seed {seed} --index {index}{chosen}")
+        say(f"replay: ./lab chaos --seed {seed} --index {index}{chosen}")
     return BROKEN if failed else 0
 
 
@@ -148,11 +151,11 @@ def _show(seed: int, index: int, outcome: Outcome) -> None:
     status = "hung" if outcome.status is None else f"status {outcome.status}"
     ok = "BROKEN" if outcome.broken else "ok"
     said = " ".join(outcome.said.split())[:160]
-    click.echo(f"{seed}:{index} {outcome.fault}: {ok}, {outcome.seconds:.1f} s, {status}; {said}")
+    say(f"{seed}:{index} {outcome.fault}: {ok}, {outcome.seconds:.1f} s, {status}; {said}")
     for line in outcome.broken:
-        click.echo(f"    {line}")
+        say(f"    {line}")
     if outcome.kept is not None:
-        click.echo(f"    kept: {outcome.kept}")
+        say(f"    kept: {outcome.kept}")
 
 
 def _soak(scenario: Scenario) -> int:
@@ -165,12 +168,12 @@ def _soak(scenario: Scenario) -> int:
     require_machine(RunOptions(scenario))
     running = Running(scenario, new_folder("soak-") / "results")
     looks = []
-    with interruptible(click.echo, "ending the run; Ctrl-C again stops at once") as stop:
+    with interruptible(say, "ending the run; Ctrl-C again stops at once") as stop:
         try:
             for look in watch(running, scenario.slots * scenario.slot_s / 60, stop):
                 looks.append(look)
                 held, own = look.total, look.parts.get(ORCHESTRATOR, Footprint())
-                click.echo(
+                say(
                     f"{look.at_s:.0f} s: {held.memory_mb:.1f} MB, {held.descriptors} descriptors; "
                     f"orchestrator {own.memory_mb:.1f} MB, {own.descriptors}"
                 )
@@ -181,11 +184,11 @@ def _soak(scenario: Scenario) -> int:
             raise UserError(str(error)) from None
         finally:
             running.kill()
-    click.echo(ended.output[ended.output.rfind("\n\n") + 2 :].rstrip())
+    say(ended.output[ended.output.rfind("\n\n") + 2 :].rstrip())
     if stop():
         return ended.status
     grown = growth(looks)
-    click.echo(f"grown: {'; '.join(grown) or 'nothing'}")
+    say(f"grown: {'; '.join(grown) or 'nothing'}")
     result = result_in(running.out)
     sound = ended.status == 0 and result is not None and result.verdict == "valid"
     return BROKEN if grown or not sound else 0
@@ -198,8 +201,8 @@ def _bring_up_often(count: int) -> int:
 
     before, first, last = snapshot.take(), 0, 0
     for number, (seconds, descriptors, memory_mb) in enumerate(bring_ups(count), 1):
-        click.echo(f"{number}: {seconds:.2f} s, {descriptors} descriptors, {memory_mb:.1f} MB")
+        say(f"{number}: {seconds:.2f} s, {descriptors} descriptors, {memory_mb:.1f} MB")
         first, last = first or descriptors, descriptors
     left = before.changes(snapshot.take())
-    click.echo(f"left on the machine: {', '.join(left) or 'nothing'}")
+    say(f"left on the machine: {', '.join(left) or 'nothing'}")
     return BROKEN if left or last > first else 0

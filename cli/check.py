@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from emulation.calibration.card import machine_card
 from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, probe
+from records.console import screen_of_tables, styled
+from records.streams import say, say_json
 
 CANNOT_RUN = 1
 """Exit status where no network can be emulated here at all."""
@@ -25,11 +26,11 @@ def check(as_json: bool) -> int:
     found = probe()
     card = machine_card("system" if found.datapath == "kernel" else "netdev")
     if as_json:
-        click.echo(json.dumps({**found.as_dict(), "machine_card": card}, indent=2))
+        say_json({**found.as_dict(), "machine_card": card})
     else:
         print_table(found)
         if found.can_run:
-            click.echo(_of_card(card))
+            say(_of_card(card))
     return 0 if found.can_run else CANNOT_RUN
 
 
@@ -44,17 +45,15 @@ def print_table(found: Capabilities) -> None:
     """Print one line a finding, and the verdict."""
     from rich.table import Table
 
-    from cli.showing import console_of_tables
-
     # rich honours NO_COLOR and drops colours where the output is no terminal.
-    console = console_of_tables()
+    console = screen_of_tables()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", "what", "found", "what follows"):
         table.add_column(heading, overflow="fold")
     for one in found.findings:
         style = "green" if one.ok else "red" if one.name in REQUIRED_TO_RUN else "yellow"
         word = "ok" if one.ok else "missing"
-        table.add_row(f"[{style}]{word}[/]", one.name, one.detail, one.follows)
+        table.add_row(styled(word, style), one.name, one.detail, one.follows)
     console.print(table)
     console.print()
     lacking = ", ".join(one.name for one in found.missing(REQUIRED_TO_RUN))

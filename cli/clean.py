@@ -9,6 +9,7 @@ import click
 from emulation.ledger import RUNS_DIR, living_runs
 from emulation.ledger import clean as clean_dead_runs
 from model.errors import UserError
+from records.streams import say
 
 
 @click.command()
@@ -18,12 +19,12 @@ def clean() -> None:
     Living runs are not touched, and neither is anything that no run's ledger names.
     """
     if not RUNS_DIR.exists():
-        click.echo("nothing to clean: no run has left anything")
+        say("nothing to clean: no run has left anything")
         return
     if os.geteuid() != 0:
         raise UserError("cleaning removes namespaces and processes of root: use 'sudo ./lab clean'")
     for run in clean_dead_runs():
         what = f"{run.processes} processes, {run.namespaces} namespaces"
-        click.echo(f"run {run.run_id}: removed {what}")
+        say(f"run {run.run_id}: removed {what}")
     for run_id in living_runs():
-        click.echo(f"run {run_id} is alive: left alone")
+        say(f"run {run_id} is alive: left alone")

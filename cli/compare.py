@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import click
 
 from cli.showing import FOLDER, out_option, read, show_files, show_sentences, show_tables
 from model.errors import UserError
+from records.streams import say_json
 
 if TYPE_CHECKING:
     from analysis.compare import Column
@@ -43,7 +43,7 @@ def compare(results: tuple[Path, ...], out: Path, page: bool, as_json: bool) -> 
     if page:
         paths += document.write(versus.report_of(listed, paired, said), out)
     if as_json:
-        click.echo(json.dumps(content.plain(listed, paired), indent=1, ensure_ascii=False))
+        say_json(content.plain(listed, paired), indent=1)
         return
     show_tables(tables)
     show_sentences([*said, *notes])

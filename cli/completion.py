@@ -7,6 +7,8 @@ import re
 import click
 from click.shell_completion import get_completion_class
 
+from records.streams import say
+
 _CALL = {"zsh": '"${words[1]}"', "fish": "(commandline -opc)[1]"}
 """Who is asked: the command as it was typed. bash does so by itself; `lab` need not be on PATH."""
 
@@ -32,4 +34,4 @@ def completion(shell: str) -> None:
         source = re.sub(r"^.*commands\[lab\].*\n", "", source, flags=re.MULTILINE)
         source = re.sub(r"(_complete) lab\b|(COMP_CWORD=\(commandline -t\)) lab\b",
                         lambda m: f"{m[1] or m[2]} {_CALL[shell]}", source)  # fmt: skip
-    click.echo(source)
+    say(source)

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
-from cli.showing import console_of_tables
 from experiments.contest import (
     Contest,
     Plan,
@@ -23,7 +21,7 @@ from experiments.standings import (
     Standings,
     cells,
     heading,
-    json_text,
+    plain,
     standings,
     title,
     write,
@@ -31,7 +29,9 @@ from experiments.standings import (
 from model.errors import INTERRUPTED
 from model.load import load_scenario, parse_overrides
 from model.random_streams import MAX_SEED
+from records.console import Screen, screen_of_tables, styled, words
 from records.ownership import give_tree_to_user
+from records.streams import one_line, say, say_json
 from rl import policies
 from rl.policies.learned import Learned
 
@@ -81,25 +81,26 @@ def contest(  # noqa: PLR0913 - the options, by name
         tuned=tuned,
     )
     for line in borrowed_checkpoints(plan):
-        click.echo(line, err=True)
+        say(line, err=True)
     result = _run(plan, out, jobs or usable_cores())
     tables = standings(result)
     paths = write(tables, out)
     give_tree_to_user(out)
     if as_json:
-        click.echo(json_text(tables), nl=False)
+        say_json(plain(tables), indent=1)
     else:
         _show_all(result, tables, paths)
     return 0 if result.complete else INTERRUPTED
 
 
 def _show_all(result: Contest, tables: Sequence[Standings], paths: Sequence[Path]) -> None:
-    console = console_of_tables()
+    console = screen_of_tables()
     for table in tables:
         _show(console, table)
     kept = len(result.outcomes) - result.computed
     console.print(
-        f"\n{result.computed} cells simulated, {kept} were there; {paths[0]}, .csv, .json",
+        f"\n{result.computed} cells simulated, {kept} were there; {one_line(paths[0])}, "
+        ".csv, .json",
         soft_wrap=True,
     )
     if not result.complete:
@@ -107,8 +108,8 @@ def _show_all(result: Contest, tables: Sequence[Standings], paths: Sequence[Path
 
 
 def _run(plan: Plan, out: Path, jobs: int) -> Contest:
-    columns = TextColumn("contest"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    columns = words("contest"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Screen(stderr=True)) as progress:
         task = progress.add_task("", total=None)
         return run_contest(
             plan,
@@ -118,9 +119,10 @@ def _run(plan: Plan, out: Path, jobs: int) -> Contest:
         )
 
 
-def _show(console: Console, standing: Standings) -> None:
+def _show(console: Screen, standing: Standings) -> None:
     classes = list(standing.rows[0].link_load)
-    console.print(f"\n[bold]{title(standing)}[/]")
+    console.print()
+    console.print(styled(title(standing), "bold"))
     table = Table(box=None, padding=(0, 1))
     # The mean and what a policy sees are in the files, and here where there is room for them.
     shown = [k for k, name in enumerate(heading(classes)) if k not in (1, 3) or console.width > 120]

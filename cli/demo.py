@@ -13,6 +13,7 @@ from emulation.options import RunOptions
 from model.errors import UserError
 from model.load import load_scenario
 from records.ownership import make_folder
+from records.streams import say
 from rl.policies import default_policy
 
 SCENARIO, NAIVE = "mini", "own-edge"
@@ -44,7 +45,7 @@ def demo(world: str | None, out: Path) -> int:
     plans = [RunOptions(scenario, policy, out=folder) for policy in policies]
     emulated = world != "simulator" and _can_emulate(plans[0], insist=world == "emulation")
     for options in plans:
-        click.echo(f"\n{SCENARIO} under {options.policy}: {_doing(options, emulated=emulated)}")
+        say(f"\n{SCENARIO} under {options.policy}: {_doing(options, emulated=emulated)}")
         status = _emulate(options) if emulated else _simulate(options)
         if status:
             return status
@@ -67,7 +68,7 @@ def _can_emulate(options: RunOptions, *, insist: bool) -> bool:
     except UserError as error:
         if insist:
             raise
-        click.echo(f"In the simulator, since {error}.")
+        say(f"In the simulator, since {error}.")
         return False
     return True
 

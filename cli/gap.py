@@ -8,19 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from cli.ignored import refuse
 from emulation.options import FiniteRange, RunOptions
 from model.errors import UserError
 from model.load import load_scenario, parse_overrides
 from model.random_streams import MAX_SEED
+from records.console import Screen, styled
 from records.ownership import give_tree_to_user
 from records.reader import open_result
+from records.streams import one_line
 
 if TYPE_CHECKING:
     from experiments.gap import Gap
 
+_OF_NEW_RUNS = (
+    "policies", "seeds", "slots", "speedup", "settings", "attempts", "without_netem",
+)  # fmt: skip
 _POLICIES = ("self-biased", "greedy", "random", "local", "own-edge")
 
 
@@ -58,8 +63,9 @@ def gap(scenario: str | None, sources: tuple[Path, ...], out: Path, **asked: obj
     keep = bool(asked["keep_invalid"])
     if bool(sources) == (scenario is not None):
         raise UserError("name a SCENARIO to run, or results to compare: --from RESULT")
-    console = Console(highlight=False)
+    console = Screen()
     if scenario is None:
+        refuse(_OF_NEW_RUNS, "with --from: the emulations are there already.")
         runs = iter(emulations_in(sources))
     else:
         runs = emulate_all(
@@ -90,7 +96,7 @@ def _options(scenario: str, out: Path, asked: dict[str, object]) -> RunOptions:
     )
 
 
-def _publish(console: Console, gap: Gap, out: Path, *, brief: bool) -> None:
+def _publish(console: Screen, gap: Gap, out: Path, *, brief: bool) -> None:
     from analysis.figures.gap import draw_gap
     from analysis.style import save
     from experiments.gap_report import write
@@ -101,19 +107,23 @@ def _publish(console: Console, gap: Gap, out: Path, *, brief: bool) -> None:
     paths += save(draw_gap(pairs), folder / "quantiles")
     give_tree_to_user(out / "gap")
     _show(console, gap, brief=brief)
-    console.print(f"files: {' '.join(str(p) for p in paths)}", soft_wrap=True)
+    console.print(f"files: {' '.join(map(one_line, paths))}", soft_wrap=True)
 
 
-def _show(console: Console, gap: Gap, *, brief: bool) -> None:
+def _show(console: Screen, gap: Gap, *, brief: bool) -> None:
     from experiments import gap_report as report
     from experiments.gap import PARTS
 
-    console.print(f"\n[bold]{gap.scenario}, {gap.slots} slots: emulation against simulation[/]")
+    console.print()
+    console.print(
+        styled(f"{gap.scenario}, {gap.slots} slots: emulation against simulation", "bold")
+    )
     worlds = ("emulation", "simulation", "difference")
     heading = ("unit delay, s/MB", "seeds", *worlds, "over seeds")
     _table(console, heading, report.delay_rows(gap), left=2)
     for policy in () if brief else gap.policies:
-        console.print(f"\n[bold]{policy}[/], means over its seeds")
+        console.print()
+        console.print(styled(policy, "bold"), "means over its seeds", sep=", ")
         rows = [*report.metric_rows(gap, policy), *report.worst_rows(gap, policy)]
         _table(console, ("", *worlds), rows)
         columns = ("decided alike, ms", "alike", "tasks", "mean ΔE", "median", "90 % of |ΔE|")
@@ -124,7 +134,7 @@ def _show(console: Console, gap: Gap, *, brief: bool) -> None:
 
 
 def _table(
-    console: Console, heading: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1
+    console: Screen, heading: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1
 ) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for k, name in enumerate(heading):

@@ -9,13 +9,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
 from cli import __version__
 from cli.numbers import with_hint
-from model.errors import INTERRUPTED, ScenarioError, UserError
+from model.errors import nearest
+from records.answers import status_of
 
 COMPLETE = "_LAB_COMPLETE"
 """Variable by which a shell asks for completions; click's own name for it would hold a ``/``."""
@@ -85,6 +85,16 @@ class LazyGroup(click.Group):
             raise TypeError(f"{where} is no click command")
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a verb. Raises ``UsageError`` that names the nearest one, whoever answers it."""
+        name = args[0]
+        if not ctx.resilient_parsing and not name.startswith("-") and _find(name) is None:
+            known = [*self.list_commands(ctx), *(verb for verb, _ in SHELL_VERBS)]
+            ctx.fail(f"No such command '{name}'{nearest(name, known) or '.'}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the verbs under their headings.
 
@@ -136,40 +146,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(OSError):  # a folder that was removed meanwhile has no name
         # A policy of one's own lies where one works. Last, so that no file there hides a library.
         sys.path.append(os.getcwd())  # noqa: PTH109 - pathlib costs a tenth of the help's time
-    try:
-        # `./lab` holds Ctrl-C back until somebody can answer it, which is here.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        result: Any = lab.main(
-            arguments, prog_name="./lab", complete_var=COMPLETE, standalone_mode=False
-        )
-    except click.ClickException as error:
-        return _complain_of_usage(error)
-    except ScenarioError as error:
-        # A file may have several mistakes, each of which takes a line.
-        return max(_complain(line, error.exit_code) for line in str(error).splitlines())
-    except UserError as error:
-        return _complain(str(error), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        return _complain("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        # The reader went away (`./lab ... | head`); there is nobody left to tell.
-        sys.stderr.close()
-        return 0
-    return result if isinstance(result, int) else 0
+    return status_of(lambda: _answer(arguments), with_hint)
 
 
-def _complain_of_usage(error: click.ClickException) -> int:
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        # A group called without its verb: its whole help, which is more than a line by nature.
-        print(error.format_message(), file=sys.stderr)
-        return error.exit_code
-    message = with_hint(error.format_message())
-    if isinstance(error, click.UsageError) and error.ctx is not None:
-        message += f" See: {error.ctx.command_path} --help"
-    return _complain(message, error.exit_code)
-
-
-def _complain(message: str, status: int) -> int:
-    # One line, always: what prints over several lines is not read to its end.
-    print("lab:", " ".join(message.split()), file=sys.stderr)
-    return status
+def _answer(arguments: Sequence[str] | None) -> object:
+    # `./lab` holds Ctrl-C back until it can be answered, which is here.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    return lab.main(arguments, prog_name="./lab", complete_var=COMPLETE, standalone_mode=False)

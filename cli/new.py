@@ -12,6 +12,7 @@ import click
 
 from model.errors import UserError
 from records.ownership import give_to_user
+from records.streams import one_line, say
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 _MODULE, _CLASS = "my_policy", "MyPolicy"
@@ -38,13 +39,13 @@ def policy(name: str) -> None:
             raise UserError(f"{path} is there already, and is left as it is")
     for path, example in files.items():
         write_new(path, example.read_text("utf-8").replace(_MODULE, name).replace(_CLASS, cls))
-    click.echo(f"written: {' '.join(str(p) for p in files)}; try:")
+    say(f"written: {' '.join(map(one_line, files))}; try:")
     for command in (
         f"run mini --policy {name}:{cls} --world simulator",
         f"contest mini --policies {name}:{cls},own-edge,self-biased --episodes 4",
         f"python -m pytest test_{name}.py",
     ):
-        click.echo(f"  ./lab {command}")
+        say(f"  ./lab {command}")
 
 
 def class_of(name: str) -> str:

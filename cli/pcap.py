@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 import polars as pl
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from analysis.pcap.files import find_captures
 from analysis.pcap.reader import read_capture
 from analysis.pcap.show import show as show_packet
 from analysis.pcap.summary import KEY, Summary, summarise
+from cli.ignored import refuse
 from model.errors import UserError
+from records.console import Screen, screen_of_tables
+from records.streams import one_line, say
 
 _FLOWS_SHOWN = 15
 _NAMES_SHOWN = 3
@@ -77,13 +77,14 @@ def pcap(files: tuple[Path, ...], show: int | None, out: Path | None, as_json: b
         if len(found) != 1 or len(found[0].files) != 1:
             count = sum(len(c.files) for c in found)
             raise UserError(f"--show {show}: needs one file, and these are {count}")
-        click.echo(show_packet(read_capture(found[0].files[0]), show))
+        refuse(("out", "as_json"), "with --show, which decodes one packet.")
+        say(show_packet(read_capture(found[0].files[0]), show))
         return
     summary = summarise(files)
     for note in summary.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     if as_json:
-        click.echo(_as_json(summary))
+        say(_as_json(summary))
     else:
         _print(summary)
     if out is not None:
@@ -91,7 +92,7 @@ def pcap(files: tuple[Path, ...], show: int | None, out: Path | None, as_json: b
         from analysis.pcap.output import write
 
         written = write(summary, out)
-        click.echo(f"written: {', '.join(p.name for p in written)} in {out}", err=as_json)
+        say(f"written: {', '.join(p.name for p in written)} in {one_line(out)}", err=as_json)
 
 
 def _as_json(summary: Summary) -> str:
@@ -103,14 +104,14 @@ def _as_json(summary: Summary) -> str:
 
 
 def _print(summary: Summary) -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    console = screen_of_tables(140)
     names = summary.link_names()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("link")
     _fill(table, _LINK_COLUMNS, summary.links, [], names)
     console.print(table)
     for line in _reasons(summary.missing, names):
-        console.print(escape(line), style="dim", soft_wrap=True)
+        console.print(line, style="dim", soft_wrap=True)
     tasks = summary.flows.filter(pl.col("kind") == "TASK")
     if len(tasks):
         console.print()
@@ -121,11 +122,11 @@ def _print(summary: Summary) -> None:
     _print_speedups(console, summary)
 
 
-def _print_speedups(console: Console, summary: Summary) -> None:
+def _print_speedups(console: Screen, summary: Summary) -> None:
     if summary.speedup is None:
         for run in summary.runs:
             line = f"Real time; a second of {run.name} is {run.speedup:g} s of its scenario."
-            console.print(escape(line), soft_wrap=True)
+            console.print(line, soft_wrap=True)
     elif summary.speedup != 1:
         console.print(f"Real time; a second of it is {summary.speedup:g} s of the scenario.")
 
@@ -173,7 +174,7 @@ def _fill(
             _number(row[name], factor, decimals) for name, (_, factor, decimals) in columns.items()
         ]
         link = names[tuple(row[k] for k in KEY)]
-        table.add_row(*(escape(str(row[key])) for key in keys), escape(link), *cells)
+        table.add_row(*(str(row[key]) for key in keys), link, *cells)
 
 
 def _number(value: float | None, factor: float, decimals: int) -> str:

@@ -9,11 +9,15 @@ from typing import Any
 
 import click
 
+from cli.ignored import refuse
 from cli.interrupting import interruptible
-from emulation.options import common_options, emulation_options
+from emulation.options import common_options, emulation_only, emulation_options
+from emulation.policy_files import with_absolute_files
 from model.load import load_scenario, parse_assignments, parse_overrides
 from records.display import print_summary
+from records.streams import say
 from rl.policies import checkpoint_note, completed, default_policy
+from rl.simulator import announce_compiling
 
 
 def simulate_here(scenario: str, **asked: Any) -> None:
@@ -23,15 +27,14 @@ def simulate_here(scenario: str, **asked: Any) -> None:
         settings["slots"] = asked["slots"]
     resolved = load_scenario(scenario, settings)
     policy = asked["policy"] or default_policy(resolved)
-    given = parse_assignments(asked["params"], "--param")
+    given = with_absolute_files(policy, parse_assignments(asked["params"], "--param"))
     params = completed(policy, given, resolved)
     if "checkpoint" not in given and (note := checkpoint_note(policy, params, resolved)):
-        click.echo(note, err=True)
+        say(note, err=True)
+    announce_compiling()
     # Between slots, since an exception in the middle of numba's loading has nowhere to go.
     with (
-        interruptible(
-            partial(click.echo, err=True), "stopping; Ctrl-C again stops at once"
-        ) as stop,
+        interruptible(partial(say, err=True), "stopping; Ctrl-C again stops at once") as stop,
         click.progressbar(length=resolved.slots, label="slots", file=sys.stderr) as bar,
     ):
         # numba takes a second to load, which an emulation need not wait for.
@@ -73,6 +76,7 @@ def run(world: str, **asked: Any) -> None:
     run broke, 2 bad input, 3 not valid (--strict), 130 interrupted.
     """
     if world == "simulator":
+        refuse(emulation_only(), "with --world simulator: it has neither packets nor real time.")
         simulate_here(**asked)
         return
     from emulation.run import emulate, leave

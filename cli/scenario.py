@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from model.errors import ScenarioError
+from model.errors import ScenarioError, UserError
 from model.json_schema import schema_text
-from model.load import SCENARIO_FOLDER, load_scenario, parse_overrides, scenario_names
+from model.load import load_scenario, parse_overrides, scenario_names
 from model.network import build_network
 from model.scenario import Scenario
 from model.yaml_input import dump_yaml
+from records.ownership import give_to_user, make_folder
+from records.streams import one_line, say, say_json
 
 FAULTY = 1
 """Exit status of `check` where a file is not a good scenario."""
@@ -28,8 +29,8 @@ def list_() -> None:
     """List the scenarios that come with the lab."""
     for name in scenario_names():
         found = load_scenario(name)
-        click.echo(f"{name:<15}{_size(found)}")
-        click.echo(click.wrap_text(found.description, 96, "    ", "    "))
+        say(f"{name:<15}{_size(found)}")
+        say(click.wrap_text(found.description, 96, "    ", "    "))
 
 
 @scenario.command()
@@ -47,10 +48,10 @@ def show(name: str, settings: tuple[str, ...], as_json: bool) -> None:
     found = load_scenario(name, parse_overrides(settings))
     data = found.model_dump(mode="json")
     if as_json:
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        say_json(data)
         return
-    click.echo(f"# {_size(found)}")
-    click.echo(dump_yaml(data), nl=False)
+    say(f"# {_size(found)}")
+    say(dump_yaml(data), nl=False)
 
 
 @scenario.command()
@@ -65,23 +66,31 @@ def check(files: tuple[str, ...]) -> int:
         try:
             found = load_scenario(file)
         except ScenarioError as error:
-            click.echo(str(error), err=True)
+            say(str(error), err=True)
             status = FAULTY
         else:
-            click.echo(f"{file}: good ({_size(found)})")
+            say(f"{file}: good ({_size(found)})")
     return status
 
 
 @scenario.command()
-@click.option("--stdout", is_flag=True, help="Print it instead of writing scenarios/schema.json.")
-def schema(stdout: bool) -> None:
-    """Write scenarios/schema.json, with which editors complete and check scenario files."""
-    if stdout:
-        click.echo(schema_text(), nl=False)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
+              help="File to write it to instead.")  # fmt: skip
+@click.option("--stdout", is_flag=True, hidden=True, help="What is done without --out anyhow.")
+def schema(out: Path | None, stdout: bool) -> None:
+    """Print the JSON schema with which editors complete and check scenario files."""
+    if out is None:
+        say(schema_text(), nl=False)
         return
-    path = Path(SCENARIO_FOLDER, "schema.json")
-    path.write_text(schema_text(), encoding="utf-8")
-    click.echo(f"{path} written")
+    if stdout:
+        raise click.UsageError("--stdout and --out: give one of them.")
+    try:
+        make_folder(out.parent)
+        out.write_text(schema_text(), encoding="utf-8")
+        give_to_user(out)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror}") from error
+    say(f"written: {one_line(out)}")
 
 
 def _size(found: Scenario) -> str:

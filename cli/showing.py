@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress
 from rich.table import Table as RichTable
+
+from records.console import Screen, screen_of_tables, styled, words
+from records.streams import one_line, say
 
 if TYPE_CHECKING:
     from analysis.collection import Collection, OnRun
@@ -38,8 +38,8 @@ def out_option(default: str) -> Callable[[Any], Any]:
 @contextmanager
 def reading() -> Iterator[OnRun]:
     """A bar on a terminal while results are read; to be told of (read, to be read)."""
-    columns = TextColumn("reading results"), BarColumn(), MofNCompleteColumn()
-    console = Console(stderr=True)
+    columns = words("reading results"), BarColumn(), MofNCompleteColumn()
+    console = Screen(stderr=True)
     off = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=off) as progress:
         task = progress.add_task("", total=None)
@@ -56,32 +56,28 @@ def read(
         return some(collect(folders, keep_invalid=keep_invalid, partial=partial, on_run=on_run))
 
 
-def console_of_tables() -> Console:
-    """The terminal as it is; a file or a pipe is as wide as tables need it to be."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-
-
 def show_tables(tables: Sequence[Table]) -> None:
     """Print tables; into a file or a pipe as wide as they need to be."""
-    console = console_of_tables()
+    console = screen_of_tables()
     for table in tables:
-        console.print(f"\n[bold]{escape(table.title)}[/]")
+        console.print()
+        console.print(styled(table.title, "bold"))
         shown = RichTable(box=None, padding=(0, 2, 0, 0))
         for k, name in enumerate(table.heading):
             shown.add_column(name, justify="left" if k < table.left else "right", no_wrap=k == 0)
         for row in table.rows:
-            shown.add_row(*(escape(cell) for cell in row))
+            shown.add_row(*row)
         console.print(shown)
 
 
 def show_sentences(said: Sequence[str]) -> None:
     """Print sentences, a line each."""
     if said:
-        click.echo()
+        say()
     for sentence in said:
-        click.echo(sentence)
+        say(sentence)
 
 
 def show_files(paths: Sequence[Path]) -> None:
     """Say what was written."""
-    click.echo(f"files: {' '.join(str(p) for p in paths)}")
+    say(f"files: {' '.join(map(one_line, paths))}")

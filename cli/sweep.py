@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress
 from rich.table import Table
 
+from cli.ignored import refuse
 from cli.interrupting import interruptible
 from experiments.pool import usable_cores
 from experiments.sweep.book import Book, ask, counts, locked
@@ -28,8 +28,10 @@ from experiments.sweep.plan import Plan, make_plan
 from experiments.sweep.schedule import Tally, carry_out
 from experiments.sweep.spec import SweepFile, find_sweep
 from model.errors import INTERRUPTED
+from records.console import Screen, styled, words
 
 FAILED = 1
+_OF_WORK = ("dry_run", "jobs", "retry_failed", "prune", "ray", "shard")
 _STOPPING = "stopping: runs are finished, trainings saved; Ctrl-C again ends at once"
 
 
@@ -71,8 +73,9 @@ def sweep(  # noqa: PLR0913 - the options, by name
     whole = make_plan(read)
     plan = whole.shard(*_parts(shard)) if shard else whole
     book = Book(out or Path("results/sweeps") / plan.name)
-    console = Console(highlight=False)
+    console = Screen()
     if query:
+        refuse(_OF_WORK, "with --query, which asks and does nothing.")
         _answer(console, book, whole, query)
         return 0
     jobs = jobs or usable_cores()
@@ -95,7 +98,7 @@ def sweep(  # noqa: PLR0913 - the options, by name
         return _report(console, plan, book, tally)
 
 
-def _look_over(console: Console, plan: Plan, book: Book) -> None:
+def _look_over(console: Screen, plan: Plan, book: Book) -> None:
     if strangers := book.strangers(plan):
         console.print(
             f"note: {len(strangers)} cells in {book.folder} are of an earlier version of the "
@@ -126,7 +129,7 @@ def _measured(plan: Plan, book: Book) -> Pace:
     return pace
 
 
-def _answer(console: Console, book: Book, plan: Plan, query: str) -> None:
+def _answer(console: Screen, book: Book, plan: Plan, query: str) -> None:
     names, rows = ask(book.write_index(plan), query)
     if not sys.stdout.isatty():
         sheet = csv.writer(sys.stdout, lineterminator="\n")
@@ -141,7 +144,7 @@ def _answer(console: Console, book: Book, plan: Plan, query: str) -> None:
     console.print(table)
 
 
-def _show_plan(console: Console, plan: Plan, book: Book, pace: Pace, jobs: int) -> None:
+def _show_plan(console: Screen, plan: Plan, book: Book, pace: Pace, jobs: int) -> None:
     status = counts(plan, book)
     open_cells = [c for key, c in plan.cells.items() if status[key] == "open"]
     table = Table(box=None, padding=(0, 1))
@@ -154,7 +157,7 @@ def _show_plan(console: Console, plan: Plan, book: Book, pace: Pace, jobs: int) 
         expected = sum(pace.expect(plan.cells[k]) for k in mine if status[k] == "open")
         numbers = (len(mine), found["done"], found["failed"], found["open"])
         table.add_row(block, *map(str, numbers), _duration(expected))
-    console.print(f"[bold]{plan.name}[/]: {len(plan.cells)} cells, {len(open_cells)} to do")
+    console.print(styled(f"{plan.name}: {len(plan.cells)} cells, {len(open_cells)} to do", "bold"))
     console.print(table)
     if open_cells:
         spread, alone = _expected(open_cells, pace)
@@ -183,9 +186,9 @@ class _Progress:
     """What one sees of a sweep: a bar in expected seconds, what runs, failures as they come."""
 
     def __init__(self, plan: Plan, book: Book, pace: Pace, jobs: int):
-        console = Console(stderr=True, highlight=False)
+        console = Screen(stderr=True)
         self._bars = Progress(
-            BarColumn(30), TextColumn("{task.description}"), console=console, transient=True
+            BarColumn(30), words("{task.description}"), console=console, transient=True
         )
         status = counts(plan, book)
         self._open = {k: c for k, c in plan.cells.items() if status[k] == "open"}
@@ -221,7 +224,7 @@ class _Progress:
         )
 
     def say(self, words: str) -> None:
-        self._bars.console.print(words, markup=False, soft_wrap=True)
+        self._bars.console.print(words, soft_wrap=True)
 
     def passed(self) -> None:
         spread, alone = _expected(list(self._open.values()), self._pace)
@@ -273,10 +276,10 @@ def _run(plan: Plan, book: Book, pace: Pace, jobs: int, ray: str | None) -> Tall
     return tally
 
 
-def _report(console: Console, plan: Plan, book: Book, tally: Tally) -> int:
+def _report(console: Screen, plan: Plan, book: Book, tally: Tally) -> int:
     status = Counter(counts(plan, book).values())
     for reason, many in Counter(tally.left.values()).items():
-        console.print(f"skipped: {many} cells: {reason}", markup=False, soft_wrap=True)
+        console.print(f"skipped: {many} cells: {reason}", soft_wrap=True)
     console.print(
         f"{status['done']} cells done, {status['failed']} failed, {status['open']} open; "
         f"{book.folder}/index.parquet",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from model.compute import mean_frequency_ghz
@@ -21,7 +19,9 @@ from model.network import Network, build_network
 from model.random_streams import MAX_SEED
 from model.scenario import Scenario
 from model.workload import TaskTrace, generate_trace
+from records.console import screen_of_tables
 from records.ownership import give_to_user, make_folder
+from records.streams import one_line, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def trace(
         _write(out, tasks, network)
     _print(found, seed, network, tasks, every_device=devices)
     if out is not None:
-        click.echo(f"{len(tasks)} tasks written to {out}")
+        say(f"{len(tasks)} tasks written to {one_line(out)}")
 
 
 def as_table(tasks: TaskTrace, network: Network) -> pa.Table:
@@ -108,7 +108,7 @@ def _write(path: Path, tasks: TaskTrace, network: Network) -> None:
 def _print(
     found: Scenario, seed: int, network: Network, tasks: TaskTrace, *, every_device: bool
 ) -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    console = screen_of_tables(100)
     console.print(
         f"{found.name}, seed {seed}: {len(tasks)} tasks in {found.duration_s:g} s, "
         f"{_share(tasks.data_mb)} without data, {_share(tasks.work_ghz_s)} without work"

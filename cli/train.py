@@ -10,24 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TextColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
 
 from cli.interrupting import interruptible
-from cli.showing import console_of_tables
 from experiments.pool import in_parallel
 from model.errors import INTERRUPTED, UserError
 from model.load import load_scenario, parse_assignments
 from model.scenario import Scenario
+from records.console import Screen, screen_of_tables, words
 from records.ownership import give_tree_to_user
+from records.streams import one_line, say
 from rl.learning.config import algorithms, load_config, options_of
 from rl.learning.options import MAX_TRAINING_SEED, TrainingConfig
 
@@ -102,7 +100,7 @@ def train(  # noqa: PLR0913 - the options, by name
     finished = _one(work[0]) if len(work) == 1 else _several(work, jobs)
     give_tree_to_user(out)
     for job in work:
-        click.echo(job.folder / "best.npz")
+        say(one_line(job.folder / "best.npz"))
     return 0 if finished else INTERRUPTED
 
 
@@ -113,14 +111,14 @@ def _show_options(config: TrainingConfig) -> None:
         table.add_column(name, overflow="fold")
     for option in options_of(config):
         value = json.dumps(option.value)
-        table.add_row(*map(escape, (option.key, option.kind, option.limits, value, option.text)))
-    console_of_tables().print(table)
+        table.add_row(option.key, option.kind, option.limits, value, option.text)
+    screen_of_tables().print(table)
 
 
 def _several(work: list[Job], jobs: int) -> bool:
     done = []
     for k, (finished, line) in in_parallel(_quietly, work, jobs):
-        click.echo(f"seed {work[k].seed}: {line}")
+        say(f"seed {work[k].seed}: {line}")
         done.append(finished)
     return all(done)
 
@@ -142,7 +140,7 @@ def _prepare(job: Job) -> Any:
     training = Training(job.config, job.scenario, job.seed, job.folder, job.command)
     if training.resume():
         if training.slots >= job.config.slots:
-            click.echo(f"{job.folder}: trained for {training.slots} slots already", err=True)
+            say(f"{job.folder}: trained for {training.slots} slots already", err=True)
     elif job.folder.is_dir() and any(job.folder.iterdir()):
         raise UserError(f"{job.folder}: there, but no state to go on from; --fresh starts anew")
     return training
@@ -151,9 +149,9 @@ def _prepare(job: Job) -> Any:
 def _one(job: Job) -> bool:
     training = _prepare(job)
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        words("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    bars = Progress(*columns, console=Console(stderr=True))
+    bars = Progress(*columns, console=Screen(stderr=True))
     with bars, interruptible(bars.console.print, _SAVING) as asked:
         bar = bars.add_task("slots", total=job.config.slots, completed=training.slots)
 

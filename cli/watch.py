@@ -14,6 +14,8 @@ from rich.table import Table
 
 from cli.running import find_run
 from model.errors import UserError
+from records.console import Screen
+from records.streams import reader_is_gone
 
 
 def events(lines: Iterable[str]) -> Iterator[tuple[str, Any]]:
@@ -65,11 +67,13 @@ def watch(run: str | None, rows: int) -> None:
     """
     found = find_run(run)
     # Nothing comes between slots but a sign of life every 15 s.
-    with found.client() as client, Live(refresh_per_second=4) as live:
+    with found.client() as client, Live(console=Screen(), refresh_per_second=4) as live:
         latest = {"links": client.get("/links").json(), "units": client.get("/units").json()}
         try:
             with client.stream("GET", "/stream") as stream:
                 for kind, data in events(stream.iter_lines()):
+                    if reader_is_gone():
+                        return
                     latest[kind] = data
                     title = f"run {found.run_id}, slot {latest['links']['slot']}"
                     tables = (

@@ -22,8 +22,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import click
-
 from emulation import processes
 from emulation.commands import ProcessError
 from emulation.fabric import port_name, process_environment
@@ -34,6 +32,7 @@ from model.errors import UserError, nearest
 from model.network import Link, Network
 from model.scenario import LinkClass
 from records.ownership import make_folder
+from records.streams import say
 from records.writer import ResultWriter
 
 _BUFFER_KIB = 1024
@@ -302,4 +301,4 @@ def captured(
         warnings = _warnings(reports)
         writer.update_manifest(captures=reports, capture_warnings=warnings)
         for warning in warnings:
-            click.echo(f"warning: {warning}", err=True)
+            say(f"warning: {warning}", err=True)

@@ -237,6 +237,8 @@ def _is_alive(directory: Path) -> bool:
         lock = _lock(directory)
     except FileNotFoundError:
         return False
+    except PermissionError:
+        return True  # Only root can look; what is not known to be dead is left alone.
     if lock is not None:
         lock.close()
     return lock is None

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
-import click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress
 from rich.table import Table
 
 from emulation.taskbook import Counts
+from records.console import Screen, styled, words
+from records.streams import say
 
 _LINE_EVERY_S = 5.0
 _TOP = 6
@@ -88,7 +89,7 @@ class LineView:
 
     def phase(self, text: str) -> None:
         """Print a step at once."""
-        click.echo(f"{self._title}: {text}")
+        say(f"{self._title}: {text}")
 
     def show(self, status: Status) -> None:
         """Print a moment, unless the last line is younger than a few seconds."""
@@ -97,7 +98,7 @@ class LineView:
         self._last = time.monotonic()
         c = status.counts
         worst = "".join(f", {name} {load:.2f} s" for name, load in _top(status.link_load_s)[:1])
-        click.echo(
+        say(
             f"slot {status.slot}/{status.slots} ({status.left_real_s:.0f} s left): "
             f"{c.born} tasks born, {c.done} done, {c.failed} failed, {c.in_flight} in flight; "
             f"unit delay {_unit_delay(status)}{worst}; "
@@ -106,7 +107,7 @@ class LineView:
 
     def note(self, text: str) -> None:
         """Print it at once."""
-        click.echo(text, err=True)
+        say(text, err=True)
 
 
 class TerminalView:
@@ -114,11 +115,11 @@ class TerminalView:
 
     def __init__(self, title: str):
         self._title = title
-        self._console = Console()
+        self._console = Screen()
         self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            words("{task.description}", "bold"),
             BarColumn(bar_width=40),
-            TextColumn("slot {task.completed:.0f}/{task.total:.0f}, {task.fields[left]}"),
+            words("slot {task.completed:.0f}/{task.total:.0f}, {task.fields[left]}"),
             console=self._console,
         )
         self._bar = self._progress.add_task(title, total=1, left="")
@@ -149,7 +150,7 @@ class TerminalView:
 
     def note(self, text: str) -> None:
         """Print it above the table, where it stays."""
-        self._console.print(text, style="yellow", highlight=False, markup=False)
+        self._console.print(text, style="yellow")
 
 
 def _counts(status: Status) -> Table:
@@ -157,10 +158,10 @@ def _counts(status: Status) -> Table:
     c = status.counts
     table.add_row(
         f"born {c.born}",
-        f"[green]done {c.done}[/]",
-        f"[red]failed {c.failed}[/]" if c.failed else "failed 0",
+        styled(f"done {c.done}", "green"),
+        styled(f"failed {c.failed}", "red" if c.failed else ""),
         f"in flight {c.in_flight}",
-        f"[bold]unit delay {_unit_delay(status)}[/]",
+        styled(f"unit delay {_unit_delay(status)}", "bold"),
         f"CPU idle {status.idle_cpu_share:.0%}",
         f"slot late by {status.lateness_s * 1e3:.0f} ms",
     )

@@ -24,6 +24,7 @@ from emulation.messages import NodeConfig
 from emulation.netlink import namespace_path
 from emulation.openvswitch import CONTROLLER
 from emulation.options import RunOptions
+from emulation.policy_files import hidden_folders
 from emulation.shares import Shares
 from emulation.spawning import SpawnerLink
 from emulation.transcoding.content import prepare
@@ -203,14 +204,7 @@ class Machinery:
         return str(self.options.policy_params.get("checkpoint", ""))
 
     def _hidden(self) -> tuple[str, ...]:
-        """What tells of networks and runs; but never a folder that code is imported from."""
-        out = self.options.out.resolve()
-        code = (PROJECT, Path.cwd(), Path(sys.prefix))
-        if any(path.is_relative_to(out) for path in code):
-            out /= self.options.scenario.name
-        folders = {PROJECT / "scenarios", PROJECT / "results", out}
-        # What lies in a hidden folder is hidden with it, and is not there any more to be hidden.
-        return tuple(str(f) for f in sorted(folders) if not folders & set(f.parents))
+        return hidden_folders(self.options.out, self.options.scenario.name)
 
     @property
     def missing_walls(self) -> dict[str, str]:

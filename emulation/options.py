@@ -158,6 +158,12 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def emulation_only() -> frozenset[str]:
+    """Return the names of the options that only the emulation has."""
+    made = click.command()(emulation_options(lambda: None))
+    return frozenset(str(parameter.name) for parameter in made.params)
+
+
 def emulation_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that only the emulation has."""
     for option in reversed(_EMULATION_OPTIONS):

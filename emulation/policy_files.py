@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from emulation.identities import FIRST
 from emulation.messages import NodeConfig
 from model.errors import UserError
+
+PROJECT = Path(__file__).resolve().parent.parent
+Value = bool | int | float | str
 
 
 def look_here_too() -> None:
@@ -34,7 +41,87 @@ def policy_file(name: str) -> Path | None:
 def require_readable(path: Path | None, config: NodeConfig) -> None:
     """Raise ``UserError`` if this process, unprivileged by now, cannot read a policy's file."""
     if path is not None and not os.access(path, os.R_OK):
-        raise UserError(
-            f"policy '{config.policy}': {path} cannot be read by uid {config.uid}, as which nodes "
-            "run; put it where every user may read it"
-        )
+        raise UserError(_unreadable(config.policy, path, config.uid))
+
+
+_FILE = re.compile(
+    r"\.(pth?|npz|npy|onnx|pkl|pickle|joblib|h5|safetensors|zip|json|ya?ml|csv|txt)$"
+)
+"""Names that nothing but a file has."""
+
+
+def with_absolute_files(policy: str, params: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the parameters of a user's own policy, files by their absolute paths.
+
+    A relative path is meant from the caller's folder, which devices' processes are not in. Raises
+    ``UserError`` for what can only be the name of a file and is not there.
+    """
+    if ":" not in policy:
+        return dict(params)
+    return {name: _absolute(policy, name, value) for name, value in params.items()}
+
+
+def _absolute(policy: str, name: str, value: Value) -> Value:
+    if not isinstance(value, str) or not value or "\0" in value:
+        return value
+    path = Path(value).expanduser()
+    try:
+        is_file = path.is_file()
+    except OSError:
+        return value
+    if is_file:
+        return str(path.resolve())
+    if _FILE.search(value) and not path.exists():
+        raise UserError(f"policy '{policy}': {name}={value}: there is no file {path.absolute()}")
+    return value
+
+
+def hidden_folders(out: Path, scenario: str) -> tuple[str, ...]:
+    """Return the folders that nodes do not see: they tell of networks and runs.
+
+    Never one that code is imported from. ``out``: the folder of results.
+    """
+    out = out.resolve()
+    code = (PROJECT, Path.cwd(), Path(sys.prefix))
+    if any(path.is_relative_to(out) for path in code):
+        out /= scenario
+    folders = {PROJECT / "scenarios", PROJECT / "results", out}
+    # What lies in a hidden folder is hidden with it, and is not there any more to be hidden.
+    return tuple(str(f) for f in sorted(folders) if not folders & set(f.parents))
+
+
+def require_files_of_policy(
+    policy: str, params: Mapping[str, Value], hidden: Sequence[str]
+) -> None:
+    """Raise ``UserError`` if devices' users could not read a policy's file or one it is given.
+
+    Asked as such a user, before anything starts; only root can ask. ``hidden``: folders that
+    devices do not see.
+    """
+    named = [Path(v) for v in params.values() if isinstance(v, str) and Path(v).is_absolute()]
+    given = [path for path in named if path.is_file()]
+    source = policy_file(policy)
+    for path in [*([source] if source else []), *given]:
+        real = path.resolve()
+        inside = next((f for f in (*hidden, "/run", "/sys") if real.is_relative_to(f)), None)
+        if inside is not None and path != source:
+            raise UserError(
+                f"policy '{policy}': {path} lies in {inside}, which devices do not see, for it "
+                "tells of networks and runs; copy it elsewhere"
+            )
+        if os.geteuid() == 0 and not _can_read(path, FIRST):
+            raise UserError(_unreadable(policy, path, FIRST))
+
+
+def _can_read(path: Path, uid: int) -> bool:
+    test = subprocess.run(
+        ["/usr/bin/test", "-r", str(path)], user=uid, group=uid, extra_groups=[], check=False
+    )
+    return test.returncode == 0
+
+
+def _unreadable(policy: str, path: Path, uid: int) -> str:
+    return (
+        f"policy '{policy}': {path} cannot be read by uid {uid}, as which nodes run; put it where "
+        "every user may read it"
+    )

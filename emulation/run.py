@@ -12,8 +12,9 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
 
-if __name__ == "__main__" and os.environ.get("LAB_VENV") != sys.prefix:
-    # Typed as `python -m emulation.run`, this may be the system's Python, which lacks our packages.
+if __name__ == "__main__" and os.environ.get("LAB_ENTERED") != sys.prefix:
+    # Typed as `python -m emulation.run`, this may be the system's Python, which lacks our packages,
+    # among variables that are meant for other programs.
     os.execv(_ROOT / "lab", ["lab", "python", "-m", "emulation.run", *sys.argv[1:]])  # noqa: S606
 
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -35,12 +36,20 @@ from emulation.options import (
     needs_netem,
     without_netem,
 )
-from emulation.policy_files import look_here_too, policy_file
+from emulation.policy_files import (
+    hidden_folders,
+    look_here_too,
+    policy_file,
+    require_files_of_policy,
+    with_absolute_files,
+)
 from emulation.session import run_session
-from model.errors import INTERRUPTED, UserError
+from model.errors import UserError
 from model.load import load_scenario, parse_assignments, parse_overrides
 from model.network import build_network
 from model.scenario import Scenario
+from records.answers import status_of
+from records.streams import run_guarded, say
 from rl.policies import canonical, checkpoint_note, completed, create, default_policy
 
 MAX_HOSTS = 500
@@ -109,7 +118,10 @@ def require_policy(options: RunOptions) -> RunOptions:
             raise UserError(
                 f"policy '{options.policy}': there is no such module here or in the project"
             )
-        params = canonical(options.policy, options.policy_params)
+        given = canonical(options.policy, options.policy_params)
+        params = with_absolute_files(options.policy, given)
+        hidden = hidden_folders(options.out, options.scenario.name)
+        require_files_of_policy(options.policy, params, hidden)
         return replace(options, policy_params=params)
     params = completed(options.policy, options.policy_params, options.scenario)
     needs = create(options.policy, params).needs
@@ -126,7 +138,7 @@ def require_policy(options: RunOptions) -> RunOptions:
 def _tell_checkpoint(policy: str, params: dict[str, Any], scenario: Scenario) -> None:
     """Print which checkpoint the lab chose for a learner, on standard error."""
     if note := checkpoint_note(policy, params, scenario):
-        click.echo(note, err=True)
+        say(note, err=True)
 
 
 def emulate(scenario: str, **asked: Any) -> int:
@@ -158,14 +170,7 @@ def main(**asked: Any) -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        status = emulate(**asked)
-    except UserError as error:
-        click.echo(f"lab: {error}", err=True)
-        status = error.exit_code
-    except KeyboardInterrupt:
-        status = INTERRUPTED
-    leave(status)
+    leave(emulate(**asked))
 
 
 def leave(status: int) -> NoReturn:
@@ -174,5 +179,9 @@ def leave(status: int) -> NoReturn:
     sys.exit(status)
 
 
+def _answer() -> int:
+    return status_of(lambda: main(prog_name="python -m emulation.run", standalone_mode=False))
+
+
 if __name__ == "__main__":
-    main()
+    run_guarded(_answer)

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-import click
-
 from emulation import capture
 from emulation.channel import Channel
 from emulation.commands import EmulationError
@@ -30,6 +28,7 @@ from records.display import print_summary
 from records.fidelity import judge
 from records.ownership import give_tree_to_user
 from records.reader import open_result
+from records.streams import complain, one_line, say
 from records.writer import ResultWriter, RunInfo, result_folder
 from rl.policies import checkpoint_entry
 
@@ -70,7 +69,7 @@ async def _conduct(conductor: Conductor) -> bool:
         nonlocal asked
         asked += 1
         if asked == 1:
-            click.echo("stopping; Ctrl-C again stops at once", err=True)
+            say("stopping; Ctrl-C again stops at once", err=True)
             conductor.ask_to_stop()
         else:
             running.cancel()
@@ -205,9 +204,7 @@ def run_session(options: RunOptions, caller: Channel | None = None) -> int:
     capture.chosen_links(build_network(options.scenario), options.pcap)
     others = living_runs()
     if others:
-        click.echo(
-            f"note: also under way, sharing this machine's CPU: run {', '.join(others)}", err=True
-        )
+        say(f"note: also under way, sharing this machine's CPU: run {', '.join(others)}", err=True)
     title = f"{options.scenario.name} with {options.policy}"
     signal.signal(signal.SIGTERM, _raise_interrupt)
     ledger = Ledger.open_new()
@@ -227,10 +224,10 @@ def _tell(writer: ResultWriter, options: RunOptions, status: int, why: str) -> i
     """Judge what was recorded and tell the user; returns the exit status."""
     folder = writer.folder
     if status == BROKEN:
-        click.echo(f"lab: the run broke: {why}; see {folder}", err=True)
+        complain(f"the run broke: {why}; see {one_line(folder)}")
         return status
     if not writer.manifest.get("ran_s"):
-        click.echo(f"lab: interrupted before the first slot; see {folder}", err=True)
+        complain(f"interrupted before the first slot; see {one_line(folder)}")
         return status
     verdict = judge(open_result(folder))
     writer.update_manifest(fidelity=verdict.to_dict())

@@ -239,7 +239,7 @@ def write(tables: Sequence[Standings], folder: Path) -> list[Path]:
     texts = {
         "contest.md": markdown(tables),
         "contest.csv": text.getvalue(),
-        "contest.json": json_text(tables),
+        "contest.json": _json_text(tables),
     }
     make_folder(folder)
     for name, content in texts.items():
@@ -247,7 +247,10 @@ def write(tables: Sequence[Standings], folder: Path) -> list[Path]:
     return [folder / name for name in texts]
 
 
-def json_text(tables: Sequence[Standings]) -> str:
-    """All tables as JSON; NaN is null."""
-    plain = without_nan([asdict(table) for table in tables])
-    return json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
+def _json_text(tables: Sequence[Standings]) -> str:
+    return json.dumps(plain(tables), indent=1, ensure_ascii=False) + "\n"
+
+
+def plain(tables: Sequence[Standings]) -> Any:
+    """Return all tables as plain data, as JSON has it; NaN is None."""
+    return without_nan([asdict(table) for table in tables])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,17 @@ from model.errors import UserError
 from model.load import shipped_ancestors
 from model.scenario import Scenario
 from model.yaml_input import dump_yaml, read_yaml
-from records.ownership import make_folder
+from records.ownership import give_to_user, make_folder
 from records.provenance import git_state, utc_now
+from records.user_folders import data_folder
 from records.writer import write_atomically
 from rl import policies
-from rl.tuning import TUNING_SEEDS, Trial, grid, tune
+from rl.tuning import TUNING_SEEDS, Known, Params, Trial, grid, tune
 
 TUNED_FOLDER = Path(__file__).resolve().parent.parent / "scenarios" / "tuned"
+"""What comes with the lab; what a user tunes goes to `own_folder`."""
+_logger = logging.getLogger(__name__)
+
 MARK = " (tuned)"
 DEFAULT = "@default"
 
@@ -88,16 +95,92 @@ def tune_rule(
     *,
     command: Sequence[str] = (),
     seeds: Sequence[int] = TUNING_SEEDS,
-    folder: Path = TUNED_FOLDER,
+    folder: Path | None = None,
 ) -> list[Trial]:
     """Tune a rule and keep the best parameters as ``folder/<scenario>/<rule>.yaml``.
 
     Returns those that were tried on all seeds, best first. Candidates are tried on a third of the
-    seeds, the better half of them on the next third, and the better half of these on all.
+    seeds, the better half of them on the next third, and the better half of these on all. A search
+    that was ended early goes on where it was.
+
+    Raises ``UserError`` if the file cannot be written: before the search begins, or, if the disk
+    has become full meanwhile, with the parameters in its text.
     """
     tried = candidates(rule, budget)
-    trials = tune(scenario, rule, tried, seeds)
-    _write(_path(scenario.name, rule, folder), {
+    path = tuned_file(scenario.name, rule, folder)
+    journal = _Journal(scenario, rule, path)
+    trials = tune(scenario, rule, tried, seeds, journal)
+    try:
+        _write(path, _entries(scenario, rule, trials, len(tried), command, seeds))
+    except OSError as error:
+        best = " ".join(f"--param {key}={value}" for key, value in trials[0].params.items())
+        raise UserError(f"{path}: cannot be written: {error.strerror}; found: {best}") from error
+    journal.remove()
+    return trials
+
+
+def tuned_file(scenario: str, rule: str, folder: Path | None = None) -> Path:
+    """Return where parameters are kept, in the user's own folder unless another one is named."""
+    return (folder or own_folder()) / scenario / f"{rule}.yaml"
+
+
+def own_folder() -> Path:
+    """Return where the user's tuned parameters lie. Raises ``UserError`` without a home folder."""
+    return data_folder() / "tuned"
+
+
+class _Journal(Known):
+    """What a search has measured so far, a line each, beside the file that it will end in."""
+
+    def __init__(self, scenario: Scenario, rule: str, path: Path):
+        self._path = path.with_name(f".{rule}.search.jsonl")
+        self._of = f"{scenario_hash(scenario)} {code_version(rule)}"
+        try:
+            make_folder(path.parent)
+            with self._path.open("a+", encoding="utf-8") as file:
+                file.seek(0)
+                self._found = dict(filter(None, map(self._read, file)))
+            give_to_user(self._path)
+        except OSError as error:
+            raise UserError(
+                f"{path.parent}: cannot be written: {error.strerror}; --out names another folder"
+            ) from error
+
+    def get(self, params: Params, seed: int) -> float | None:
+        return self._found.get(_key(params, seed))
+
+    def add(self, params: Params, seed: int, unit_delay: float) -> None:
+        entry = {"of": self._of, "key": _key(params, seed), "unit_delay": unit_delay}
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError:
+            return  # The search goes on; its end says that nothing can be written.
+
+    def remove(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+    def _read(self, line: str) -> tuple[str, float] | None:
+        try:
+            entry = json.loads(line)
+            return (entry["key"], float(entry["unit_delay"])) if entry["of"] == self._of else None
+        except (ValueError, KeyError, TypeError):
+            return None  # cut off by the end of its process
+
+
+def _key(params: Params, seed: int) -> str:
+    return json.dumps([sorted(params.items()), int(seed)])
+
+
+def _entries(
+    scenario: Scenario,
+    rule: str,
+    trials: Sequence[Trial],
+    tried: int,
+    command: Sequence[str],
+    seeds: Sequence[int],
+) -> dict[str, Any]:
+    return {
         "scenario": scenario.name,
         "rule": rule,
         "params": dict(trials[0].params),
@@ -105,7 +188,7 @@ def tune_rule(
         "slots": scenario.slots,
         "seeds": [min(seeds), max(seeds)],
         "grid": {name: list(values) for name, values in GRIDS[rule].items()},
-        "candidates": len(tried),
+        "candidates": tried,
         "runners_up": [
             {"params": dict(t.params), "unit_delay_s_per_mb": round(t.unit_delay, 4)}
             for t in trials[1:4]
@@ -115,12 +198,19 @@ def tune_rule(
         "code": code_version(rule),
         "git": git_state(),
         "utc": utc_now(),
-    })  # fmt: skip
-    return trials
+    }  # fmt: skip
 
 
-def _path(scenario: str, rule: str, folder: Path) -> Path:
-    return folder / scenario / f"{rule}.yaml"
+@cache
+def _note(text: str) -> None:
+    _logger.warning(text)
+
+
+def _folders() -> tuple[Path, ...]:
+    try:
+        return own_folder(), TUNED_FOLDER
+    except UserError:  # no home, hence nothing of one's own in it
+        return (TUNED_FOLDER,)
 
 
 def _write(path: Path, data: Mapping[str, Any]) -> None:
@@ -136,22 +226,26 @@ def _read(path: Path) -> dict[str, Any]:
     return data
 
 
-def load_tuned(scenario: Scenario, rule: str, folder: Path = TUNED_FOLDER) -> Tuned | None:
+def load_tuned(scenario: Scenario, rule: str, folder: Path | None = None) -> Tuned | None:
     """Parameters tuned for a scenario, or for one that it extends; None if there are none.
 
-    A variant (``case3-burst``) is met with what was tuned for its case, as checkpoints are.
+    A variant (``case3-burst``) is met with what was tuned for its case, as checkpoints are. Where
+    no folder is named, what the user has tuned comes before what the lab brings, and is logged.
     Raises ``UserError`` if they are of a scenario that has changed since, in more than its length.
     """
+    folders = _folders() if folder is None else (folder,)
     for name in dict.fromkeys((scenario.name, *shipped_ancestors(scenario))):
-        path = _path(name, rule, folder)
-        if not path.is_file():
+        path = next((p for f in folders if (p := tuned_file(name, rule, f)).is_file()), None)
+        if path is None:
             continue
         data = _read(path)
         same = data["scenario_hash"] == scenario_hash(scenario, any_length=True)
         if name == scenario.name and not same:
             raise UserError(
                 f"{path}: tuned for another version of {scenario.name}; "
-                f"tune again: ./lab tune {rule} {scenario.name}"
+                f"tune again: ./lab tune {rule} {scenario.name}; or remove the file"
             )
+        if folder is None and TUNED_FOLDER not in path.parents:
+            _note(f"note: {rule} in {scenario.name}: your own parameters, {path}")
         return Tuned(policies.canonical(rule, data["params"]), name, path)
     return None

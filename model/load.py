@@ -8,6 +8,7 @@ differs: sections merge key by key, lists and values replace. ``name`` (else the
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,11 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
+from model.blame import culprit, name_for
 from model.complaints import keys_at, mistakes_of
 from model.consistency import Mistake, mistakes
 from model.errors import ScenarioError, nearest
+from model.late_events import late_events, without
 from model.scenario import Scenario, WorkloadSpec
 from model.yaml_input import MAX_BYTES, Document, KeyPath, read_value, read_yaml
 
@@ -25,6 +28,10 @@ SCENARIO_FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
 MAX_MISTAKES = 10
 _OWN = ("name", "description")
 """What a scenario does not inherit."""
+
+_A_SCENARIO = "a scenario is a YAML file ('./lab scenario list' names those of the lab)"
+_logger = logging.getLogger(__name__)
+_said: set[str] = set()
 
 
 @dataclass(slots=True)
@@ -40,6 +47,16 @@ class _Draft:
     data: dict[str, Any]
     origins: dict[KeyPath, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    labels: list[str] = field(default_factory=list)
+
+    def written(self, path: KeyPath) -> int:
+        """Return in which file a key was written, 0 for the lowest of a chain; -1 for none."""
+        origin = next((self.origins[path[:k]] for k in range(len(path), 0, -1)
+                       if path[:k] in self.origins), "")  # fmt: skip
+        file = origin.rpartition(":")[0]
+        if file in self.labels:
+            return self.labels.index(file)
+        return len(self.labels) if origin else -1
 
     def origin(self, path: KeyPath) -> str:
         """``"file:line"`` of the nearest thing that was written down."""
@@ -94,25 +111,42 @@ def scenario_names(folder: Path = SCENARIO_FOLDER) -> tuple[str, ...]:
 def find_scenario(name_or_path: str | Path, beside: Path | None = None) -> Path:
     """The file of a scenario: a path (relative to ``beside``, if given) or a name.
 
-    What ends in ``.yaml`` or ``.yml`` or has a slash is a path. Raises ``ScenarioError``.
+    What ends in ``.yaml`` or ``.yml`` or has a slash is a path, and so is what is no name but is
+    there. Raises ``ScenarioError``.
     """
     text = str(name_or_path)
-    if "/" in text or text.endswith((".yaml", ".yml")):
-        path = (beside or Path()) / text
-        try:
-            found = path.is_file()
-        except OSError as error:
-            raise ScenarioError(f"{text[:200]}: cannot be read: {error.strerror}") from None
-        if not found:
-            raise ScenarioError(f"{path}: there is no such file")
-        return path
-    path = SCENARIO_FOLDER / f"{text}.yaml"
     names = scenario_names()
+    path = (beside or Path()) / text
+    if "/" in text or text.endswith((".yaml", ".yml")) or (text not in names and _is_there(path)):
+        return required_file(path, text)
+    path = SCENARIO_FOLDER / f"{text}.yaml"
     if text not in names:
         raise ScenarioError(
             f"there is no scenario '{text}'{nearest(text, list(names)) or '.'} There are: "
             f"{', '.join(names)}; or give the path of a .yaml file"
         )
+    return path
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def required_file(path: Path, text: str) -> Path:
+    """Return a path, called ``text`` in messages, that can be read. Raises ``ScenarioError``."""
+    try:
+        found = path.exists()
+        if found and path.is_dir():
+            inside = sorted(p.name for p in path.iterdir() if p.suffix in (".yaml", ".yml"))
+            hint = f"; in it are {', '.join(inside[:5])}" if inside else ""
+            raise ScenarioError(f"{text[:200] or path}: is a folder, not a YAML file{hint}")
+    except OSError as error:
+        raise ScenarioError(f"{text[:200]}: cannot be read: {error.strerror}") from None
+    if not found:
+        raise ScenarioError(f"{path}: there is no such file")
     return path
 
 
@@ -193,14 +227,20 @@ def _read(path: Path) -> Document:
         raise ScenarioError(f"{label}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ScenarioError(f"{label}: is not UTF-8 text") from None
-    return read_yaml(text, label)
+    try:
+        return read_yaml(text, label)
+    except ScenarioError as error:
+        if path.suffix in (".yaml", ".yml") or path.is_fifo() or ": not YAML: " not in str(error):
+            raise
+        raise ScenarioError(f"{error}; {_A_SCENARIO}") from None
 
 
 def _inherit(path: Path, below: tuple[Path, ...]) -> _Draft:
     document = _read(path)
     own = document.data
     if not isinstance(own, dict):
-        raise ScenarioError(f"{document.label}: must be a section with keys, as 'workload:'")
+        hint = "" if path.suffix in (".yaml", ".yml") else f"; {_A_SCENARIO}"
+        raise ScenarioError(f"{document.label}: must be a section with keys, as 'workload:'{hint}")
     here = (*below, path.resolve())
     origins = {p: f"{document.label}:{line}" for p, line in document.lines.items()}
     parent = own.pop("extends", None)
@@ -209,8 +249,10 @@ def _inherit(path: Path, below: tuple[Path, ...]) -> _Draft:
         draft = _parent(parent, path, here, origins[("extends",)])
     for key in _OWN:
         draft.data.pop(key, None)
+        draft.origins.pop((key,), None)
     draft.lay((), own, origins)
     draft.origins[()] = document.label
+    draft.labels.append(document.label)
     draft.data.setdefault("name", path.stem)
     draft.files = (path.resolve(), *draft.files)
     return draft
@@ -274,11 +316,25 @@ def _validated(draft: _Draft) -> Scenario:
         scenario = Scenario.model_validate_json(json.dumps(draft.data), strict=True)
     except ValidationError as error:
         _complain(draft, mistakes_of(error, draft.data))
-    wrong = mistakes(scenario)
+    late = late_events(scenario, draft.written)
+    wrong = [mistake for mistake in mistakes(scenario) if mistake[0][:3] not in late]
     if wrong:
         _complain(draft, wrong)
     scenario._files = tuple(map(str, draft.files))
-    return scenario
+    found = without(scenario, late)
+    for note in set(found.notes) - _said:
+        _said.add(note)
+        _logger.warning("note: %s", note)
+    return found
+
+
+def _of_file_name(draft: _Draft) -> str:
+    stem = draft.data["name"]
+    better = name_for(stem, scenario_names())
+    return (
+        f"the file's name, '{stem}', cannot name a scenario (at most 41 lower-case letters, "
+        f"digits, '-' and '_'); add a line 'name: {better}'"
+    )
 
 
 def shipped_ancestors(scenario: Scenario) -> tuple[str, ...]:
@@ -296,8 +352,13 @@ def _complain(draft: _Draft, wrong: list[Mistake]) -> NoReturn:
     lines = []
     shown = MAX_MISTAKES if len(wrong) <= MAX_MISTAKES else MAX_MISTAKES - 1
     for path, words in wrong[:shown]:
-        origin = draft.origin(path)
-        dotted = ".".join(map(str, path))
+        blamed = culprit(path, draft.written)
+        origin = draft.origin(blamed)
+        if blamed != path:
+            words = f"with {'.'.join(map(str, path))}: {words}"
+        if path == ("name",) and path not in draft.origins:
+            words = _of_file_name(draft)
+        dotted = ".".join(map(str, blamed))
         joint = " " if origin == "--set" else ": "
         lines.append(f"{origin}{joint}{dotted}: {words}" if dotted else f"{origin}: {words}")
     if len(wrong) > shown:

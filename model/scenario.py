@@ -396,7 +396,20 @@ class Scenario(Section):
         """Absolute paths of its own file, the one that this extends, and so on; () without any."""
         return self._files
 
+    _notes: tuple[str, ...] = PrivateAttr(())
+
     @property
     def duration_s(self) -> float:
         """Length of the experiment, s."""
         return self.slots * self.slot_s
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of the files that it was read from; a result's ``warnings``."""
+        return self._notes
+
+    def with_note(self, text: str) -> Scenario:
+        """Return a copy with one more note."""
+        copy = self.model_copy()
+        copy._notes = (*self._notes, text)
+        return copy

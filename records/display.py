@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from records.console import Screen, styled
 from records.metrics import summarise
 from records.reader import open_result
+from records.streams import one_line
 
 _ENDED = {0: "", 130: " (interrupted: partial)", None: " (did not end: partial)"}
 
@@ -18,7 +19,7 @@ def print_summary(folder: Path) -> None:
     result = open_result(folder)
     summary, manifest = summarise(result), result.manifest
     ended = _ENDED.get(manifest.get("exit_status"), " (broke: partial)")
-    console = Console()
+    console = Screen()
     console.print(
         f"\n{manifest['scenario']['name']}, policy {manifest['policy']}, seed {manifest['seed']}, "
         f"{manifest['world']}, T = {summary.end_s:g} s{ended}",
@@ -27,9 +28,9 @@ def print_summary(folder: Path) -> None:
     )
     table = Table(box=None, padding=(0, 2), show_header=False)
     for name, value, unit in summary.rows():
-        table.add_row(name, f"[bold]{value}[/]", unit)
+        table.add_row(name, styled(value, "bold"), unit)
     console.print(table)
     if (fidelity := manifest.get("fidelity")) is not None:
         style = "green" if fidelity["valid"] else "bold red"
-        console.print(f"fidelity: [{style}]{fidelity['verdict']}[/]", highlight=False)
-    console.print(f"result: {folder}", soft_wrap=True, highlight=False)
+        console.print("fidelity:", styled(fidelity["verdict"], style))
+    console.print(f"result: {one_line(folder)}", soft_wrap=True)

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 
-def _user_behind_sudo() -> tuple[int, int] | None:
+def user_behind_sudo() -> tuple[int, int] | None:
+    """Return uid and gid of the user who called ``sudo``; None without it."""
     uid, gid = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
     if os.geteuid() != 0 or not uid.isdecimal() or not gid.isdecimal():
         return None
@@ -18,14 +19,14 @@ def give_to_user(path: Path) -> None:
 
     Symbolic links are given themselves, not what they point to.
     """
-    user = _user_behind_sudo()
+    user = user_behind_sudo()
     if user is not None:
         os.chown(path, *user, follow_symlinks=False)
 
 
 def give_tree_to_user(folder: Path) -> None:
     """``give_to_user`` for a folder and everything in it."""
-    if _user_behind_sudo() is None:
+    if user_behind_sudo() is None:
         return
     give_to_user(folder)
     for path in folder.rglob("*"):

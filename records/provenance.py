@@ -25,7 +25,9 @@ def utc_now() -> str:
 def _git(*arguments: str) -> str | None:
     # The checkout may belong to the user behind sudo; and git must not rewrite its index as root.
     command = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), *arguments]
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    # GIT_DIR and its like, which a hook or an editor sets, name another repository.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    environment["GIT_OPTIONAL_LOCKS"] = "0"
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=True, timeout=20, env=environment

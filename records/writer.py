@@ -297,5 +297,6 @@ def _manifest(info: RunInfo) -> dict[str, Any]:
         "git": git_state(),
         "packages": package_versions(),
         "machine": machine(),
+        "warnings": list(info.scenario.notes),
         **info.extra,
     }

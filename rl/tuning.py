@@ -31,6 +31,17 @@ class Trial:
     unit_delay: float
 
 
+class Known:
+    """Unit delays that were measured, by parameters and seed; this one forgets them."""
+
+    def get(self, params: Params, seed: int) -> float | None:
+        """Return what was measured; None if nothing was."""
+        return None
+
+    def add(self, params: Params, seed: int, unit_delay: float) -> None:
+        """Keep what was measured, s per MB."""
+
+
 def grid(choices: Mapping[str, Sequence[policies.Value]]) -> list[dict[str, policies.Value]]:
     """All combinations of the choices."""
     return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
@@ -58,17 +69,24 @@ def tune(
     name: str,
     candidates: Sequence[Params],
     seeds: Sequence[int] = TUNING_SEEDS,
+    known: Known | None = None,
 ) -> list[Trial]:
     """Try parameters on paired episodes; the best comes first.
 
-    The candidates are halved after a third and after two thirds of the seeds.
+    The candidates are halved after a third and after two thirds of the seeds. ``known`` keeps what
+    was measured, so that a search that was ended early goes on.
     """
     layout = Layout(scenario, build_network(scenario))
+    known = known or Known()
     delays: list[list[float]] = [[] for _ in candidates]
     alive = list(range(len(candidates)))
     for part in np.array_split(np.asarray(seeds), min(3, len(seeds))):
         for k in alive:
-            delays[k] += unit_delays(scenario, name, candidates[k], part.tolist(), layout)
+            for seed in part.tolist():
+                if (delay := known.get(candidates[k], seed)) is None:
+                    (delay,) = unit_delays(scenario, name, candidates[k], [seed], layout)
+                    known.add(candidates[k], seed, delay)
+                delays[k].append(delay)
         alive = sorted(alive, key=lambda k: float(np.mean(delays[k])))
         best, alive = alive, alive[: max(1, len(alive) // 2)]
     return [Trial(candidates[k], float(np.mean(delays[k]))) for k in best]

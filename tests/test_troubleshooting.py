@@ -6,14 +6,16 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 
+from cli.run import run as cli_run
 from emulation import run
 from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, Finding
 from emulation.extremes import require_buffers, require_first_exchanges
 from emulation.messages import NodeConfig
 from emulation.options import RunOptions
-from emulation.policy_files import require_readable
+from emulation.policy_files import hidden_folders, require_files_of_policy, require_readable
 from model.errors import UserError
 from model.load import load_scenario
 from model.network import build_network
@@ -66,6 +68,18 @@ def absent_module(_: pytest.MonkeyPatch) -> None:
     run.require_policy(RunOptions(load_scenario("mini"), "no_such_module:Mine"))
 
 
+def hidden(_: pytest.MonkeyPatch) -> None:
+    params = {"weights": str(ROOT / "scenarios" / "mini.yaml")}
+    require_files_of_policy("mine:Mine", params, hidden_folders(Path("results"), "mini"))
+
+
+def meaningless(_: pytest.MonkeyPatch) -> None:
+    words = ["mini", "--world", "simulator", "--speedup", "4"]
+    with pytest.raises(click.UsageError) as caught:
+        cli_run.main(words, standalone_mode=False)
+    raise UserError(caught.value.format_message())
+
+
 TROUBLES: dict[str, Callable[[pytest.MonkeyPatch], object]] = {
     "this machine cannot emulate now": not_root,
     "asks for delay or loss": no_netem,
@@ -76,10 +90,13 @@ TROUBLES: dict[str, Callable[[pytest.MonkeyPatch], object]] = {
     "… cannot be read by uid": unreadable,
     "the first pings and connections of": too_slow,
     "network.….buffer_mb = …": too_small,
+    "… lies in …, which devices do not see": hidden,
+    "…: no meaning with --world simulator": meaningless,
     "unknown key": unknown_key,
 }
 """Beginning of a row → what brings its message about. The other rows are not raised by Python."""
 ELSEWHERE = {
+    "compiling the simulator (once)": "rl/simulator/__init__.py",
     "fidelity: invalid: no idle CPU in … seconds": "records/fidelity.py",
     "… too busy": "tests/repeating.py",
     "set-up stopped at …": "tools/setup.sh",

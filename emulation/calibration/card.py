@@ -1,7 +1,7 @@
 """The fidelity card: what this machine's emulation was measured to do, kept for later runs.
 
-The card is ``fidelity.json`` in the folder that ``LAB_STATE`` names, else in
-``~/.local/share/crowd-edge-lab`` of the user behind ``sudo``. It is quoted only on the machine,
+The card is ``fidelity.json`` in the data folder of the user behind ``sudo``
+(``records.user_folders``). It is quoted only on the machine,
 kernel and Open vSwitch that it was measured with: a home may be shared by several machines.
 """
 
@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
-import pwd
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from emulation.commands import CommandError, run
+from model.errors import UserError
 from records.ownership import give_to_user, make_folder
 from records.provenance import git_state, machine, utc_now
+from records.user_folders import data_folder
 
 _SAME = ("hostname", "kernel", "cpu", "cpu_count", "open_vswitch", "datapath")
 _CLOCK = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
@@ -94,7 +94,7 @@ def describe_machine(datapath: str) -> dict[str, Any]:
     return {
         "hostname": platform.node(),
         **machine(),
-        "clock_source": _CLOCK.read_text().strip() if _CLOCK.exists() else None,
+        "clock_source": _CLOCK.read_text(encoding="utf-8").strip() if _CLOCK.exists() else None,
         "open_vswitch": _open_vswitch(),
         "datapath": datapath,
     }
@@ -106,15 +106,8 @@ def new_card(lines: list[Line], surroundings: Mapping[str, Any], *, quick: bool)
 
 
 def card_path() -> Path:
-    """Where this user's card is, or will be."""
-    if folder := os.environ.get("LAB_STATE"):
-        return Path(folder, "fidelity.json")
-    uid = os.environ.get("SUDO_UID", "") if os.geteuid() == 0 else ""
-    try:
-        home = Path(pwd.getpwuid(int(uid)).pw_dir) if uid.isdecimal() else Path.home()
-    except KeyError:
-        home = Path.home()
-    return home / ".local/share/crowd-edge-lab/fidelity.json"
+    """Return where this user's card is, or will be. Raises ``UserError`` without a home folder."""
+    return data_folder() / "fidelity.json"
 
 
 def store(card: Card) -> Path:
@@ -122,7 +115,7 @@ def store(card: Card) -> Path:
     path = card_path()
     make_folder(path.parent)
     beside = path.with_suffix(".part")
-    beside.write_text(json.dumps(card.to_dict(), indent=1) + "\n")
+    beside.write_text(json.dumps(card.to_dict(), indent=1) + "\n", encoding="utf-8")
     give_to_user(beside)
     beside.replace(path)
     return path
@@ -131,8 +124,8 @@ def store(card: Card) -> Path:
 def load() -> dict[str, Any] | None:
     """The card as stored; None where there is none that can be read."""
     try:
-        found: dict[str, Any] = dict(json.loads(card_path().read_text()))
-    except (OSError, ValueError, TypeError):
+        found: dict[str, Any] = dict(json.loads(card_path().read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, UserError):
         return None
     return found if found.get("format") == 1 else None
 

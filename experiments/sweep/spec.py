@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from model.complaints import mistakes_of
 from model.errors import ScenarioError, nearest
+from model.load import required_file
 from model.random_streams import MAX_SEED
 from model.scenario import Section
 from model.yaml_input import Document, KeyPath, read_yaml
@@ -118,6 +119,13 @@ class RunBlock(Section):
         False, description="emulation: leave out delay and loss where the kernel lacks netem"
     )
 
+    @model_validator(mode="after")
+    def _options_of_their_world(self) -> RunBlock:
+        given = sorted({"speedup", "without_netem"} & self.model_fields_set)
+        if given and "emulation" not in self.worlds:
+            raise ValueError(f"{given[0]}: no meaning without emulation among worlds")
+        return self
+
 
 class Sweep(Section):
     """A sweep file."""
@@ -181,11 +189,10 @@ class SweepFile:
 def find_sweep(name_or_path: str) -> Path:
     """The file of a sweep: a path, or the name of one in ``sweeps/``. Raises ``ScenarioError``."""
     if "/" in name_or_path or name_or_path.endswith((".yaml", ".yml")):
-        path = Path(name_or_path)
-        if not path.is_file():
-            raise ScenarioError(f"{path}: there is no such file")
-        return path
+        return required_file(Path(name_or_path), name_or_path)
     names = sorted(p.stem for p in SWEEP_FOLDER.glob("*.yaml"))
+    if name_or_path not in names and Path(name_or_path).exists():
+        return required_file(Path(name_or_path), name_or_path)
     if name_or_path not in names:
         raise ScenarioError(
             f"there is no sweep '{name_or_path}'{nearest(name_or_path, names) or '.'} There are: "

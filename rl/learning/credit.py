@@ -21,8 +21,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from rl.simulator import CACHED, kernel
 from rl.simulator import arrays as ix
-from rl.simulator import kernel
 from rl.simulator.batch import Batch
 from rl.simulator.primitives import step_at
 
@@ -67,7 +67,7 @@ def delays_s(batch: Batch, env: IntArray, task: IntArray) -> FloatArray:
     return result
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def _speeds(fixed, env, unit, now):
     result = np.zeros(len(env))
     for k in range(len(env)):
@@ -96,7 +96,7 @@ def unit_externality_s(batch: Batch, env: IntArray, task: IntArray) -> FloatArra
     return result
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def _pushed_back(where, wait, service):
     total = np.zeros(len(where))
     for i in range(len(where)):
@@ -147,7 +147,7 @@ def _sending(
     return wire, row[:, ix.DISPATCHED] / slot_s - first, end_s / slot_s - first
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def _queued_with(env, links, wire, begin, end, speed, wait, crossings):
     total = np.zeros(len(env))
     for i in range(len(env)):
@@ -171,7 +171,7 @@ def _queued_with(env, links, wire, begin, end, speed, wait, crossings):
     return total
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def link_waits(fixed, moving, now, out):
     """V_l / c_l of all environments, written to ``out`` (E, L), s."""
     for e in range(out.shape[0]):

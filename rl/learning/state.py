@@ -11,6 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from rl.learning.credit import link_waits
+from rl.simulator import CACHED
 from rl.simulator.batch import Batch
 from rl.simulator.primitives import remaining, step_at
 
@@ -19,7 +20,7 @@ UNIT_KINDS = ("device", "edge", "cloud")
 STATE_COLUMNS = 3 * len(LINK_CLASSES) + 6 * len(UNIT_KINDS) + 1
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def _units(fixed, moving, now, queue_s, ghz):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Q_u / F_u, s, and F_u, GHz, of all environments, (E, U)."""
     for e in range(ghz.shape[0]):

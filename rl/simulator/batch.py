@@ -13,8 +13,8 @@ from model.consistency import require_sizes
 from model.network import Network, build_network
 from model.scenario import Scenario
 from model.workload import TaskTrace, generate_trace
+from rl.simulator import announce_compiling, kernel, senses
 from rl.simulator import arrays as ix
-from rl.simulator import kernel, senses
 from rl.simulator.arrays import Fixed, FloatArray, IntArray, Moving
 from rl.simulator.layout import MBPS_PER_MB_S, WIRE_OVERHEAD, Layout
 from rl.simulator.limits import require_parts, require_steps
@@ -62,6 +62,7 @@ class Batch:
         closed_form: bool = False,
         layout: Layout | None = None,
     ):
+        announce_compiling()
         self.scenario = scenario
         self.seeds = tuple(seeds)
         if not self.seeds:

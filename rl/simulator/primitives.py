@@ -10,9 +10,11 @@ from typing import Any
 
 from numba import njit
 
+from rl.simulator import CACHED
+
 # Nothing here allocates, so references need no counting (numba's option _nrt); and what is called
 # in the loop is inlined: either costs more than the work itself where dozens of arrays are passed.
-_OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "_nrt": False}
+_OPTIONS: dict[str, Any] = {"cache": CACHED, "error_model": "numpy", "_nrt": False}
 compiled = njit(**_OPTIONS)
 inlined = njit(forceinline=True, **_OPTIONS)
 

@@ -192,3 +192,28 @@ def test_numbers_of_options(
     complaint = capsys.readouterr().err
     assert says in complaint
     assert complaint.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("scenrio", "scenario"),
+        ("chek", "check"),
+        ("pyhton", "python"),
+        ("Run", "run"),
+        ("tset", "test"),
+    ],
+)
+def test_a_misspelt_verb_gets_the_nearest(
+    typed: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main([typed]) == 2
+    assert f"No such command '{typed}'; did you mean '{meant}'? See: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["scenario", "shw"], ["bench", "simulater"], ["new", "polcy"]])
+def test_a_misspelt_verb_below_a_verb_gets_the_nearest(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(words) == 2
+    assert "ean" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from model.errors import UserError
 from model.load import load_scenario
 from model.scenario import Scenario
 from records.metrics import summarise_tables
-from rl import policies
+from rl import policies, tuning
 from rl.simulator.run import simulate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -203,3 +204,66 @@ def test_what_was_tuned_is_of_the_scenarios_as_they_are(path: Path) -> None:
     found = load_tuned(load_scenario(path.parent.name), path.stem)
     assert found is not None
     policies.create(path.stem, found.params)
+
+
+def test_a_search_that_was_ended_goes_on(
+    mini: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds = range(1000, 1003)
+    measured: list[int] = []
+
+    def counted(*args: Any, **options: Any) -> list[float]:
+        measured.append(1)
+        if len(measured) == 4:
+            raise KeyboardInterrupt
+        return unit_delays(*args, **options)
+
+    unit_delays = tuning.unit_delays
+    monkeypatch.setattr(tuning, "unit_delays", counted)
+    with pytest.raises(KeyboardInterrupt):
+        tune_rule(mini, "greedy", 3, seeds=seeds, folder=tmp_path / "a")
+    (journal,) = (tmp_path / "a" / mini.name).iterdir()
+    with journal.open("a") as file:
+        file.write('{"of": "cut o')  # as by a kill
+    again = tune_rule(mini, "greedy", 3, seeds=seeds, folder=tmp_path / "a")
+    over, of_two = len(measured), tune_rule(mini, "greedy", 3, seeds=seeds, folder=tmp_path / "b")
+    assert again == of_two
+    assert over - 4 == (len(measured) - over) - 3  # three were known
+    assert [p.name for p in (tmp_path / "a" / mini.name).iterdir()] == ["greedy.yaml"]
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_search(
+    mini: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tuning, "unit_delays", lambda *_: pytest.fail("the search has begun"))
+    with pytest.raises(UserError, match=r"cannot be written.*--out"):
+        tune_rule(mini, "greedy", 3, folder=tmp_path / "file")
+
+
+def test_what_cannot_be_kept_is_in_the_message(
+    mini: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("experiments.tuned._write", full)
+    with pytest.raises(UserError, match="No space left on device; found: --param price="):
+        tune_rule(mini, "greedy", 1, seeds=range(1000, 1001), folder=tmp_path)
+
+
+def test_what_a_user_tunes_is_theirs_and_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("LAB_STATE", str(tmp_path))
+    scenario = load_scenario("case1")
+    shipped = load_tuned(scenario, "greedy")
+    assert shipped is not None
+    assert TUNED_FOLDER in shipped.path.parents
+    assert not caplog.messages
+    short = load_scenario("case1", {"slots": 5})
+    tune_rule(short, "greedy", 1, seeds=range(1000, 1001))
+    found = load_tuned(scenario, "greedy")
+    assert found is not None
+    assert found.path == tmp_path / "tuned" / "case1" / "greedy.yaml"
+    assert str(found.path) in caplog.text
