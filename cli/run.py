@@ -13,10 +13,11 @@ from cli.ignored import refuse
 from cli.interrupting import interruptible
 from emulation.options import common_options, emulation_only, emulation_options
 from emulation.policy_files import with_absolute_files
+from experiments.guest import completed
 from model.load import load_scenario, parse_assignments, parse_overrides
 from records.display import print_summary
 from records.streams import say
-from rl.policies import checkpoint_note, completed, default_policy
+from rl.policies import checkpoint_note, default_policy
 from rl.simulator import announce_compiling
 
 

@@ -1,4 +1,8 @@
-"""The file of a user's own policy: found and checked without running any of it."""
+"""The file of a user's own policy: found and checked without running any of it.
+
+The user's folder is never on the module path of a process that has privileges: libraries look for
+optional modules (pyarrow for pandas, for one), and would find a namesake beside the policy.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +21,37 @@ PROJECT = Path(__file__).resolve().parent.parent
 Value = bool | int | float | str
 
 
-def look_here_too() -> None:
-    """Let modules be found in the current folder; last, so that no file there hides a library."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
+def user_folder() -> Path | None:
+    """The folder that a policy of one's own lies in: the current one; None if it was removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
 
 
-def policy_file(name: str) -> Path | None:
-    """Where the module of ``package.module:Class`` lies, found without running any of it."""
+def look_here_too(folder: Path | None) -> None:
+    """Let modules be found in a user's folder; last, so that no file there hides a library.
+
+    Raises ``PermissionError`` in a process of root.
+    """
+    if os.geteuid() == 0:
+        raise PermissionError("root imports nothing from a user's folder")
+    if folder is not None and str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def policy_file(name: str, folder: Path | None) -> Path | None:
+    """Where the module of ``package.module:Class`` lies, found without running any of it.
+
+    ``folder`` is the user's, looked through last.
+    """
     module, colon, _ = name.partition(":")
     if not colon or module in sys.modules:
         return None
     relative = Path(*module.split("."))
-    for folder in sys.path:
+    for place in (*sys.path, *([folder] if folder else [])):
         for candidate in (relative.with_suffix(".py"), relative / "__init__.py"):
-            path = Path(folder or ".").resolve() / candidate
+            path = Path(place or ".").resolve() / candidate
             if path.is_file():
                 return path
     return None
@@ -100,7 +119,7 @@ def require_files_of_policy(
     """
     named = [Path(v) for v in params.values() if isinstance(v, str) and Path(v).is_absolute()]
     given = [path for path in named if path.is_file()]
-    source = policy_file(policy)
+    source = policy_file(policy, user_folder())
     for path in [*([source] if source else []), *given]:
         real = path.resolve()
         inside = next((f for f in (*hidden, "/run", "/sys") if real.is_relative_to(f)), None)

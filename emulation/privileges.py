@@ -80,6 +80,11 @@ def limit_resources() -> None:
 def prepare(oom_score_adj: int) -> int:
     """What needs the machine's /proc, before it is out of sight; returns the last capability."""
     Path("/proc/self/oom_score_adj").write_text(str(oom_score_adj), encoding="ascii")
+    return last_capability()
+
+
+def last_capability() -> int:
+    """Number of the last capability that this kernel knows."""
     return int(Path("/proc/sys/kernel/cap_last_cap").read_text(encoding="ascii"))
 
 

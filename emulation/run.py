@@ -38,9 +38,9 @@ from emulation.options import (
 )
 from emulation.policy_files import (
     hidden_folders,
-    look_here_too,
     policy_file,
     require_files_of_policy,
+    user_folder,
     with_absolute_files,
 )
 from emulation.session import run_session
@@ -113,8 +113,7 @@ def require_policy(options: RunOptions) -> RunOptions:
     A user's own module is not imported here, as root, but by the nodes, which have no privileges.
     """
     if ":" in options.policy:
-        look_here_too()
-        if policy_file(options.policy) is None:
+        if policy_file(options.policy, user_folder()) is None:
             raise UserError(
                 f"policy '{options.policy}': there is no such module here or in the project"
             )

@@ -51,7 +51,7 @@ import rl.policies
 from emulation import privileges
 from emulation.messages import Fatal, NodeConfig, to_list
 from emulation.node import run_node
-from emulation.policy_files import look_here_too, policy_file, require_readable
+from emulation.policy_files import look_here_too, policy_file, require_readable, user_folder
 from emulation.transcoding.worker import serve
 from emulation.walls import ProcessWall, View, try_walls
 from model.errors import UserError
@@ -78,6 +78,7 @@ class Spawner:
         self._children: dict[int, str] = {}
         self._view: View | None = None
         self._missing = try_walls()
+        self._folder = user_folder()
         self._pidfd = os.pidfd_open(os.getpid())
         self._ending = False
         self._wake, self._waker = socket.socketpair()
@@ -151,11 +152,12 @@ class Spawner:
         return self._view
 
     def _spawn(self, config: NodeConfig) -> None:
-        policy = policy_file(config.policy) if config.policy else None
+        policy = policy_file(config.policy, self._folder) if config.policy else None
         if config.checkpoint:
             # Data, no code: read here once, for the nodes may not be able to reach the file.
             weights.load(config.checkpoint)
-        child = _Child(config, policy, self._view_for(config), self._pidfd, self._missing)
+        view = self._view_for(config)
+        child = _Child(config, policy, view, self._pidfd, self._missing, self._folder)
         ours, theirs = socket.socketpair()
         with ours, theirs, ExitStack() as stack:
             worker, upper = None, None
@@ -221,9 +223,10 @@ class _Child:
         view: View | None,
         parent: int,
         missing: dict[str, str],
+        folder: Path | None,
     ):
         self._config, self._policy, self._view = config, policy, view
-        self._parent, self._missing = parent, missing
+        self._parent, self._missing, self._folder = parent, missing, folder
 
     def run(self, control: socket.socket, worker: socket.socket | None) -> NoReturn:
         """Be the node, to the end of this process: none of the parent's code may run in it."""
@@ -249,6 +252,10 @@ class _Child:
         try:
             self._become_nobody(control.fileno(), *([worker.fileno()] if worker else []))
             require_readable(self._policy, self._config)
+            if self._policy is not None:
+                # Only now: what is in a user's folder must not be imported with privileges, nor by
+                # units that others trust.
+                look_here_too(self._folder)
         except Exception as error:  # noqa: BLE001 - reported; the parent's code must not run on
             user = isinstance(error, UserError)
             text = str(error) if user else f"{type(error).__name__}: {error}"
@@ -288,7 +295,6 @@ def main() -> None:
     parser.add_argument("--control-fd", type=int, required=True)
     handle = socket.socket(fileno=parser.parse_args().control_fd)
     _load_policies()
-    look_here_too()
     gc.collect()
     gc.freeze()
     Spawner(handle).run()

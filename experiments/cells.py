@@ -17,6 +17,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from experiments.guest import guest_file
+from experiments.simulated import simulated
 from model.network import build_network
 from model.scenario import Scenario
 from records.metrics import summarise_tables
@@ -24,7 +26,6 @@ from records.ownership import make_folder
 from records.writer import write_atomically
 from rl import policies
 from rl.simulator.layout import Layout
-from rl.simulator.run import simulate
 
 ROOT = Path(__file__).resolve().parent.parent
 _CODE = ("model", "rl/simulator", "rl/policies", "records/metrics.py")
@@ -75,7 +76,7 @@ def scenario_hash(scenario: Scenario, *, any_length: bool = False) -> str:
 @cache
 def code_version(policy: str) -> str:
     """Hash of the simulator's source and of the file that a policy of one's own is in."""
-    own = inspect.getsourcefile(policies.policy_class(policy))
+    own = guest_file(policy) or inspect.getsourcefile(policies.policy_class(policy))
     return source_hash(*_CODE, *([str(Path(own).resolve())] if own else ()))
 
 
@@ -116,13 +117,9 @@ def _layout(scenario_json: str) -> Layout:
 def compute(cell: Cell) -> Outcome:
     """Simulate a cell; pending tasks are charged until the end, as in ``records.metrics``."""
     begin = time.process_time()
-    run = simulate(
-        cell.scenario,
-        lambda: policies.create(cell.policy, cell.params),
-        cell.seed,
-        layout=_layout(cell.scenario.model_dump_json()),
-    )
-    summary = summarise_tables(cell.scenario, run.tables)
+    layout = _layout(cell.scenario.model_dump_json())
+    tables = simulated(cell.scenario, cell.policy, cell.params, cell.seed, layout=layout)
+    summary = summarise_tables(cell.scenario, tables)
     return {
         "scenario": cell.scenario.name,
         "scenario_hash": scenario_hash(cell.scenario),

@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 
 from experiments.cells import Cell, Outcome, Store
+from experiments.guest import described
 from experiments.pool import in_parallel
 from experiments.tuned import MARK, load_tuned, parse_entry
 from model.errors import UserError
 from model.scenario import Scenario
 from rl import policies
-from rl.policies.learned import Learned
 from rl.policies.weights import load, shipped
 from rl.tuning import TUNING_SEEDS
 
@@ -109,9 +109,8 @@ def plan_contest(
 
 def _entrants(scenario: Scenario, word: str, *, tuned: bool) -> list[Entrant]:
     name, wants_default = parse_entry(word)
-    kind = policies.policy_class(name)
-    if issubclass(kind, Learned) and name in policies.names():
-        paths = shipped(kind.algorithm, scenario)
+    if described(name).learned and name in policies.names():
+        paths = shipped(name, scenario)
         if not paths:
             policies.completed(name, {}, scenario)  # says what to do
         return [

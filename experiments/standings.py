@@ -14,6 +14,7 @@ import numpy as np
 
 from experiments.cells import Outcome
 from experiments.contest import Contest, Entrant
+from experiments.guest import described
 from records.ownership import make_folder
 from records.plain import without_nan
 from records.statistics import (
@@ -116,7 +117,7 @@ def _best_rule(entrants: Sequence[Entrant], delays: dict[str, FloatArray]) -> st
 
 
 def _sees(entrant: Entrant) -> str:
-    return policies.policy_class(entrant.policy).needs
+    return described(entrant.policy).needs
 
 
 def _is_rule(entrant: Entrant) -> bool:
@@ -126,7 +127,7 @@ def _is_rule(entrant: Entrant) -> bool:
 
 def _is_trained(entrant: Entrant) -> bool:
     """Learners name a checkpoint."""
-    return "checkpoint" in policies.parameters(policies.policy_class(entrant.policy))
+    return "checkpoint" in described(entrant.policy).parameters
 
 
 def _row(

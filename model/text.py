@@ -1,4 +1,4 @@
-"""Text that can be written down."""
+"""Text that can be written down, and shown."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 _LARGEST = 1e15
 _BASE = re.compile(r"0[xX][0-9a-fA-F]{1,12}|0[oO][0-7]{1,15}|0[bB][01]{1,50}")
 _NUMBER = re.compile(r"[-+]?[0-9]{1,18}(\.[0-9]{1,18})?")
+_MOST_CHARACTERS = 4000
 
 
 def is_unicode(text: str) -> bool:
@@ -45,3 +46,15 @@ def how_to_write(value: object) -> str:
     if not _NUMBER.fullmatch(digits):
         return ""
     return "; leave the quotes out" if digits == value.strip() else f"; write {digits}"
+
+
+def one_line(text: str, most: int = _MOST_CHARACTERS) -> str:
+    """A stranger's text as a terminal may show it: one line, bounded, without control characters.
+
+    White space becomes a space, and what cannot be printed (escape sequences, marks that reverse
+    the direction of writing, lone surrogates) a question mark.
+    """
+    cut = text[:most]
+    if cut.isprintable():
+        return cut
+    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in cut)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, Literal
 
-from emulation.policy_files import policy_file
+from emulation.policy_files import policy_file, user_folder
 from experiments.cells import code_version, content_of_params, key_of, scenario_hash, source_hash
 from experiments.sweep.spec import World
 from model.network import build_network
@@ -107,7 +107,7 @@ class RunCell:
         if self.world == "simulator":
             return code_version(self.policy)
         # A user's own module is not imported by root, for an emulation.
-        own = policy_file(self.policy)
+        own = policy_file(self.policy, user_folder())
         return source_hash(*EMULATION_CODE, *([str(own)] if own else ()))
 
     @property

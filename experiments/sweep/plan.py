@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from emulation.policy_files import policy_file
+from emulation.policy_files import policy_file, user_folder
 from experiments.sweep.cell import Cell, RunCell, TrainCell
 from experiments.sweep.spec import CHECKPOINTS, PolicySpec, RunBlock, SweepFile, TrainBlock
 from experiments.tuned import load_tuned
@@ -168,7 +168,7 @@ class _Planner:
     ) -> Iterator[tuple[dict[str, policies.Value], TrainCell | None]]:
         """Parameters, and the training that completes them, of all that a policy stands for."""
         if ":" in spec.policy:
-            if policy_file(spec.policy) is None:
+            if policy_file(spec.policy, user_folder()) is None:
                 policies.policy_class(spec.policy)  # Imported already, or not there.
             yield from ((policies.canonical(spec.policy, p), None) for p in _varied(spec))
             return
