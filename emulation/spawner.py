@@ -240,7 +240,7 @@ class _Child:
         """Be the process that does the node's real work, to the end of this process."""
         status = 1
         try:
-            self._become_nobody(node.fileno())
+            self._become_nobody(node.fileno(), is_worker=True)
             status = serve(node)
         except BaseException:  # noqa: BLE001 - os._exit would swallow it
             traceback.print_exc()
@@ -274,7 +274,7 @@ class _Child:
         finally:
             sys.stderr.flush()
 
-    def _become_nobody(self, *kept: int) -> None:
+    def _become_nobody(self, *kept: int, is_worker: bool = False) -> None:
         config = self._config
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
@@ -283,7 +283,7 @@ class _Child:
         last_capability = privileges.prepare(config.oom_score_adj)
         privileges.enter_namespace(config.netns)
         if self._view is not None:
-            self._view.enter()
+            self._view.enter(without_proc=bool(self._config.policy) and not is_worker)
         privileges.close_all_but(*kept, self._parent)
         filtered = "system calls" not in self._missing
         privileges.drop(config.uid, config.gid, self._parent, last_capability, filtered=filtered)

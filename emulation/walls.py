@@ -2,12 +2,14 @@
 
 Two walls, each tried once by the spawner, because not every machine (or container) has them:
 
-- ``processes``: a PID namespace per node. It is process 1 there, sees itself and its children in
-  /proc, can signal nobody else, and whatever it has started dies with it.
+- ``processes``: a PID namespace per node. It is process 1 there, can signal nobody else, and
+  whatever it has started dies with it. Edges and the cloud see themselves in /proc.
 - ``files``: a mount namespace per node, copied from one *view* that the spawner makes. In it
   everything is read-only, and /run (ledger, sockets of Open vSwitch and of the operator's API,
   network namespaces), /sys, /dev and the run's folders are empty. A node has 16 MB of its own in
-  /dev/shm.
+  /dev/shm. A device has no /proc: even a process's own part of it (``/proc/self/net/sockstat``)
+  counts what all namespaces of the machine do together, hidden queues among it. Only ``cpuinfo`` is
+  there, as it was at the start, for libraries that ask which instructions they may use.
 
 Where a wall is missing, the run says so in its manifest; the others stand.
 """
@@ -21,6 +23,7 @@ from pathlib import Path
 from emulation import kernel, seccomp
 
 _EMPTY = "mode=0555,size=4k,nr_inodes=16"
+_NO_PROC, _MOST_CPUINFO = "mode=0555,size=128k,nr_inodes=4", 1 << 16
 _SCRATCH = "/dev/shm"  # noqa: S108 - a file system of the node's own
 _SCRATCH_OPTIONS = "mode=1777,size=16m,nr_inodes=1024"
 _ALWAYS_HIDDEN = ("/run", "/sys")
@@ -91,6 +94,7 @@ class View:
 
     def __init__(self, hidden: Sequence[str]):
         """Arrange it in a child, since a process cannot come back. Raises ``OSError``."""
+        self._processors = Path("/proc/cpuinfo").read_bytes()[:_MOST_CPUINFO]
         ready_in, ready_out = os.pipe()
         parent_in, parent_out = os.pipe()
         pid = os.fork()
@@ -116,11 +120,16 @@ class View:
             os.close(parent_out)
             os.waitpid(pid, 0)
 
-    def enter(self) -> None:
-        """Give this process a copy of its own, with its own /proc and scratch space."""
+    def enter(self, *, without_proc: bool) -> None:
+        """Give this process a copy of its own, with its own scratch space and /proc, or none."""
         kernel.setns(self._descriptor, kernel.NEW_MOUNTS)
         kernel.unshare(kernel.NEW_MOUNTS | kernel.NEW_IPC)
-        _mount_proc()
+        if without_proc:
+            kernel.mount("tmpfs", "/proc", kernel.HARMLESS, _NO_PROC)
+            Path("/proc/cpuinfo").write_bytes(self._processors)
+            Path("/proc/cpuinfo").chmod(0o444)
+        else:
+            _mount_proc()
         kernel.mount("tmpfs", _SCRATCH, kernel.HARMLESS, _SCRATCH_OPTIONS)
         os.environ["TMPDIR"] = _SCRATCH
 

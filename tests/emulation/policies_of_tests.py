@@ -66,3 +66,22 @@ class GoesWhenItKnows(Policy):
         assert ghz is not None
         known = np.isfinite(queue).all() and (ghz[self.profile.own_edge] == 30.0)
         return Decision(self.profile.own_edge if known else 0, 10.0)
+
+
+class ImportsMuch(Policy):
+    """Begins the libraries that a policy of a user's may use, on the device."""
+
+    def reset(self, profile: DeviceProfile, rng: np.random.Generator) -> None:
+        super().reset(profile, rng)
+        import psutil
+        import torch
+
+        self.layer = torch.nn.Linear(3, 1)
+        self.cores = psutil.cpu_count()
+        self.sorted = np.sort(np.arange(1000)[::-1])
+
+    def decide(self, observation: Observation, task: TaskView) -> Decision:
+        import torch
+
+        self.layer(torch.ones(3))
+        return Decision(0, 5.0)

@@ -84,6 +84,18 @@ def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists() and not status_of(pid)["State"].startswith("Z")
 
 
+@pytest.mark.timeout(120)
+def test_libraries_begin_on_a_device_without_proc(bench: Bench) -> None:
+    with Nodes(bench, f"{POLICIES}:ImportsMuch") as nodes:
+        nodes.spawn()
+        deadline = time.monotonic() + 90
+        while not all(nodes.records[name] for name in ("c1d1", "c1d2")):
+            assert time.monotonic() < deadline
+            nodes.collect(0.5)
+        for name in ("c1d1", "c1d2"):
+            assert isinstance(nodes.records[name][0], Ready), nodes.records[name]
+
+
 @pytest.mark.timing
 def test_every_task_ends_once(bench: Bench) -> None:
     with Nodes(bench, f"{POLICIES}:EverywhereInTurn") as nodes:

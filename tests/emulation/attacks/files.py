@@ -102,6 +102,43 @@ def _read_foreign(path: str) -> str:
     return text[:80]
 
 
+_COUNTERS = (
+    "net/sockstat", "net/sockstat6", "net/softnet_stat", "net/netstat", "net/snmp", "net/protocols",
+    "net/ptype", "net/dev", "net/stat/nf_conntrack", "net/tcp", "net/packet", "net/route",
+    "cgroup", "mountinfo", "mountstats", "schedstat", "sched", "numa_maps",
+)  # fmt: skip
+_MACHINE = (
+    "stat", "meminfo", "vmstat", "interrupts", "softirqs", "loadavg", "schedstat", "diskstats",
+    "slabinfo", "buddyinfo", "zoneinfo", "timer_list", "uptime", "pressure/cpu", "pressure/memory",
+    "pressure/io", "sys/fs/file-nr", "sys/net/ipv4/tcp_mem", "sys/kernel/random/entropy_avail",
+)  # fmt: skip
+_SYS = (
+    "class/net/eth0/statistics/tx_bytes", "fs/cgroup/cpu.stat", "fs/cgroup/cpu/cpuacct.usage",
+    "fs/cgroup/memory/memory.usage_in_bytes", "kernel/debug/tracing/trace", "kernel/slab",
+    "devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", "devices/virtual/net/lo/operstate",
+    "kernel/debug/sched/debug", "module/openvswitch/refcnt",
+)  # fmt: skip
+
+
+@attack
+def count_with_the_kernel(scene: Scene) -> str:
+    """Read counters that all namespaces share: sockstat, softnet_stat, memory, load, pressure."""
+    whose = ("self", "thread-self", "1", "1/task/1", str(os.getpid()), str(os.getppid()))
+    paths = [f"/proc/{who}/{counter}" for who, counter in product(whose, _COUNTERS)]
+    paths += [f"/proc/{name}" for name in (*_MACHINE, *_COUNTERS)]
+    paths += [f"/sys/{name}" for name in _SYS]
+    tries: dict[str, Callable[[], object]] = {path: partial(_read, path) for path in paths}
+    tries["getloadavg"] = os.getloadavg
+    tries["sysinfo"] = _sysinfo
+    return each(tries)
+
+
+def _sysinfo() -> str:
+    buffer = ctypes.create_string_buffer(256)
+    _checked(_libc.sysinfo(buffer), "sysinfo")
+    return buffer.raw[:64].hex()
+
+
 @attack
 def enter_namespaces(scene: Scene) -> str:
     """Enter the network namespaces of others, by their files or their processes."""
@@ -299,7 +336,7 @@ def fork_bomb(scene: Scene) -> str:
 @attack
 def take_all_memory(scene: Scene) -> str:
     """Take as much memory as the machine has."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    machine = 1 << 37  # behind walls nobody is told how much there is
     limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
     # Reserved, not touched: the machine is shared with whoever runs this suite.
     _libc.mmap.restype = ctypes.c_void_p
