@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ from emulation.messages import (
     Log,
     Ping,
     Ready,
+    Record,
     Seen,
     Service,
     Slot,
@@ -33,10 +35,12 @@ from emulation.messages import (
     from_list,
 )
 from emulation.monitor import Monitor
+from emulation.plausible import Plausible, Refused
 from emulation.recorder import Recorder
 from emulation.stepping import Onlooker
 from emulation.witness import TaskRecord, Witness
 from model.errors import UserError
+from model.text import one_line
 
 _BASELINE_TIMEOUT_S = 30.0
 _LEAD_S = 0.4
@@ -61,6 +65,7 @@ class Conductor:
         farewells: what each node process said of itself at the end.
         lost: of each node that did not come to an orderly end, why.
         incidents: what happened that the scenario does not say.
+        refused: what nodes have reported and cannot be.
     """
 
     def __init__(
@@ -75,9 +80,14 @@ class Conductor:
         self._units: dict[int, list[tuple[str, float, float, float]]] = {}
         self._listeners: dict[str, asyncio.Task[None]] = {}
         self._boundaries: dict[str, int] = {}
+        self._unreported: Counter[str] = Counter()
         scenario, book = self._options.scenario, recorder.book
         overflow = scenario.cloud.mode == "overflow"
         self._witness = Witness(machinery.network, book.trace, overflow=overflow)
+        self._plausible = Plausible(
+            scenario, machinery.network, book.trace, self._options.seed, self._now_s
+        )
+        self.refused = Refused()
         self.farewells: dict[str, dict[str, Any]] = {}
         self.lost: dict[str, str] = {}
         self.complete = False
@@ -106,12 +116,24 @@ class Conductor:
             await self._stop()
             self._check_policy()
             self._onlooker.ended()
+            if self.complete:
+                self._tell_what_is_missing()
         except _StoppedError:
             return
         finally:
             watching.cancel()
             for task in self._listeners.values():
                 task.cancel()
+
+    def _tell_what_is_missing(self) -> None:
+        """What was refused, or left out by a node that lived to the end, is an incident."""
+        for name, text in self.refused.texts():
+            self.incidents.add(name, text)
+        for name in self._machinery.nodes:
+            left = self._options.scenario.slots - self._boundaries.get(name, -1)
+            missing = self._unreported[name] + left
+            if missing and name not in self.lost:
+                self.incidents.add(name, f"{name} has not reported {missing} slots")
 
     def _listen(self) -> None:
         self._listen_to("controller")
@@ -133,9 +155,21 @@ class Conductor:
         try:
             await node.listen(self._from_node)
         except (ValueError, OverflowError) as error:
-            self._fail(node.name, f"cut off: {str(error)[:300]}", user=False)
-            node.close()
-            self._machinery.end_node(node.name)
+            self._cut_off(node, str(error))
+
+    def _cut_off(self, node: Channel, why: str) -> None:
+        self._fail(node.name, f"cut off: {one_line(why, 300)}")
+        node.close()
+        self._machinery.end_node(node.name)
+
+    def _now_s(self) -> float:
+        """Scenario time; 0 before the start."""
+        return max(0.0, time.monotonic() - self._begin) * self._options.speedup * self._started
+
+    def _refuse(self, name: str, why: str) -> None:
+        """Drop a record, count it, and cut off a device that goes on and on."""
+        if self.refused.add(name, why) and name in self._devices:
+            raise ValueError(why)
 
     def _from_controller(self, _: str, event: dict[str, Any]) -> None:
         match event["event"]:
@@ -196,8 +230,19 @@ class Conductor:
             await asyncio.sleep(0.005)
 
     def _from_node(self, name: str, value: Any) -> None:
+        record = None
+        try:
+            record = from_list(value)
+            self._plausible.require(name, record)
+            self._enter(name, record)
+        except ValueError as error:
+            # What strangers have sent to a unit is not held against it.
+            if getattr(record, "device", None) is None:
+                self._refuse(name, str(error))
+
+    def _enter(self, name: str, record: Record) -> None:
         recorder = self._recorder
-        match from_list(value):
+        match record:
             case Slot() as slot:
                 self._slot(name, slot)
             case Ping() as ping:
@@ -212,12 +257,8 @@ class Conductor:
             case Baseline(rtt_s, unreachable):
                 recorder.log("baseline", {"node": name, "idle_rtt_s": rtt_s})
                 self._baseline[name] = unreachable
-            case Ready() | Log() as said:
+            case Ready() | Log() | Bye() | Fatal() as said:
                 self._said(name, said)
-            case Bye(counters):
-                self.farewells[name] = counters
-            case Fatal(text, user):
-                self._fail(name, text, user)
 
     def _told(self, name: str, told: Transcoded | Seen) -> None:
         """What a node says of its own work or view; a task is about one clip, and no other."""
@@ -229,26 +270,30 @@ class Conductor:
             raise ValueError(f"has transcoded clip {told.clip} for task {told.task}")
         self._recorder.transcoded(name, told)
 
-    def _said(self, name: str, said: Ready | Log) -> None:
+    def _said(self, name: str, said: Ready | Log | Bye | Fatal) -> None:
         match said:
             case Ready(pid, policy):
                 self._recorder.log("node ready", {"node": name, "pid": pid, "policy": policy})
             case Log(level, at_s, text):
                 fields = {"level": level, "node": name, "at_s": at_s, "text": text}
                 self._recorder.log("node", fields)
+            case Bye(counters):
+                self.farewells[name] = counters
+            case Fatal(text):
+                self._fail(name, text)
+                if self._started:
+                    self._machinery.end_node(name)
 
     def _ping(self, name: str, ping: Ping) -> None:
-        if ping.target not in self._machinery.nodes:
-            raise ValueError(f"pings {ping.target[:40]}")
         self._recorder.ping(name, *ping)
 
     def _slot(self, name: str, slot: Slot) -> None:
         """A node's slots follow one another; what it says of them is written as it comes."""
         boundary, lateness_s, queue_ghz_s, ghz, busy_share = slot
-        if boundary != self._boundaries.get(name, -1) + 1 or ghz <= 0:
-            raise ValueError(f"reports boundary {boundary} with {ghz:g} GHz")
-        if boundary > self._options.scenario.slots:
-            raise ValueError("reports a slot after the last one")
+        last = self._boundaries.get(name, -1)
+        if not last < boundary <= self._options.scenario.slots:
+            raise ValueError(f"reports boundary {boundary} after {last}")
+        self._unreported[name] += boundary - last - 1
         self._boundaries[name] = boundary
         self._recorder.late(max(0, boundary - 1), name, lateness_s)
         self._onlooker.unit(name, boundary, queue_ghz_s, ghz)
@@ -257,10 +302,12 @@ class Conductor:
             row = (name, queue_ghz_s, ghz, busy_share)
             self._units.setdefault(boundary, []).append(row)
 
-    def _fail(self, name: str, text: str, user: bool) -> None:
-        """A node cannot go on: a user's mistake, or one before the start, ends the run."""
+    def _fail(self, name: str, text: str) -> None:
+        """A node cannot go on: before the start this ends the run, and later that node alone."""
+        if name in self.lost:
+            return
         self._lose(name, text)
-        if user or not self._started:
+        if not self._started:
             self._fatal = UserError(f"{name}: {text}")
 
     def _require_legal(self, name: str, record: TaskRecord) -> None:

@@ -23,7 +23,7 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 from model.errors import UserError
-from model.text import is_unicode
+from model.text import is_unicode, one_line
 
 _MAX_ITEMS = 10_000
 _MAX_TEXT = 4000
@@ -248,51 +248,64 @@ _KINDS: dict[str, type[Record]] = {
     "bye": Bye,
     "fatal": Fatal,
 }
-_FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
-    "int": int,
+_FIELD_TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,),
     "int | None": (int, NoneType),
     "float": (float, int),
     "float | None": (float, int, NoneType),
-    "str": str,
-    "bool": bool,
-    "dict[str, float]": dict,
-    "dict[str, float | None]": dict,
-    "list[str]": list,
-    "list[float]": list,
+    "str": (str,),
+    "bool": (bool,),
+    "dict[str, float]": (dict,),
+    "dict[str, float | None]": (dict,),
+    "list[str]": (list,),
+    "list[float]": (list,),
 }
-_ITEM_TYPES: dict[str, type | tuple[type, ...]] = {
+_ITEM_TYPES: dict[str, tuple[type, ...]] = {
     "dict[str, float]": (float, int, NoneType),
     "dict[str, float | None]": (float, int, NoneType),
-    "list[str]": str,
+    "list[str]": (str,),
     "list[float]": (float, int),
 }
 _FIELDS = {
-    record: [a.__forward_arg__ for a in record.__annotations__.values()]
+    record: [(name, a.__forward_arg__) for name, a in record.__annotations__.items()]
     for record in _KINDS.values()
 }
 """A node runs a user's code, so what it says is checked like any input from outside."""
+_LEAST: dict[str, float] = {"attempt": 1, "pid": 1, "ghz": 1e-6, "rate_mbps": 1e-6}
+"""Of numbers; of those that are not named 0, and of ``_SIGNED`` as far below 0 as above."""
+_MOST: dict[str, float] = {
+    "task": 2**32 - 1, "device": 2**16 - 1, "attempt": 2**16, "boundary": 2**31, "pid": 2**31,
+    "clip": 2**31, "frames": 2**31, "busy_share": 1.5, "rate_mbps": 1e6, "ghz": 1e6,
+}  # fmt: skip
+_SIGNED = frozenset({"targets", "counters"})
+_LEVELS = ("info", "warning", "error")
 
 
-def _fits(value: object, kind: str) -> bool:
-    """Whether a field's value is of its type, and its items of theirs."""
-    if not isinstance(value, _FIELD_TYPES[kind]):
+def _fits(value: object, name: str, kind: str) -> bool:
+    """Whether a field's value is of its type and in its range, and its items are.
+
+    Of exactly its type: for Python, and so for NumPy, True is a number that selects everything.
+    """
+    if type(value) not in _FIELD_TYPES[kind]:
         return False
     if not isinstance(value, dict | list):
-        return _is_plain(value)
+        return _is_plain(value, name) and (name != "level" or value in _LEVELS)
     items = value.values() if isinstance(value, dict) else value
     keys = value if isinstance(value, dict) else ()
     return (
         len(value) <= _MAX_ITEMS
-        and all(map(_is_plain, keys))
-        and all(isinstance(v, _ITEM_TYPES[kind]) and _is_plain(v) for v in items)
+        and all(_is_plain(k, name) and k.isprintable() for k in keys)
+        and all(type(v) in _ITEM_TYPES[kind] and _is_plain(v, name) for v in items)
     )
 
 
-def _is_plain(value: object) -> bool:
-    """Numbers finite and not astronomic, texts of one screen that can be written to a file."""
+def _is_plain(value: object, name: str) -> bool:
+    """Numbers finite and in range, texts of one screen that can be written to a file."""
     if isinstance(value, str):
         return len(value) <= _MAX_TEXT and is_unicode(value)
-    return value is None or abs(value) <= _MAX_NUMBER  # type: ignore[arg-type]
+    most = _MOST.get(name, _MAX_NUMBER)
+    least = -most if name in _SIGNED else _LEAST.get(name, 0.0)
+    return value is None or type(value) is bool or least <= value <= most  # type: ignore[operator]
 
 
 _NAMES = {record: kind for kind, record in _KINDS.items()}
@@ -304,19 +317,24 @@ def to_list(record: Record) -> list[Any]:
 
 
 def _shown(text: str) -> str:
-    return text[:_MAX_TEXT].encode(errors="replace").decode()
+    return one_line(text, _MAX_TEXT)
 
 
 def from_list(value: Any) -> Record:
-    """The record of a list. Raises ``ValueError`` if it is none."""
+    """The record of a list, its texts fit for a terminal. Raises ``ValueError`` if it is none."""
     named = isinstance(value, list) and bool(value) and isinstance(value[0], str)
     kind = _KINDS.get(value[0]) if named else None
     if kind is None:
-        raise ValueError(f"not a record: {str(value)[:200]}")
+        raise _not_a_record(value)
     try:
         record = kind(*value[1:])
     except TypeError as error:
-        raise ValueError(f"not a record: {str(value)[:200]}") from error
-    if not all(map(_fits, record, _FIELDS[kind])):
-        raise ValueError(f"not a record: {str(value)[:200]}")
-    return record
+        raise _not_a_record(value) from error
+    fields_of = _FIELDS[kind]
+    if not all(_fits(v, *field) for v, field in zip(record, fields_of, strict=True)):
+        raise _not_a_record(value)
+    return kind(*(_shown(v) if isinstance(v, str) else v for v in record))
+
+
+def _not_a_record(value: Any) -> ValueError:
+    return ValueError(f"not a record: {one_line(str(value), 200)}")

@@ -126,6 +126,7 @@ def _with_result(
             **({"clocks": recorder.clocks} if recorder.clocks else {}),  # else nothing began
             **({"late_steps": stepper.late_steps} if stepper else {}),
             contradictions=book.contradictions,
+            refused_records=conductor.refused.to_dict(),
         )
     if not (orderly and conductor.complete):
         raise KeyboardInterrupt

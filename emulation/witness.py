@@ -35,6 +35,8 @@ class Witness:
         """
         task = record.task
         if not 0 <= task < len(self._owners):
+            if isinstance(record, Arrived | Service) and record.device is not None:
+                return []  # a stranger's number, which is not this node's fault
             raise ValueError(f"speaks of task {task}, which does not exist")
         owner = self._owners[task]
         if isinstance(record, Arrived | Service):

@@ -31,6 +31,7 @@ def print_summary(folder: Path) -> None:
         table.add_row(name, styled(value, "bold"), unit)
     console.print(table)
     if (fidelity := manifest.get("fidelity")) is not None:
+        # It cites processes that run a user's policy: no control characters of theirs.
         style = "green" if fidelity["valid"] else "bold red"
-        console.print("fidelity:", styled(fidelity["verdict"], style))
+        console.print("fidelity:", styled(one_line(fidelity["verdict"]), style))
     console.print(f"result: {one_line(folder)}", soft_wrap=True)
