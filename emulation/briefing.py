@@ -7,13 +7,18 @@ finds nothing that its agent may not observe; ``tests/emulation/attacks`` tries.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from emulation.extremes import GAP_S, LIMIT_S, first_exchanges
+from emulation.transcoding.content import clip_path
+from emulation.wire import MAX_TASK_BYTES, MAX_WORK_GHZ_S
 from model.addressing import host_ip
+from model.clips import catalogue_of
 from model.compute import FrequencyTrace, frequency_trace
 from model.network import Network, Node
 from model.observation import DeviceProfile
@@ -68,6 +73,20 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """What units that run nothing of a user's know of every task, in order of their numbers.
+
+    Attributes:
+        born_s, work_ghz_s: births in s and s_i in GHz·s.
+        payload_bytes: real bytes that are sent.
+    """
+
+    born_s: tuple[float, ...]
+    work_ghz_s: tuple[float, ...]
+    payload_bytes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Overflow:
     """Where an edge passes tasks on to while Q/F exceeds ``queue_s``, and how fast."""
 
@@ -93,6 +112,9 @@ class Briefing:
         stepped: whether somebody outside waits for the end of each slot, and decides for devices.
         clips: what there is to transcode, where work is that; ``workers``: how many at a time;
             ``result_rate_mbps``: how fast results go back.
+        most_work_ghz_s, most_payload_bytes: what no task of the scenario exceeds; for units
+            that are not told of the others' tasks.
+        expected: what each task is; for edges and the cloud, like ``owners``.
         overflow, agent: what only some edges, and only devices, have.
     """
 
@@ -110,6 +132,9 @@ class Briefing:
     clips: ClipsSpec | None = None
     workers: int = 1
     result_rate_mbps: float | None = None
+    most_work_ghz_s: float = MAX_WORK_GHZ_S
+    most_payload_bytes: int = MAX_TASK_BYTES
+    expected: Expected | None = None
     overflow: Overflow | None = None
     agent: Agent | None = None
 
@@ -127,6 +152,7 @@ class Briefing:
     def from_json(cls, value: dict[str, Any]) -> Briefing:
         """What ``to_json`` made. Raises ``KeyError``, ``TypeError`` or ``ValueError`` if not."""
         overflow, agent, clips = value["overflow"], value["agent"], value["clips"]
+        expected = value["expected"]
         return cls(
             **{
                 **value,
@@ -134,6 +160,7 @@ class Briefing:
                 "frequency": FrequencyTrace(**_with_tuples(value["frequency"])),
                 "transfer": TransferSpec.model_validate(value["transfer"]),
                 "clips": None if clips is None else ClipsSpec.model_validate(clips),
+                "expected": None if expected is None else Expected(**_with_tuples(expected)),
                 "overflow": None if overflow is None else Overflow(**overflow),
                 "agent": None if agent is None else _agent(agent),
             }
@@ -166,6 +193,24 @@ def generator(key: tuple[int, ...]) -> np.random.Generator:
     return np.random.Generator(bits)
 
 
+def payload_bytes(data_mb: float, speedup: float) -> int:
+    """Real bytes that stand for a task's data."""
+    return round(data_mb * 1e6 / speedup)
+
+
+def _most_of(scenario: Scenario, speedup: float, sizes: tuple[int, ...]) -> tuple[float, int]:
+    """What no task exceeds, by the scenario alone, so that it tells nothing of any task.
+
+    Work and data are Poisson: 12 standard deviations and 30 more happen once in 10^20 tasks.
+    """
+    if scenario.clips is not None:
+        clips = catalogue_of(scenario)
+        return max(c.work_ghz_s for c in clips), max((*sizes, max(c.data_bytes for c in clips)))
+    spec = scenario.workload
+    work, data_mb = (m + 12 * math.sqrt(m) + 30 for m in (spec.work_ghz_s, spec.data_mb))
+    return work, payload_bytes(data_mb, speedup)
+
+
 class Briefer:
     """Cuts a run into what each of its nodes is told."""
 
@@ -189,6 +234,11 @@ class Briefer:
         }
         self._owners = tuple(int(k) for k in trace.device)
         self._first = first_exchanges(scenario, network, speedup)
+        self._payload_bytes = self._sizes()
+        self._expected = Expected(
+            tuple(trace.born_s.tolist()), tuple(trace.work_ghz_s.tolist()), self._payload_bytes
+        )
+        self._most = _most_of(scenario, speedup, self._payload_bytes)
 
     def brief(
         self, name: str, policy: str, params: dict[str, Value], *, stepped: bool = False
@@ -213,9 +263,21 @@ class Briefer:
             clips=scenario.clips,
             workers=getattr(scenario.compute.workers, node.kind, 1),
             result_rate_mbps=None if scenario.clips is None else scenario.decision.max_rate_mbps,
+            most_work_ghz_s=self._most[0],
+            most_payload_bytes=self._most[1],
+            expected=None if is_device else self._expected,
             overflow=overflow,
             agent=self._agent(name, policy, params) if is_device else None,
         )
+
+    def _sizes(self) -> tuple[int, ...]:
+        """Real bytes of each task: those of its clip, or as many as the speed-up leaves."""
+        trace = self._trace
+        if not self._content:
+            return tuple(payload_bytes(float(v), self._speedup) for v in trace.data_mb)
+        folder = Path(self._content)
+        sizes = {int(k): clip_path(folder, int(k)).stat().st_size for k in set(trace.clip.tolist())}
+        return tuple(sizes[int(k)] for k in trace.clip)
 
     def _senders(self, node: Node) -> dict[str, int | None]:
         senders: dict[str, int | None] = {

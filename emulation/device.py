@@ -11,8 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from emulation.briefing import Agent, generator
 from emulation.extremes import PINGS
+from emulation.briefing import Agent, generator, payload_bytes
 from emulation.loop import Clock, Loop
 from emulation.memory import Memory
 from emulation.messages import POLICY_FAULT, Born, Dispatched, Failed, Known, Log, Ping, Record
@@ -226,7 +226,7 @@ class Device:
             self._report(Dispatched(task_id, 1, now))
             self._unit.local(work, task_id, content or b"", partial(self._served_here, task_id))
             return
-        size = round(data * 1e6 / self._clock.speedup) if content is None else len(content)
+        size = payload_bytes(data, self._clock.speedup) if content is None else len(content)
         index, rate = self._agent.index, decision.rate_mbps
         self._transfers.send(Order(name, index, task_id, size, work, rate, payload=content))
 

@@ -17,6 +17,7 @@ import time
 import traceback
 from typing import Any
 
+from emulation.admission import Admission
 from emulation.briefing import Agent, Briefing, Overflow
 from emulation.device import Device
 from emulation.extremes import LIMIT_S
@@ -131,6 +132,7 @@ class Node:
         if briefing.owners is not None:
             owners = briefing.owners
             self.unit.owner = lambda f: f.task < len(owners) and owners[f.task] == f.device
+        self.unit.admission = Admission(briefing, self.clock)
         if briefing.agent is not None:
             self._make_device(briefing.agent)
         elif briefing.overflow is not None:

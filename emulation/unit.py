@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from emulation.admission import Admission
 from emulation.loop import READ, WRITE, Clock, Loop
 from emulation.messages import Arrived, Log, Record, Service
 from emulation.pacing import pace, task_socket
@@ -184,6 +185,7 @@ class Unit:
         work: what is done here, and the queue for it.
         served: services begun here.
         owner: whether a task is that device's.
+        admission: what a task must be to be taken in; None: anything.
         senders: address → the device that may send from there; None: it may pass on tasks of all.
             The network lets no one send from another's address. Where it is None, all may send.
         remembered_s: for how long a task that was served is known, should it come again.
@@ -203,6 +205,7 @@ class Unit:
         self._overflow: tuple[Transfers, float, float, str] | None = None
         self._server: socket.socket | None = None
         self.owner: Callable[[Frame], bool] = lambda _: True
+        self.admission: Admission | None = None
         self.senders: Mapping[str, int | None] | None = None
         self.result_rate_mbps: float | None = None
         self.served = self.repeated = self.forwarded = 0
@@ -252,6 +255,9 @@ class Unit:
         """A task begins to arrive. Raises ``WireError`` if it cannot be of this run."""
         if not self.owner(frame):
             raise WireError(f"{peer.address}: no task {frame.task} of device {frame.device}")
+        if self.admission is not None:
+            is_known = (frame.device, frame.task) in self._visitors
+            self.admission.require(frame, again=is_known)
         most = self.work.most_bytes
         if most is not None and frame.payload_bytes > most:
             raise WireError(f"{frame.payload_bytes} bytes of data; at most {most} are taken")
@@ -266,6 +272,8 @@ class Unit:
             if job.processing_s is not None:
                 self._say_result(job)
             return
+        if self.admission is not None:
+            self.admission.taken(frame)
         job = Visitor(frame, self.clock.now(), peer)
         self._visitors[frame.device, frame.task] = job
         self._report(Arrived(frame.task, job.arrived_s, frame.device))
