@@ -116,6 +116,7 @@ def judge(result: Result) -> Verdict:
             ),
             _clock(result.manifest),
             _incidents(result.manifest),
+            *_walls(result.manifest),
             _task_states(result, network),
             _audit(result, network),
         )
@@ -319,6 +320,16 @@ def _incidents(manifest: dict[str, Any]) -> Check:
     count = float(len(said) + len(blind))
     text = "; ".join(said[:_SAID] + more) or "no incidents"
     return Check("incidents", count == 0, count, 0.0, text)
+
+
+def _walls(manifest: dict[str, Any]) -> tuple[Check, ...]:
+    """All walls stood around the nodes, so that no policy could see or do what it must not."""
+    missing = manifest.get("missing_walls")
+    if missing is None:  # a run before they were recorded, or one that was not brought up
+        return ()
+    why = ", ".join(f"{name} ({missing[name]})" for name in sorted(missing))
+    text = f"walls around nodes are missing: {why}" if missing else "all walls stood"
+    return (Check("walls", not missing, float(len(missing)), 0.0, text),)
 
 
 def _task_states(result: Result, network: Network) -> Check:

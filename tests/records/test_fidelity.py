@@ -301,3 +301,11 @@ def test_pings_go_round_a_cable_that_is_down() -> None:
     measured, expected = ping_comparison(table("probes", probes), queues, network)
     assert measured == pytest.approx([0.0, 0.0, 0.1, 0.1])
     assert expected == pytest.approx([0.0, 0.0, 0.1, 0.1])
+
+
+def test_a_run_without_some_wall_is_invalid() -> None:
+    whole = verdict_on(good_run(), missing_walls={})
+    assert whole.text == "valid"
+    verdict = verdict_on(good_run(), missing_walls={"files": "OSError: not permitted"})
+    assert failed(verdict) == {"walls"}
+    assert "files (OSError: not permitted)" in verdict.text
