@@ -116,10 +116,10 @@ class Ledger:
 
 
 def run_processes() -> dict[int, str]:
-    """Pid → the id of the run that a process belongs to, by its environment's mark or by its uid.
+    """Pid → the id of the run that a process belongs to, by its uid or by its environment's mark.
 
-    What a policy starts with an environment of its own still has its node's uid, and so has a
-    process that is just dying, whose environment is gone. Who is dead already is left out.
+    The uid comes first: a policy can write another run's mark into its environment, and a process
+    that is just dying has none. Who is dead already is left out.
     """
     found = {}
     for entry in Path("/proc").iterdir():
@@ -137,12 +137,14 @@ def _run_of_process(entry: Path) -> str | None:
     status = (entry / "status").read_text(encoding="utf-8", errors="replace")
     if _DEAD.search(status):
         return None
+    uid = _UID.search(status)
+    if uid and (run_id := run_of_uid(int(uid[1]))) is not None:
+        return run_id
     mark = f"{RUN_VARIABLE}=".encode()
     for value in (entry / "environ").read_bytes().split(b"\0"):
         if value.startswith(mark):
             return value.removeprefix(mark).decode(errors="replace")
-    uid = _UID.search(status)
-    return run_of_uid(int(uid[1])) if uid else None
+    return None
 
 
 def processes_of(run_id: str) -> list[int]:

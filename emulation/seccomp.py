@@ -52,10 +52,12 @@ _DENIED = {
         "sysinfo": 179,
     },
 }  # fmt: skip
-_SPECIAL = {  # AUDIT_ARCH, socket, clone, clone3
-    "x86_64": (0xC000003E, 41, 56, 435),
-    "aarch64": (0xC00000B7, 198, 220, 435),
+_SPECIAL = {  # AUDIT_ARCH, socket, clone, clone3, prctl
+    "x86_64": (0xC000003E, 41, 56, 435, 157),
+    "aarch64": (0xC00000B7, 198, 220, 435, 167),
 }
+_SET_DEATH_SIGNAL = 1
+"""Of prctl: a node dies with the spawner, and must not be able to change that."""
 
 _Instruction = tuple[int, int, int, int]
 
@@ -67,7 +69,7 @@ def _refuse(number: int, code: int) -> Iterator[_Instruction]:
 
 def program(machine: str) -> list[_Instruction]:
     """The filter as (code, jump if true, jump if false, k). Raises ``KeyError`` for a machine."""
-    architecture, socket, clone, clone3 = _SPECIAL[machine]
+    architecture, socket, clone, clone3, prctl = _SPECIAL[machine]
     lines: list[_Instruction] = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_EQUAL, 1, 0, architecture),
@@ -84,6 +86,11 @@ def program(machine: str) -> list[_Instruction]:
         (_EQUAL, 0, 4, clone),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
         (_ANY_BIT, 0, 1, _CLONE_NEW),
+        (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+        (_RETURN, 0, 0, _ALLOW),
+        (_EQUAL, 0, 4, prctl),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        (_EQUAL, 0, 1, _SET_DEATH_SIGNAL),
         (_RETURN, 0, 0, _ERRNO | errno.EPERM),
         (_RETURN, 0, 0, _ALLOW),
         (_EQUAL, 0, len(_FAMILIES) + 2, socket),

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,7 +17,7 @@ import numpy as np
 import pytest
 
 from emulation import channel as channels
-from emulation import seccomp
+from emulation import ledger, seccomp
 from emulation.briefing import Briefer, Briefing, generator
 from emulation.channel import Channel, FloodError
 from emulation.identities import FIRST, first_uid
@@ -175,3 +179,34 @@ def test_what_lies_in_a_hidden_folder_is_not_hidden_again(inside: str) -> None:
     options = RunOptions(SCENARIO, out=PROJECT / inside)
     hidden = Machinery._hidden(cast(Machinery, SimpleNamespace(options=options)))
     assert set(hidden) == {str(PROJECT / "scenarios"), str(PROJECT / "results")}
+
+
+def test_a_forged_environment_does_not_hide_a_node(tmp_path: Path) -> None:
+    (tmp_path / "status").write_text(f"State:\tS (sleeping)\nUid:\t{first_uid('00ab') + 3}\t0\n")
+    (tmp_path / "environ").write_bytes(b"A=1\0CROWD_EDGE_RUN=ffff\0")
+    assert ledger._run_of_process(tmp_path) == "00ab"
+    (tmp_path / "status").write_text("State:\tS (sleeping)\nUid:\t0\t0\n")
+    assert ledger._run_of_process(tmp_path) == "ffff"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a process of another uid")
+def test_a_node_cannot_clear_its_death_signal_nor_hide_from_clean() -> None:
+    script = (
+        "import ctypes, os, time\n"
+        "from emulation import kernel, seccomp\n"
+        f"os.setresuid(*[{first_uid('00ab') + 3}] * 3)\n"
+        "kernel.prctl(38, 1)\n"
+        "seccomp.install()\n"
+        "print(ctypes.CDLL(None).prctl(1, 0, 0, 0, 0), flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    environment = {**os.environ, "CROWD_EDGE_RUN": "ffff", "PYTHONPATH": str(PROJECT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "-1\n"
+            assert process.pid in ledger.processes_of("00ab")
+        finally:
+            process.kill()

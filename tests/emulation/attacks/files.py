@@ -334,6 +334,14 @@ def fork_bomb(scene: Scene) -> str:
 
 
 @attack
+def outlive_the_run(scene: Scene) -> str:
+    """Clear the signal that ends this process with the run."""
+    if _libc.prctl(1, 0, 0, 0, 0) == 0:
+        raise Got("nothing ends this process any more")
+    return os.strerror(ctypes.get_errno())
+
+
+@attack
 def take_all_memory(scene: Scene) -> str:
     """Take as much memory as the machine has."""
     machine = 1 << 37  # behind walls nobody is told how much there is
