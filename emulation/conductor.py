@@ -127,7 +127,7 @@ class Conductor:
 
     def _tell_what_is_missing(self) -> None:
         """What was refused, or left out by a node that lived to the end, is an incident."""
-        for name, text in self.refused.texts():
+        for name, text in (*self.refused.texts(), *self._witness.elsewhere.items()):
             self.incidents.add(name, text)
         for name in self._machinery.nodes:
             left = self._options.scenario.slots - self._boundaries.get(name, -1)

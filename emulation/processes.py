@@ -9,6 +9,7 @@ from pathlib import Path
 
 from emulation.commands import ProcessError
 from emulation.netlink import namespace_path
+from model.text import one_line
 
 _TERM_GRACE_S = 3.0
 
@@ -75,4 +76,5 @@ def check_alive(process: subprocess.Popen[bytes], what: str, log: Path) -> None:
         return
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
     last = next((k for k in reversed(lines) if k.strip()), "")
-    raise ProcessError(what, describe_end(status), last)
+    # Nodes, which run a user's policy, write into the log of their parent, too.
+    raise ProcessError(what, describe_end(status), one_line(last))

@@ -112,6 +112,7 @@ def _with_result(
             orderly = asyncio.run(_conduct(conductor))
     finally:
         recorder.finish()
+        overflows = options.scenario.cloud.mode == "overflow"
         writer.update_manifest(
             complete=conductor.complete,
             ran_s=recorder.ran_s,
@@ -126,6 +127,8 @@ def _with_result(
             **({"clocks": recorder.clocks} if recorder.clocks else {}),  # else nothing began
             **({"late_steps": stepper.late_steps} if stepper else {}),
             contradictions=book.contradictions,
+            # A task that was passed on may be served in two places.
+            **({} if overflows else {"disordered": book.disordered}),
             refused_records=conductor.refused.to_dict(),
         )
     if not (orderly and conductor.complete):

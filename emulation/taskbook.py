@@ -18,6 +18,9 @@ from model.network import Network
 from model.workload import TaskTrace
 
 _TIMES = ("dispatched_s", "arrived_s", "service_start_s", "service_end_s", "known_s")
+"""In the order in which they must follow one another."""
+_EARLY_S = 1e-3
+"""Rounding of times; all processes read the same clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class TaskBook:
     Attributes:
         contradictions: tasks that were said to be both done and failed; they count as failed, and
             the run's verdict tells.
+        disordered: tasks done at the first attempt whose times, of several processes, cannot be: a
+            result is known before its service ends, for one.
     """
 
     def __init__(self, trace: TaskTrace, network: Network, end_s: float):
@@ -56,7 +61,7 @@ class TaskBook:
         self._reason: list[str | None] = [None] * size
         self._taken = np.zeros(size, dtype=bool)
         self._touched: set[int] = set()
-        self.contradictions = 0
+        self.contradictions = self.disordered = 0
 
     def receive(self, record: Born | Dispatched | Arrived | Service | Known | Failed) -> None:
         """Enter a report; what happened after the end of the run did not happen in it."""
@@ -135,7 +140,14 @@ class TaskBook:
             if known:
                 self.contradictions += 1
             return "failed", self._reason[task]
+        if known and self._attempts[task] == 1 and not self._is_ordered(task):
+            self.disordered += 1
         return ("done", None) if known else ("unfinished", self._stage(task))
+
+    def _is_ordered(self, task: int) -> bool:
+        times = np.array([self.trace.born_s[task], *(self._time[name][task] for name in _TIMES)])
+        told = times[np.isfinite(times)]
+        return bool((np.diff(told) >= -_EARLY_S).all())
 
     def _stage(self, task: int) -> str:
         """Where an unfinished task stood."""

@@ -12,13 +12,18 @@ from model.network import Network
 from model.workload import TaskTrace
 
 _MAX_EARLY = 4
-"""An arrival and a service of a task, twice, may be reported before the task's birth is."""
+"""An arrival and a service of a task, twice, may be reported by a unit before the birth is."""
 
 TaskRecord = Born | Dispatched | Arrived | Service | Known | Failed
 
 
 class Witness:
-    """Passes on what is credible, holding back what only its owner's word can confirm."""
+    """Passes on what is credible, holding back what only its owner's word can confirm.
+
+    Attributes:
+        elsewhere: of devices whose tasks came to an edge, or the cloud, that they have not named,
+            the first such task.
+    """
 
     def __init__(self, network: Network, trace: TaskTrace, *, overflow: bool):
         self._owners = [network.devices[int(k)].name for k in trace.device]
@@ -26,6 +31,7 @@ class Witness:
         self._kinds = {n.name: n.kind for n in network.units}
         self._overflow = overflow
         self._target: dict[int, str] = {}
+        self.elsewhere: dict[str, str] = {}
         self._early: dict[int, list[tuple[str, Arrived | Service]]] = {}
 
     def hear(self, name: str, record: TaskRecord) -> list[TaskRecord]:
@@ -49,7 +55,7 @@ class Witness:
             raise ValueError(f"sends task {task} to {record.target[:40]}")
         self._target[task] = record.target
         early = self._early.pop(task, [])
-        return [record, *(r for n, r in early if self._may_serve(n, record.target))]
+        return [record, *(r for n, r in early if self._is_there(n, owner, task, record.target))]
 
     def _from_unit(self, name: str, owner: str, record: Arrived | Service) -> list[TaskRecord]:
         device = self._index.get(name) if record.device is None else record.device
@@ -58,11 +64,20 @@ class Witness:
             return []
         target = self._target.get(record.task)
         if target is not None:
-            return [record] if self._may_serve(name, target) else []
+            return [record] if self._is_there(name, owner, record.task, target) else []
         held = self._early.setdefault(record.task, [])
-        if len(held) < _MAX_EARLY:
+        if sum(who == name for who, _ in held) < _MAX_EARLY:
             held.append((name, record))
         return []
+
+    def _is_there(self, name: str, owner: str, task: int, target: str) -> bool:
+        """Whether a task that has come to a unit was sent there, by its owner's own word."""
+        if self._may_serve(name, target):
+            return True
+        # Of a device, which may run a policy, the word against another counts for nothing.
+        if self._kinds[name] != "device":
+            self.elsewhere.setdefault(owner, f"sends task {task} to {name}, and says {target}")
+        return False
 
     def _may_serve(self, name: str, target: str) -> bool:
         passed_on = self._overflow and self._kinds[name] == "cloud"

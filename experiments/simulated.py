@@ -39,8 +39,8 @@ def simulate_to_folder(  # noqa: PLR0913 - a run, by name
 
     Raises ``UserError`` if the policy or a parameter does not exist, or nothing can be written.
     """
+    params = policies.canonical(policy, params)
     if guest.guest_file(policy) is None:
-        params = policies.canonical(policy, params)
         policies.create(policy, params)
     info = RunInfo(
         scenario=scenario,

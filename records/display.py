@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
+from model.text import one_line as safe_line
 from records.console import Screen, styled
 from records.metrics import summarise
 from records.reader import open_result
@@ -31,7 +35,11 @@ def print_summary(folder: Path) -> None:
         table.add_row(name, styled(value, "bold"), unit)
     console.print(table)
     if (fidelity := manifest.get("fidelity")) is not None:
-        # It cites processes that run a user's policy: no control characters of theirs.
-        style = "green" if fidelity["valid"] else "bold red"
-        console.print("fidelity:", styled(one_line(fidelity["verdict"]), style))
+        console.print(fidelity_line(fidelity))
     console.print(f"result: {one_line(folder)}", soft_wrap=True)
+
+
+def fidelity_line(fidelity: Mapping[str, Any]) -> Text:
+    """Return the verdict in colour; it cites text of nodes, which loses its control characters."""
+    style = "green" if fidelity["valid"] else "bold red"
+    return Text.assemble("fidelity: ", styled(safe_line(str(fidelity["verdict"])), style))

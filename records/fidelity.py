@@ -117,6 +117,7 @@ def judge(result: Result) -> Verdict:
             _clock(result.manifest),
             _incidents(result.manifest),
             *_walls(result.manifest),
+            *_task_order(result.manifest),
             _task_states(result, network),
             _audit(result, network),
         )
@@ -330,6 +331,17 @@ def _walls(manifest: dict[str, Any]) -> tuple[Check, ...]:
     why = ", ".join(f"{name} ({missing[name]})" for name in sorted(missing))
     text = f"walls around nodes are missing: {why}" if missing else "all walls stood"
     return (Check("walls", not missing, float(len(missing)), 0.0, text),)
+
+
+def _task_order(manifest: dict[str, Any]) -> tuple[Check, ...]:
+    """Of each task: born, dispatched, arrived, served, known, in this order."""
+    count = manifest.get("disordered")
+    if count is None:
+        return ()
+    text = f"{count} tasks have times that cannot be, such as a result before its service"
+    return (
+        Check("task order", not count, float(count), 0.0, text if count else "task order: kept"),
+    )
 
 
 def _task_states(result: Result, network: Network) -> Check:

@@ -132,3 +132,15 @@ def test_the_outcome_does_not_depend_on_the_order(events: list[tuple[int, str]])
         kinds = {kind for t, kind in events if t == task}
         expected = "failed" if "failed" in kinds else "done" if "known" in kinds else "unfinished"
         assert outcome == expected
+
+
+@pytest.mark.parametrize("known_s", [9.0, 20.0])
+def test_a_result_before_its_service_is_told_of(known_s: float) -> None:
+    b = book()
+    b.receive(Born(0, "e1", 5.0, 0.0))
+    b.receive(Dispatched(0, 1, 0.1))
+    b.receive(Arrived(0, 1.0))
+    b.receive(Service(0, 1.0, 10.0))
+    b.receive(Known(0, known_s))
+    b.take_rest()
+    assert b.disordered == (known_s < 10.0)

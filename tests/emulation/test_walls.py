@@ -210,3 +210,21 @@ def test_a_node_cannot_clear_its_death_signal_nor_hide_from_clean() -> None:
             assert process.pid in ledger.processes_of("00ab")
         finally:
             process.kill()
+
+
+def test_a_task_that_came_elsewhere_than_its_device_says_is_told_of() -> None:
+    task, w = task_of("c1d1"), witness()
+    w.hear("c1d1", Born(task, "c1d1", 5.0, 0.5))
+    assert w.hear("c1d2", Arrived(task, 0.6, 0)) == []
+    assert not w.elsewhere, "a device's word against another's"
+    assert w.hear("e1", Arrived(task, 0.6, 0)) == []
+    assert w.elsewhere == {"c1d1": f"sends task {task} to e1, and says c1d1"}
+
+
+def test_no_device_keeps_others_from_telling_what_came_early() -> None:
+    task, w = task_of("c1d1"), witness()
+    for _ in range(100):
+        w.hear("c1d2", Arrived(task, 0.1, 0))
+    arrived, born = Arrived(task, 0.6, 0), Born(task, "e1", 5.0, 0.5)
+    w.hear("e1", arrived)
+    assert w.hear("c1d1", born) == [born, arrived]
