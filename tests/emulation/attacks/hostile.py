@@ -9,6 +9,8 @@ import stat
 
 import numpy as np
 
+from emulation.wire import Frame, Kind, encode
+from model.addressing import TASK_PORT
 from model.observation import Decision, DeviceProfile, Observation, TaskView
 from rl.policies.base import Policy
 from tests.emulation.attacks import files, network, objects  # noqa: F401 - they enter their attacks
@@ -123,3 +125,39 @@ class SpeaksNonsense(_Liar):
 
     def lie(self, control: socket.socket) -> None:
         control.sendall(self._text.encode() + b"\n")
+
+
+def _line(value: object) -> str:
+    return json.dumps(value) + "\n"
+
+
+class EachInItsWay(Policy):
+    """One device ends everything, one says what is no number, one sends what is no task."""
+
+    def begin_slot(self, observation: Observation) -> None:
+        if observation.time_s < 2.0:
+            return
+        if self.profile.name == "c1d1":
+            _control().sendall(b'["fatal","x\\u001b[2J[green]valid[/]",true]\n')
+        elif self.profile.name == "c1d2":
+            lies = [
+                ["known", True, 1.0],
+                ["slot", True, 0.0, 0.0, 5e-324, 0.5],
+                ["known", 0, -1.0],
+                ["ping", "c1d2", 1.0, 1e-9],
+                ["bye", {"x": True}],
+                ["known", 0, 1e14],
+            ]
+            _control().sendall("".join(json.dumps(k) + "\n" for k in lies).encode())
+        elif self.profile.name == "c2d1":
+            self._strange_tasks()
+
+    def _strange_tasks(self) -> None:
+        index = 2  # of c2d1, as every device may know by counting
+        for address in ("10.1.2.2", "10.2.0.1"):
+            for work, task in ((0.0, 2**32 - 1), (1e7, 0), (0.0, 10**6)):
+                with socket.create_connection((address, TASK_PORT), 1.0) as handle:
+                    handle.sendall(encode(Frame(Kind.TASK, index, task, 1, 0, work)))
+
+    def decide(self, observation: Observation, task: TaskView) -> Decision:
+        return Decision(self.profile.own_edge, self.profile.max_rate_mbps)

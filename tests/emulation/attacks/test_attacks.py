@@ -171,3 +171,20 @@ def test_a_liar_is_cut_off_and_harms_nobody_else(tmp_path: Path, policy: str, re
     late = [t for t in tasks if t["device"] == "c1d1" and t["born_s"] > 4.0]
     assert {t["outcome"] for t in late} <= {"unfinished", "failed"}
     assert set(result.manifest["nodes"]) >= {"c1d2", "c2d1", "c2d2", "e1"}
+
+
+def test_what_one_device_says_costs_no_other_anything(tmp_path: Path) -> None:
+    result = emulate(tmp_path, "EachInItsWay")
+    manifest = result.manifest
+    assert manifest["complete"] is True
+    assert manifest["lost_processes"] == {"c1d1": "x?[2J[green]valid[/]"}
+    assert set(manifest["refused_records"]) == {"c1d2"}
+    assert manifest["fidelity"]["valid"] is False
+    assert set(manifest["nodes"]) >= {"c1d2", "c2d1", "c2d2", "e1"}
+    tasks = result.table("tasks").to_pylist()
+    assert not any(t["known_s"] is not None and t["known_s"] < t["born_s"] for t in tasks)
+    assert any(t["outcome"] == "done" for t in tasks if t["device"] == "c2d2")
+    units = result.table("units").to_pylist()
+    assert max(u["queue_ghz_s"] for u in units) < 1e5
+    told = [str(line.get("text")) for line in log_of(result) if line.get("node") == "e1"]
+    assert any("no task 4294967295 of device 2" in text for text in told)
