@@ -333,7 +333,8 @@ def from_list(value: Any) -> Record:
     fields_of = _FIELDS[kind]
     if not all(_fits(v, *field) for v, field in zip(record, fields_of, strict=True)):
         raise _not_a_record(value)
-    return kind(*(_shown(v) if isinstance(v, str) else v for v in record))
+    shown: list[Any] = [_shown(v) if isinstance(v, str) else v for v in record]
+    return kind(*shown)
 
 
 def _not_a_record(value: Any) -> ValueError:

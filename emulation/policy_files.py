@@ -49,7 +49,8 @@ def policy_file(name: str, folder: Path | None) -> Path | None:
     if not colon or module in sys.modules:
         return None
     relative = Path(*module.split("."))
-    for place in (*sys.path, *([folder] if folder else [])):
+    places = [*sys.path, *([str(folder)] if folder else [])]
+    for place in places:
         for candidate in (relative.with_suffix(".py"), relative / "__init__.py"):
             path = Path(place or ".").resolve() / candidate
             if path.is_file():

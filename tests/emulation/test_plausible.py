@@ -141,7 +141,8 @@ class Book:
 def conductor() -> tuple[Conductor, Book, list[str]]:
     """A conductor in the middle of a run, its book, and the nodes that it has ended."""
     made = Conductor.__new__(Conductor)
-    book, ended = Book(), []
+    book = Book()
+    ended: list[str] = []
     nodes: dict[str, Any] = {n.name: None for n in NETWORK.units}
     values: dict[str, Any] = {
         "_recorder": book,
