@@ -37,6 +37,7 @@ from emulation.messages import (
 from emulation.monitor import Monitor
 from emulation.plausible import Plausible, Refused
 from emulation.recorder import Recorder
+from emulation.status import Row, status_orders
 from emulation.stepping import Onlooker
 from emulation.witness import TaskRecord, Witness
 from model.errors import UserError
@@ -427,22 +428,11 @@ class Conductor:
         self._recorder.resources(-1, monitor.look())
         return monitor
 
-    def _tell_status(self, units: list[tuple[str, float, float, float]]) -> None:
+    def _tell_status(self, units: list[Row]) -> None:
         """Where the scenario lets agents observe it: Q_u and F_u of their targets, no others'."""
-        scenario, network = self._options.scenario, self._machinery.network
-        if scenario.decision.compute_status != "observed":
-            return
-        queue, ghz = {u[0]: u[1] for u in units}, {u[0]: u[2] for u in units}
-        for device in network.devices:
-            targets = network.targets(device.name, cloud=scenario.cloud.mode == "target")
-            mine = [name for name in targets if name in queue]
-            order = {
-                "cmd": "status",
-                "queue_ghz_s": {name: queue[name] for name in mine},
-                "ghz": {name: ghz[name] for name in mine},
-            }
-            if device.name in self._machinery.nodes and device.name not in self.lost:
-                self._machinery.nodes[device.name].send(order)
+        for name, order in status_orders(self._options.scenario, self._machinery.network, units):
+            if name in self._machinery.nodes and name not in self.lost:
+                self._machinery.nodes[name].send(order)
 
     async def _sleep_until(self, moment: float) -> None:
         """Sleep until a monotonic time, or until asked to stop."""

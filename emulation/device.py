@@ -11,8 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from emulation.extremes import PINGS
 from emulation.briefing import Agent, generator, payload_bytes
+from emulation.extremes import PINGS
 from emulation.loop import Clock, Loop
 from emulation.memory import Memory
 from emulation.messages import POLICY_FAULT, Born, Dispatched, Failed, Known, Log, Ping, Record
