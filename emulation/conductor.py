@@ -406,22 +406,13 @@ class Conductor:
 
     def _start_looks(self, first: int) -> None:
         """Have the controller look at the links from the end of slot ``first`` - 1 on."""
-        self._machinery.controller.send(
-            {
-                "cmd": "start",
-                "t0": self._begin,
-                "slot_s": self._slot_real_s,
-                "slots": self._options.scenario.slots,
-                "first": first,
-                "looks": max(1, round(self._slot_real_s / _LOOK_S)),
-            }
-        )
+        slot_s, slots = self._slot_real_s, self._options.scenario.slots
+        looks = max(1, round(slot_s / _LOOK_S))
+        order = {"cmd": "start", "t0": self._begin, "slot_s": slot_s, "slots": slots}
+        self._machinery.controller.send({**order, "first": first, "looks": looks})
 
     def _monitor(self) -> Monitor | None:
-        """Where work is real, a look at what nodes use, once now and then at the end of each slot.
-
-        Elsewhere nodes use next to nothing, and dozens of them are not worth the time of looking.
-        """
+        """Where work is real, a look at what nodes use, now and at the end of each slot."""
         if self._options.scenario.compute.work == "timed":
             return None
         monitor = Monitor(self._machinery.pids)
