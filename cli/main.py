@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import click
 
 from cli import __version__
-from cli.numbers import with_hint
 from model.errors import nearest
 from records.answers import status_of
 
@@ -148,7 +147,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(OSError):  # a folder that was removed meanwhile has no name
             # A user's policy lies in the current folder. Last: no file there hides a library.
             sys.path.append(os.getcwd())  # noqa: PTH109 - pathlib costs a tenth of the help's time
-    return status_of(lambda: _answer(arguments), with_hint)
+    return status_of(lambda: _answer(arguments), _with_hint)
+
+
+def _with_hint(message: str) -> str:
+    # What reads numbers takes a while to import, which the help need not wait for.
+    from cli.numbers import with_hint
+
+    return with_hint(message)
 
 
 def _answer(arguments: Sequence[str] | None) -> object:

@@ -41,7 +41,7 @@ from emulation.status import Row, status_orders
 from emulation.stepping import Onlooker
 from emulation.witness import TaskRecord, Witness
 from model.errors import UserError
-from model.text import one_line
+from model.text import safe_line
 
 _BASELINE_TIMEOUT_S = 30.0
 _LEAD_S = 0.4
@@ -159,7 +159,7 @@ class Conductor:
             self._cut_off(node, str(error))
 
     def _cut_off(self, node: Channel, why: str) -> None:
-        self._fail(node.name, f"cut off: {one_line(why, 300)}")
+        self._fail(node.name, f"cut off: {safe_line(why, 300)}")
         node.close()
         self._machinery.end_node(node.name)
 

@@ -23,7 +23,7 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 from model.errors import UserError
-from model.text import is_unicode, one_line
+from model.text import is_unicode, safe_line
 
 _MAX_ITEMS = 10_000
 _MAX_TEXT = 4000
@@ -317,7 +317,7 @@ def to_list(record: Record) -> list[Any]:
 
 
 def _shown(text: str) -> str:
-    return one_line(text, _MAX_TEXT)
+    return safe_line(text, _MAX_TEXT)
 
 
 def from_list(value: Any) -> Record:
@@ -338,4 +338,4 @@ def from_list(value: Any) -> Record:
 
 
 def _not_a_record(value: Any) -> ValueError:
-    return ValueError(f"not a record: {one_line(str(value), 200)}")
+    return ValueError(f"not a record: {safe_line(str(value), 200)}")

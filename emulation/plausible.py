@@ -29,7 +29,7 @@ from model.network import Network
 from model.probing import pinged
 from model.profile import device_profile
 from model.scenario import Scenario
-from model.text import one_line
+from model.text import safe_line
 from model.workload import TaskTrace
 
 _EARLY_S = 1e-3
@@ -102,7 +102,7 @@ class Plausible:
     def _born(self, name: str, record: Born) -> None:
         profile = self._profiles.get(name)
         if profile is None or record.target not in profile.targets:
-            raise ValueError(f"sends task {record.task} to {one_line(record.target, 40)}")
+            raise ValueError(f"sends task {record.task} to {safe_line(record.target, 40)}")
         least, most = profile.min_rate_mbps, profile.max_rate_mbps
         if not least * (1 - 1e-9) <= record.rate_mbps <= most * (1 + 1e-9):
             raise ValueError(f"sends task {record.task} at {record.rate_mbps:g} Mbps")
@@ -136,7 +136,7 @@ class Plausible:
     def _ping(self, name: str, ping: Ping) -> None:
         profile = self._profiles.get(name)
         if profile is None or ping.target not in profile.targets[1:]:
-            raise ValueError(f"pings {one_line(ping.target, 40)}")
+            raise ValueError(f"pings {safe_line(ping.target, 40)}")
         if ping.at_s + (ping.rtt_s or 0.0) > self._now_s() + _EARLY_S:
             raise ValueError("reports a reply that is still under way")
         target = profile.targets.index(ping.target)

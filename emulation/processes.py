@@ -9,7 +9,7 @@ from pathlib import Path
 
 from emulation.commands import ProcessError
 from emulation.netlink import namespace_path
-from model.text import one_line
+from model.text import safe_line
 
 _TERM_GRACE_S = 3.0
 
@@ -77,4 +77,4 @@ def check_alive(process: subprocess.Popen[bytes], what: str, log: Path) -> None:
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
     last = next((k for k in reversed(lines) if k.strip()), "")
     # Nodes, which run a user's policy, write into the log of their parent, too.
-    raise ProcessError(what, describe_end(status), one_line(last))
+    raise ProcessError(what, describe_end(status), safe_line(last))

@@ -34,7 +34,7 @@ from emulation.policy_files import look_here_too, user_folder
 from emulation.walls import ProcessWall
 from model.errors import UserError
 from model.scenario import Scenario
-from model.text import one_line
+from model.text import safe_line
 from records.schema import TABLES
 from rl import policies
 from rl.policies.learned import Learned
@@ -136,9 +136,9 @@ def _table(name: str, data: bytes) -> pa.Table:
         table = pa.ipc.open_stream(data).read_all()
         table.validate(full=True)
     except pa.ArrowException as error:
-        raise UserError(f"a simulation has made a damaged table {one_line(name)}") from error
+        raise UserError(f"a simulation has made a damaged table {safe_line(name)}") from error
     if name not in TABLES or not set(table.column_names) <= set(TABLES[name].names):
-        raise UserError(f"a simulation has made an unknown table {one_line(name)}")
+        raise UserError(f"a simulation has made an unknown table {safe_line(name)}")
     return table
 
 
@@ -154,7 +154,7 @@ def _facts(found: Description) -> list[Any]:
 def _description(value: Any) -> Description:
     match value:
         case [("observation" | "state" | "truth") as needs, [*names], bool(learned)]:
-            return Description(needs, tuple(one_line(str(n)) for n in names), learned)
+            return Description(needs, tuple(safe_line(str(n)) for n in names), learned)
     raise UserError("the policy does not say what it needs: observation, state or truth")
 
 
@@ -208,11 +208,11 @@ def _received(policy: str, pipe: IO[bytes]) -> Iterator[tuple[int, bytes]]:
         if len(payload) < size:
             return
         if kind == _ERROR:
-            raise UserError(one_line(payload.decode(errors="replace")))
+            raise UserError(safe_line(payload.decode(errors="replace")))
         if kind == _BROKE:
             first, _, trace = payload.decode(errors="replace").partition("\n")
-            error = RuntimeError(one_line(first))
-            error.add_note("\n".join(map(one_line, trace.splitlines()[-_TRACE_LINES:])))
+            error = RuntimeError(safe_line(first))
+            error.add_note("\n".join(map(safe_line, trace.splitlines()[-_TRACE_LINES:])))
             raise error
         yield kind, payload
 

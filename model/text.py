@@ -48,7 +48,7 @@ def how_to_write(value: object) -> str:
     return "; leave the quotes out" if digits == value.strip() else f"; write {digits}"
 
 
-def one_line(text: str, most: int = _MOST_CHARACTERS) -> str:
+def safe_line(text: str, most: int = _MOST_CHARACTERS) -> str:
     """A stranger's text as a terminal may show it: one line, bounded, without control characters.
 
     White space becomes a space, and what cannot be printed (escape sequences, marks that reverse

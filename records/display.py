@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from model.text import one_line as safe_line
+from model.text import safe_line
 from records.console import Screen, styled
 from records.metrics import summarise
 from records.reader import open_result

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from emulation import processes
 from emulation.commands import ProcessError
-from model.text import one_line
+from model.text import safe_line
 from records.display import fidelity_line
 
 
@@ -39,6 +39,6 @@ def test_the_last_line_of_a_log_is_shown_as_text(tmp_path: Path) -> None:
     "text", ["", "plain", "\x00\x7f\x9b\u202e\ud800", "a\r\nb\u2028c", "x" * 9000]
 )
 def test_one_line_is_one_line(text: str) -> None:
-    shown = one_line(text)
+    shown = safe_line(text)
     assert shown.isprintable()
     assert len(shown) == min(len(text), 4000)

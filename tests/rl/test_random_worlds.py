@@ -40,7 +40,9 @@ def test_random_worlds_equal_the_reference(kind: int) -> None:
 @pytest.mark.timeout(12 * 3600 if ASKED else 600)
 def test_compiled_code_keeps_its_bounds() -> None:
     """Each kernel, with numba's checks; functions with checks are kept apart from the others."""
-    folder = _cache_folder().parent / "bounds-checked"
+    cache, note = _cache_folder()
+    assert cache is not None, note
+    folder = cache.parent / "bounds-checked"
     checked = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(folder)}
     command = [sys.executable, "-m", "tests.rl.bounds_checked", "0", str(ASKED or len(KINDS))]
     done = subprocess.run(
