@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -72,6 +73,7 @@ class Task:
     source: str = ""
     far_end: str = ""
     paths: dict[int, list[str]] = field(default_factory=dict)
+    epochs: dict[int, int] = field(default_factory=dict)
     parts: int = 1
     launched: int = 0
     inside: int = 0
@@ -104,7 +106,7 @@ class Reference:
                 trace.device, trace.born_s, trace.work_ghz_s, trace.data_mb, strict=True
             )
         ]
-        self.events: list[tuple[float, int, int, int, int, float]] = []
+        self.events: list[tuple[float, int, int, int, int, int, float]] = []
         self.delivered: dict[int, float] = {}
         self.rtts: dict[tuple[int, str, str], float] = {}
 
@@ -165,7 +167,9 @@ class Reference:
             self._advance((slot + 1) * slot_s)
 
     def _push(self, time: float, kind: int, hop: int, part: int, task: int, since: float) -> None:
-        heapq.heappush(self.events, (time, kind, hop, part, task, since))
+        # What falls on one moment goes by the epoch of its path, the link, the part, the task.
+        epoch = self.tasks[task].epochs[part] if kind == PART else 0
+        heapq.heappush(self.events, (time, kind, epoch, hop, part, task, since))
 
     def _advance(self, until: float) -> None:
         handlers = {
@@ -176,7 +180,7 @@ class Reference:
             HOME_AGAIN: lambda now, hop, part, task, since: self._know(now, task),
         }
         while self.events and self.events[0][0] <= until:
-            now, kind, hop, part, task, since = heapq.heappop(self.events)
+            now, kind, _, hop, part, task, since = heapq.heappop(self.events)
             handlers[kind](now, hop, part, task, since)
 
     def _ping(self, slot: int, now: float) -> None:
@@ -222,7 +226,7 @@ class Reference:
         if at - now > patience:
             task.times.setdefault("failed", now + patience)
             return
-        task.paths[part] = way
+        task.paths[part], task.epochs[part] = way, bisect_right(self.turning_points, at)
         self._push(at + self._part_mb(task, part) / task.rate_mb_s / 2, PART, 0, part, k, at)
 
     def _part_mb(self, task: Task, part: int) -> float:
