@@ -50,7 +50,8 @@ class Fifo:
         """
         if self.speed.at(now) == 0.0:
             return now
-        end = self.speed.finish(start, size)
+        # A part without size takes no time, even where a cable is down.
+        end = self.speed.finish(start, size) if size else start
         steps = zip(self.speed.start_s, self.speed.ghz, strict=True)
         return next((at for at, speed in steps if speed == 0.0 and now < at <= end), math.inf)
 
