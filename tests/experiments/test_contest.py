@@ -72,9 +72,9 @@ def test_a_parameter_that_names_a_file_stands_for_its_content(
 ) -> None:
     file = tmp_path / "weights"
     file.write_text("one")
-    before = Cell(mini, "local", 1, {"checkpoint": str(file)}).key
+    before = Cell(mini, "m2ppo", 1, {"checkpoint": str(file)}).key
     file.write_text("two")
-    assert Cell(mini, "local", 1, {"checkpoint": str(file)}).key != before
+    assert Cell(mini, "m2ppo", 1, {"checkpoint": str(file)}).key != before
 
 
 def test_a_damaged_cell_is_computed_again(mini: Scenario, tmp_path: Path) -> None:

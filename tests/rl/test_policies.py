@@ -80,8 +80,8 @@ def test_decisions_leave_the_observation_alone(name: str) -> None:
     [
         ("greedi", {}, "did you mean 'greedy'"),
         ("greedy", {"prise": 1}, "did you mean 'price'"),
-        ("greedy", {"price": "maybe"}, "is not a bool"),
-        ("self-biased", {"bias_s": "much"}, "is not a float"),
+        ("greedy", {"price": "maybe"}, "must be true or false"),
+        ("self-biased", {"bias_s": "much"}, "must be a finite number"),
         ("nowhere.at_all:Thing", {}, "cannot import"),
         ("model.errors:Nothing", {}, "has no Nothing"),
         ("model.errors:UserError", {}, "is not a rl.policies.base.Policy"),

@@ -75,7 +75,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Out
     result = emulate(out, "Hostile", *parameters(out), slots=13)
     found: dict[str, Outcome] = {}
     for line in log_of(result):
-        match = re.search(r"Report: (\[.*\])$", str(line.get("text", "")))
+        match = re.search(r"Report: (\[.*\]) \(\w+\.py, line \d+\)$", str(line.get("text", "")))
         if match is not None:
             prefix, name, worked, how = json.loads(match[1])
             assert prefix == PREFIX
