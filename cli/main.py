@@ -87,7 +87,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a verb. Raises ``UsageError`` that names the nearest one, whoever answers it."""
+        """Find a verb. Raises ``UsageError`` that names the nearest one."""
         name = args[0]
         if not ctx.resilient_parsing and not name.startswith("-") and _find(name) is None:
             known = [*self.list_commands(ctx), *(verb for verb, _ in SHELL_VERBS)]

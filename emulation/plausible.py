@@ -155,7 +155,7 @@ class Plausible:
 
 
 class Refused:
-    """What nodes have reported and nobody believes, counted.
+    """Reports of nodes that were refused, counted.
 
     Attributes:
         counts: node → how many of its records.

@@ -1,4 +1,4 @@
-"""What devices are told of their targets' queues, where the scenario lets agents observe them."""
+"""The status of their targets that devices receive, where the scenario lets agents observe it."""
 
 from __future__ import annotations
 

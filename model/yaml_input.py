@@ -1,4 +1,4 @@
-"""YAML as all input uses it: plain data with line numbers, from files that nobody vouches for.
+"""YAML as all input uses it: plain data with line numbers, from untrusted files.
 
 Scenario files, sweep files and the values of ``--set`` and ``--param`` are one language. Only
 mappings with text keys, lists and scalars are read. Scalars follow YAML 1.2 rather than 1.1, so

@@ -130,7 +130,7 @@ def test_a_user_without_name_home_or_folder_gets_a_private_cache(tmp_path: Path)
     assert "NUMBA_CACHE_DIR names another" in done.stderr
     assert "compiling the simulator (once)" in done.stderr
     assert private.stat().st_mode & 0o777 == 0o700
-    # One that somebody else has laid there is not trusted: what is in it would be executed.
+    # A folder of another user is not trusted: what is in it would be executed.
     private.chmod(0o777)
     again = subprocess.run(
         [*nobody, sys.executable, "-c", "import rl.simulator as s; print(s.CACHED)"],
