@@ -27,7 +27,7 @@ NETWORK = "network"
 """Name of what one process does, test after test."""
 ONE_AFTER_THE_OTHER = ("root", "ovs", "ffmpeg", "netem", "timing")
 _LIST = "network.json"
-_NICENESS = 5
+NICENESS = 5
 """Of what runs beside the network's tests; beside other programs it must get on, too."""
 
 
@@ -121,7 +121,7 @@ class Sharing:
             _be_nice(0)
             return (yield)
         with gate().beside():
-            _be_nice(_NICENESS)
+            _be_nice(NICENESS)
             return (yield)
 
     def pytest_unconfigure(self) -> None:

@@ -35,7 +35,12 @@ class Snapshot:
         """What has come since (``+ …``) and gone (``- …``), but for what living runs have."""
         others = self.living | later.living
         came = [f"+ {t}" for t in later.things - self.things if _run_of(t) not in others]
-        gone = [f"- {t}" for t in self.things - later.things if _run_of(t) not in others]
+        # Processes that another run has left a moment longer than its ledger end by themselves.
+        gone = [
+            f"- {t}"
+            for t in self.things - later.things
+            if _run_of(t) not in others and not (t.startswith("process ") and _run_of(t))
+        ]
         return sorted(came + gone)
 
     def of_run(self, run_id: str) -> list[str]:
