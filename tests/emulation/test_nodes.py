@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -124,9 +125,13 @@ def test_every_task_ends_once(bench: Bench) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timing
-@pytest.mark.parametrize("rate_mbps", [2.5, 5.0, 7.5, 10.0])
+@pytest.mark.parametrize("rate_mbps", [2.5, 5.0, 10.0])
 def test_the_wire_carries_x(bench: Bench, closing: ExitStack, rate_mbps: float) -> None:
-    """Bytes that the interface counts, in frames, over the time that the transfer took."""
+    """Bytes that the interface counts, in frames, over the time that the transfer took.
+
+    The median of some transfers, each of which is short: a hypervisor that takes a core away for
+    20 ms stops a transfer for as long, which no pacing makes up for.
+    """
     from emulation.loop import Clock, Loop
     from emulation.netlink import inside
     from emulation.transfer import Order, Transfers
@@ -159,18 +164,22 @@ def test_the_wire_carries_x(bench: Bench, closing: ExitStack, rate_mbps: float) 
     while not opened:
         loop.step(0.01)
     closing.enter_context(alone())
-    for task, size in enumerate((100_000, 500_000, 1_000_000)):
-        before = bench.sent_bytes("c1d1")
-        order = Order("e1", 0, task, size, 0.0, rate_mbps)
+    task = 0
+    for size, count in ((100_000, 7), (400_000, 5)):
+        measured = []
         with measuring():
-            begin = clock.now()
-            sender.send(order)
-            while task not in ear.results:
-                loop.step(0.01)
-        assert order.arrived_s is not None
-        sent = bench.sent_bytes("c1d1") - before
-        measured = sent * 8e-6 / (order.arrived_s - begin)
-        assert measured == pytest.approx(rate_mbps, rel=0.02), size
+            for _ in range(count):
+                before = bench.sent_bytes("c1d1")
+                order = Order("e1", 0, task, size, 0.0, rate_mbps)
+                begin = clock.now()
+                sender.send(order)
+                while task not in ear.results:
+                    loop.step(0.01)
+                assert order.arrived_s is not None
+                sent = bench.sent_bytes("c1d1") - before
+                measured.append(sent * 8e-6 / (order.arrived_s - begin))
+                task += 1
+        assert statistics.median(measured) == pytest.approx(rate_mbps, rel=0.02), measured
     assert sender.opened == 1
 
 
