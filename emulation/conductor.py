@@ -28,6 +28,7 @@ from emulation.messages import (
     Ping,
     Ready,
     Record,
+    Replaced,
     Seen,
     Service,
     Slot,
@@ -258,7 +259,7 @@ class Conductor:
             case Baseline(rtt_s, unreachable):
                 recorder.log("baseline", {"node": name, "idle_rtt_s": rtt_s})
                 self._baseline[name] = unreachable
-            case Ready() | Log() | Bye() | Fatal() as said:
+            case Ready() | Log() | Replaced() | Bye() | Fatal() as said:
                 self._said(name, said)
 
     def _told(self, name: str, told: Transcoded | Seen) -> None:
@@ -271,13 +272,16 @@ class Conductor:
             raise ValueError(f"has transcoded clip {told.clip} for task {told.task}")
         self._recorder.transcoded(name, told)
 
-    def _said(self, name: str, said: Ready | Log | Bye | Fatal) -> None:
+    def _said(self, name: str, said: Ready | Log | Replaced | Bye | Fatal) -> None:
         match said:
             case Ready(pid, policy):
                 self._recorder.log("node ready", {"node": name, "pid": pid, "policy": policy})
             case Log(level, at_s, text):
                 fields = {"level": level, "node": name, "at_s": at_s, "text": text}
                 self._recorder.log("node", fields)
+            case Replaced(_, why):
+                how = self._machinery.end_policy(name) or why
+                self.incidents.add(name, f"{name}'s policy decides no more: {how}")
             case Bye(counters):
                 self.farewells[name] = counters
             case Fatal(text):

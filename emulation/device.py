@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import math
 import time
-from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from emulation.briefing import Agent, generator, payload_bytes
+from emulation.briefing import Agent, payload_bytes
+from emulation.deciders import Decider
 from emulation.extremes import PINGS
 from emulation.loop import Clock, Loop
 from emulation.memory import Memory
-from emulation.messages import POLICY_FAULT, Born, Dispatched, Failed, Known, Log, Ping, Record
+from emulation.messages import (
+    POLICY_FAULT,
+    Born,
+    Dispatched,
+    Failed,
+    Known,
+    Log,
+    Ping,
+    Record,
+    Replaced,
+)
 from emulation.ping import Pinger
 from emulation.remote import Remote
 from emulation.transcoding.content import load
 from emulation.transfer import Order, Transfers
 from emulation.unit import Unit
 from emulation.work import Outcome
-from model.errors import UserError
 from model.observation import Decision, DeviceProfile, Observation, TaskView
 from model.probing import pinged
-from rl.policies.base import Policy
-from rl.policies.checking import PolicyError, checked, raised
+from rl.policies.checking import PolicyError, checked
 
 _MAX_COMPLAINTS = 20
 
@@ -44,10 +52,10 @@ class _Task:
 
 
 class Device:
-    """The agent of a device; without a policy, decisions come from the orchestrator.
+    """The agent of a device: everything but the decisions.
 
     Attributes:
-        decision_ns: how long each decision took, ns.
+        decider: where decisions come from.
         lost_pings: pings without a reply.
     """
 
@@ -56,33 +64,22 @@ class Device:
         loop: Loop,
         clock: Clock,
         agent: Agent,
-        policy: Policy | None,
         unit: Unit,
         report: Report,
     ):
         self._loop, self._clock, self._agent = loop, clock, agent
         self._profile, self._unit, self._report = agent.profile, unit, report
-        self._mind = policy or Remote(loop, clock, agent.profile, report)
         self.memory = Memory(agent.profile.targets, status=agent.status)
         self._tasks: dict[int, _Task] = {}
         self._complaints = 0
         self._ended = False
-        self.decision_ns = array("q")
+        self._next = 0
         self.lost_pings = 0
 
-    def begin(self, transfers: Transfers, pinger: Pinger) -> None:
-        """Take over what leads to others, and reset the policy.
-
-        Raises ``UserError`` if the policy cannot be reset.
-        """
-        self._next = 0
+    def begin(self, decider: Decider, transfers: Transfers, pinger: Pinger) -> None:
+        """Take over what decides, and what leads to others."""
+        self.decider = decider
         self._transfers, self._pinger = transfers, pinger
-        if isinstance(self._mind, Remote):
-            return
-        try:
-            self._mind.reset(self._profile, generator(self._agent.policy_key))
-        except Exception as error:
-            raise UserError(f"policy: {raised('reset', error)}") from error
 
     def start(self) -> None:
         """The clock runs: wait for the first task."""
@@ -93,37 +90,27 @@ class Device:
         self._ended = True
 
     def show(self, boundary: int) -> None:
-        """At a slot boundary: tell who decides what this device sees, if that is not a policy."""
-        if isinstance(self._mind, Remote):
-            self._mind.show(boundary, self._observe(self._clock.now()))
+        """At a slot boundary, the last one included."""
+        self.decider.show(boundary, self._observe)
 
     def decided(self, slot: int, tasks: dict[str, list[float]]) -> None:
         """Decisions of a slot have come: ``{task id: [target, rate in Mbps]}``."""
-        if isinstance(self._mind, Remote):
+        if isinstance(self.decider, Remote):
             decisions = {
                 int(task): checked(Decision(int(target), rate), self._profile)
                 for task, (target, rate) in tasks.items()
             }
-            self._mind.decided(slot, decisions)
+            self.decider.decided(slot, decisions)
 
     def begin_slot(self, slot: int) -> None:
         """Start of a slot: the policy's turn, then this slot's pings, spread over the slot."""
-        if isinstance(self._mind, Remote):
-            self._mind.begin_slot(slot)
-        else:
-            self._begin_policy_slot(self._mind)
+        self.decider.begin_slot(slot, self._observe)
         due = pinged(self._profile, self._agent.probes, slot)
         slot_s = self._profile.slot_s
         for k, target in enumerate(due):
             # Each device has a phase of its own, so that their pings do not meet in the queues.
             at = (slot + (self._agent.ping_phase + k / len(due)) % 1.0) * slot_s
             self._loop.at(self._clock.real(at), self._ping, target)
-
-    def _begin_policy_slot(self, policy: Policy) -> None:
-        try:
-            policy.begin_slot(self._observe(self._clock.now()))
-        except Exception as error:  # noqa: BLE001 - a policy may raise anything and is not ours
-            self._complain(f"policy: {raised('begin_slot', error)}")
 
     def baseline(self, done: Callable[[dict[str, float], list[str]], None]) -> None:
         """Ping every target a few times and open a connection to it; before the start.
@@ -184,8 +171,8 @@ class Device:
         self.memory.failed(task.target, task.work_ghz_s, 0.0)
         self._report(Failed(task_id, self._clock.now(), reason))
 
-    def _observe(self, now: float) -> Observation:
-        work = self._unit.work
+    def _observe(self) -> Observation:
+        now, work = self._clock.now(), self._unit.work
         return self.memory.observe(now, work.queue_ghz_s(now), work.frequency.at(now))
 
     def _wait_for_task(self) -> None:
@@ -200,23 +187,20 @@ class Device:
             return
         self._wait_for_task()
         tasks = self._agent.tasks
-        task_id = tasks.ids[position]
-        if isinstance(self._mind, Remote):
-            self._mind.ask(task_id, lambda decision: self._place(position, decision))
-            return
-        now, task = self._clock.now(), TaskView(tasks.work_ghz_s[position], tasks.data_mb[position])
-        try:
-            decision = self._decide(self._mind, now, task)
-        except PolicyError as error:
-            self._report(Failed(task_id, now, f"{POLICY_FAULT}{error}"))
-            return
-        self._place(position, decision)
+        task = TaskView(tasks.work_ghz_s[position], tasks.data_mb[position])
+        place = partial(self._place, position)
+        self.decider.ask(tasks.ids[position], task, self._observe, place)
 
-    def _place(self, position: int, decision: Decision) -> None:
+    def _place(self, position: int, decision: Decision | PolicyError) -> None:
         """Carry a decision out."""
+        if self._ended:
+            return
         tasks, now = self._agent.tasks, self._clock.now()
         task_id, work = tasks.ids[position], tasks.work_ghz_s[position]
         data = tasks.data_mb[position]
+        if isinstance(decision, PolicyError):
+            self._report(Failed(task_id, now, f"{POLICY_FAULT}{decision}"))
+            return
         name = self._profile.targets[decision.target]
         self._report(Born(task_id, name, decision.rate_mbps, now))
         self._tasks[task_id] = _Task(decision.target, work, data)
@@ -240,16 +224,6 @@ class Device:
             self._unserved(task_id, outcome.error)
         else:
             self._known(task_id, processing_s)
-
-    def _decide(self, policy: Policy, now: float, task: TaskView) -> Decision:
-        observation = self._observe(now)
-        begin = time.perf_counter_ns()
-        try:
-            decision = policy.decide(observation, task)
-        except Exception as error:
-            raise raised("decide", error) from error
-        self.decision_ns.append(time.perf_counter_ns() - begin)
-        return checked(decision, self._profile)
 
     def _ping(self, target: int) -> None:
         if self._ended:
@@ -282,21 +256,25 @@ class Device:
             self.memory.idle(target, value)
         done({self._profile.targets[k]: v for k, v in rtt_s.items()}, broken)
 
-    def _complain(self, text: str) -> None:
+    def complain(self, text: str) -> None:
+        """Log what the policy did wrong, up to some lines."""
         self._complaints += 1
         if self._complaints <= _MAX_COMPLAINTS:
-            self._report(Log("error", self._clock.now(), text))
+            self._report(Log("error", self._clock.now(), f"policy: {text}"))
 
-    @property
-    def undecided(self) -> int:
-        """Tasks that nobody decided in time, in a stepped run."""
-        return self._mind.undecided if isinstance(self._mind, Remote) else 0
+    def printed(self, text: str) -> None:
+        """Log a line that the policy has printed."""
+        self._report(Log("info", self._clock.now(), f"policy prints: {text}"))
+
+    def replaced(self, why: str) -> None:
+        """The policy decides no more."""
+        self._report(Replaced(self._clock.now(), why))
 
     def decision_latency_s(self, percent: float) -> float | None:
         """Percentile of the time a decision took, real s; None if there was none."""
-        if not self.decision_ns:
+        if not self.decider.decision_ns:
             return None
-        return float(np.percentile(np.asarray(self.decision_ns), percent)) * 1e-9
+        return float(np.percentile(np.asarray(self.decider.decision_ns), percent)) * 1e-9
 
 
 class _Baseline:

@@ -17,6 +17,8 @@ from model.errors import UserError
 FIRST = 0x70000000
 _NODES_OF_A_RUN = 1 << 12
 _RUNS = 1 << 16
+GUESTS = _NODES_OF_A_RUN // 2
+"""Added to a device's uid, it is that of its policy's process."""
 _SUBORDINATE = (Path("/etc/subuid"), Path("/etc/subgid"))
 
 

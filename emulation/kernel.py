@@ -19,6 +19,8 @@ _ATTR_RDONLY, _ATTR_NOSUID = 1, 2
 
 HARMLESS = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
 READ_ONLY = HARMLESS | _MS_RDONLY
+NO_EXEC = _MS_NOEXEC
+_SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -66,6 +68,15 @@ def make_private() -> None:
 def detach(target: str) -> None:
     """Unmount, now or as soon as nobody is in there. Raises ``OSError``."""
     _check(_libc.umount2(target.encode(), _MNT_DETACH), f"unmount {target}")
+
+
+def pivot_root(new: str, old: str) -> None:
+    """Make the mount at ``new`` this namespace's root, and the old root a mount at ``old``.
+
+    Raises ``OSError``.
+    """
+    number = _SYS_PIVOT_ROOT.get(os.uname().machine, 155)
+    _check(_libc.syscall(ctypes.c_long(number), new.encode(), old.encode()), "pivot_root")
 
 
 def make_read_only() -> None:

@@ -20,11 +20,11 @@ from emulation.extremes import first_exchanges
 from emulation.fabric import FABRIC, Fabric, process_environment
 from emulation.identities import first_uid
 from emulation.ledger import Ledger
-from emulation.messages import NodeConfig
+from emulation.messages import NodeConfig, guest_name
 from emulation.netlink import namespace_path
 from emulation.openvswitch import CONTROLLER
 from emulation.options import RunOptions
-from emulation.policy_files import hidden_folders
+from emulation.policy_files import hidden_folders, is_users
 from emulation.shares import Shares
 from emulation.spawning import SpawnerLink
 from emulation.transcoding.content import prepare
@@ -177,7 +177,7 @@ class Machinery:
         try:
             for node in self._spawner.spawn(nodes):
                 self.nodes[node.name] = Channel(node.name, node.control)
-                self.pids[node.name] = (node.pid, *([node.worker] if node.worker else []))
+                self.pids[node.name] = (node.pid, *filter(None, (node.worker, node.guest)))
                 if node.worker and self.shares is not None:
                     self.shares.place(node.name, node.worker)
         except (TimeoutError, ConnectionError) as error:
@@ -194,7 +194,15 @@ class Machinery:
             gid=uid,
             hidden=self._hidden(),
             worker=self.options.scenario.compute.work == "ffmpeg",
+            guest=self._has_policy(node) and is_users(self.options.policy),
+            files=self._files if self._has_policy(node) else (),
         )
+
+    @property
+    def _files(self) -> tuple[str, ...]:
+        """The files that the policy's parameters name."""
+        values = self.options.policy_params.values()
+        return tuple(v for v in values if isinstance(v, str) and Path(v).is_absolute())
 
     def _has_policy(self, node: Node) -> bool:
         return node.kind == "device" and not self.options.stepped
@@ -214,6 +222,12 @@ class Machinery:
     def end_node(self, name: str) -> None:
         """End a node's process at once."""
         self._spawner.end(name)
+
+    def end_policy(self, device: str) -> str | None:
+        """End the process of a device's policy at once; returns how it had ended before, if so."""
+        ended = self.how_ended(guest_name(device))
+        self._spawner.end(guest_name(device))
+        return ended
 
     def _start(self, name: str, arguments: list[str], label: str | None) -> socket.socket:
         """Start one of our programs with a socket whose number is its last argument."""

@@ -45,7 +45,9 @@ class NodeConfig:
         uid, gid: what the process becomes; above 0.
         hidden: folders that are empty for nodes; the same for all nodes of a run.
         oom_score_adj: nodes are to be killed for memory before anything else.
-        worker: whether a process beside the node is to do its real work.
+        worker: whether a process of its own is to do the node's real work.
+        guest: whether a process of its own is to run the policy, which is a user's.
+        files: what that process may read besides code: files that the policy's parameters name.
     """
 
     name: str
@@ -57,18 +59,26 @@ class NodeConfig:
     hidden: tuple[str, ...] = ()
     oom_score_adj: int = 500
     worker: bool = False
+    guest: bool = False
+    files: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> NodeConfig:
         """Check the keys of a request. Raises ``UserError``."""
         known = {f.name for f in fields(cls)}
-        required = known - {"oom_score_adj", "hidden", "worker"}
+        required = known - {"oom_score_adj", "hidden", "worker", "guest", "files"}
         if not required <= set(value) <= known:
             raise UserError(
                 f"request for a node: missing {sorted(required - set(value))}, "
                 f"unknown {sorted(set(value) - known)}"
             )
-        return cls(**{**value, "hidden": tuple(value.get("hidden", ()))})
+        lists = {k: tuple(value.get(k, ())) for k in ("hidden", "files")}
+        return cls(**{**value, **lists})
+
+
+def guest_name(device: str) -> str:
+    """The name of the process of a device's policy."""
+    return f"{device}'s policy"
 
 
 class Ready(NamedTuple):
@@ -201,6 +211,13 @@ class Log(NamedTuple):
     text: str
 
 
+class Replaced(NamedTuple):
+    """From a device: its policy's process decides no more, and why; tasks stay on the device."""
+
+    at_s: float
+    reason: str
+
+
 class Bye(NamedTuple):
     """The last record of an orderly end; see ``emulation.node`` for the counters."""
 
@@ -228,6 +245,7 @@ Record = (
     | Slot
     | Seen
     | Log
+    | Replaced
     | Bye
     | Fatal
 )
@@ -245,6 +263,7 @@ _KINDS: dict[str, type[Record]] = {
     "slot": Slot,
     "seen": Seen,
     "log": Log,
+    "replaced": Replaced,
     "bye": Bye,
     "fatal": Fatal,
 }

@@ -2,8 +2,8 @@
 
 Counters of the last record, ``Bye``: cpu_s (user and system), max_rss_mb, max_unsent_bytes (of
 records, in user space), worst_lateness_real_s; units: served, repeated, forwarded; senders:
-retries, connections; devices: decisions, decision_p50_s, decision_p99_s, lost_pings, and in a
-stepped run undecided: tasks that nobody decided in time.
+retries, connections; devices: decisions, decision_p50_s, decision_p99_s, lost_pings, undecided:
+tasks that were not decided in time, so that they stayed on the device.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from typing import Any
 
 from emulation.admission import Admission
 from emulation.briefing import Agent, Briefing, Overflow
+from emulation.deciders import Decider, InProcess
 from emulation.device import Device
 from emulation.extremes import LIMIT_S
+from emulation.guest.link import GuestPolicy
 from emulation.loop import READ, WRITE, Clock, Loop
 from emulation.messages import Baseline, Bye, Fatal, Ready, Record, Slot, to_list
 from emulation.ping import Pinger
+from emulation.remote import Remote
 from emulation.transcoding.queue import Transcoding
 from emulation.transfer import Listener, Transfers
 from emulation.unit import Unit
 from emulation.wire import HEADER_BYTES, MESSAGE_BYTES
 from emulation.work import TimedWork, Work
 from model.errors import UserError
-from rl.policies import create
-from rl.policies.base import Policy
 
 _FLUSH_REAL_S = 0.05
 _LOST_PING_SLOTS = 5
@@ -112,10 +113,15 @@ class Node:
     """A unit of the network at work, with the agent if it is a device."""
 
     def __init__(
-        self, briefing: Briefing, loop: Loop, control: Control, worker: socket.socket | None = None
+        self,
+        briefing: Briefing,
+        loop: Loop,
+        control: Control,
+        worker: socket.socket | None = None,
+        guest: socket.socket | None = None,
     ):
         self._briefing, self.loop, self.control = briefing, loop, control
-        self._worker = worker
+        self._worker, self._guest = worker, guest
         self.clock = Clock(briefing.speedup)
         self._worst_lateness_s = 0.0
         self._device: Device | None = None
@@ -165,11 +171,7 @@ class Node:
         )
 
     def _make_device(self, agent: Agent) -> None:
-        policy = None
-        if not self._briefing.stepped:
-            policy = create(agent.policy, agent.params)
-            _require_observation_is_enough(agent.policy, policy)
-        device = Device(self.loop, self.clock, agent, policy, self.unit, self.control.report)
+        device = Device(self.loop, self.clock, agent, self.unit, self.control.report)
         self._transfers = self._sender(device, agent.index, agent.profile.max_rate_mbps)
         timeout_s = max(
             _MIN_PING_TIMEOUT_REAL_S,
@@ -177,8 +179,16 @@ class Node:
             agent.first_limit_s if agent.first_limit_s > LIMIT_S else 0.0,  # slow links
         )
         pinger = Pinger(self.loop, agent.probes.ping_bytes, timeout_s)
-        device.begin(self._transfers, pinger)
+        device.begin(self._decider(agent, device), self._transfers, pinger)
         self._device = device
+
+    def _decider(self, agent: Agent, device: Device) -> Decider:
+        """What decides: a caller outside, a user's policy in its process, or one of the lab."""
+        if self._briefing.stepped:
+            return Remote(self.loop, self.clock, agent.profile, self.control.report)
+        if self._guest is None:
+            return InProcess(agent, device.complain)
+        return GuestPolicy(self.loop, self.clock, agent, self._guest, device)
 
     def _sender(self, listener: Listener, index: int, max_rate_mbps: float) -> Transfers:
         transfers = Transfers(
@@ -268,21 +278,13 @@ class Node:
             counters |= {"retries": sender.retries, "connections": sender.opened}
         if device is not None:
             counters |= {
-                "decisions": len(device.decision_ns),
+                "decisions": len(device.decider.decision_ns),
                 "decision_p50_s": device.decision_latency_s(50.0),
                 "decision_p99_s": device.decision_latency_s(99.0),
                 "lost_pings": device.lost_pings,
-                "undecided": device.undecided,
+                "undecided": device.decider.undecided,
             }
         return counters
-
-
-def _require_observation_is_enough(name: str, policy: Policy) -> None:
-    if policy.needs != "observation":
-        raise UserError(
-            f"policy '{name}' needs the {policy.needs} of the whole system, "
-            "which no device has; it runs in the simulator only"
-        )
 
 
 def _await_briefing(loop: Loop, control: Control) -> Briefing:
@@ -291,15 +293,21 @@ def _await_briefing(loop: Loop, control: Control) -> Briefing:
     return Briefing.from_json(control.orders.pop(0))
 
 
-def run_node(name: str, handle: socket.socket, worker: socket.socket | None = None) -> int:
+def run_node(
+    name: str,
+    handle: socket.socket,
+    worker: socket.socket | None = None,
+    guest: socket.socket | None = None,
+) -> int:
     """Be a node until told to stop; returns the exit status: 0, 1 (broke), 2 (user's mistake).
 
-    ``worker`` leads to the process that does the unit's real work, where there is any.
+    ``worker`` leads to the process that does the unit's real work, ``guest`` to the one that runs
+    the device's policy, where there is any.
     """
     status, loop = 0, Loop()
     control = Control(loop, handle)
     try:
-        Node(_await_briefing(loop, control), loop, control, worker).run()
+        Node(_await_briefing(loop, control), loop, control, worker, guest).run()
     except UserError as error:
         status = error.exit_code
         control.report(Fatal(str(error), user=True))

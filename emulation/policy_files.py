@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from emulation.identities import FIRST
-from emulation.messages import NodeConfig
 from model.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -27,6 +26,11 @@ def user_folder() -> Path | None:
         return Path.cwd()
     except FileNotFoundError:
         return None
+
+
+def is_users(policy: str) -> bool:
+    """Whether a policy is a user's own, ``package.module:Class``, and not the lab's."""
+    return ":" in policy
 
 
 def look_here_too(folder: Path | None) -> None:
@@ -56,12 +60,6 @@ def policy_file(name: str, folder: Path | None) -> Path | None:
             if path.is_file():
                 return path
     return None
-
-
-def require_readable(path: Path | None, config: NodeConfig) -> None:
-    """Raise ``UserError`` if this process, unprivileged by now, cannot read a policy's file."""
-    if path is not None and not os.access(path, os.R_OK):
-        raise UserError(_unreadable(config.policy, path, config.uid))
 
 
 _FILE = re.compile(

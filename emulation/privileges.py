@@ -7,9 +7,10 @@ import resource
 import select
 import signal
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
-from emulation import kernel, seccomp
+from emulation import kernel
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -88,11 +89,17 @@ def last_capability() -> int:
     return int(Path("/proc/sys/kernel/cap_last_cap").read_text(encoding="ascii"))
 
 
-def drop(uid: int, gid: int, parent: int, last_capability: int, *, filtered: bool) -> None:
+def drop(
+    uid: int,
+    gid: int,
+    parent: int,
+    last_capability: int,
+    install_filter: Callable[[], None] | None,
+) -> None:
     """Become an unprivileged process for good, one that dies with its parent.
 
     No supplementary groups, no capabilities (nor a way to get any back), no core files, no way for
-    siblings to trace it, ``umask`` 077, no system calls that break walls (if ``filtered``).
+    siblings to trace it, ``umask`` 077, the system calls that ``install_filter`` leaves.
     ``parent`` is a pidfd of it, closed here. Raises ``OSError``, and ``ValueError`` for uid or gid
     0. Ends the process if the parent has died meanwhile.
     """
@@ -117,5 +124,5 @@ def drop(uid: int, gid: int, parent: int, last_capability: int, *, filtered: boo
     if select.select([parent], [], [], 0)[0]:
         os._exit(1)
     os.close(parent)
-    if filtered:
-        seccomp.install()
+    if install_filter is not None:
+        install_filter()

@@ -7,13 +7,15 @@ come wait for them; that is part of their delay.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from emulation.deciders import Placing, See
 from emulation.loop import Clock, Loop
 from emulation.messages import Record, Seen
-from model.observation import Decision, DeviceProfile, Observation
+from model.observation import Decision, DeviceProfile, TaskView
 from rl.views import table
 
 PATIENCE = 0.3
@@ -27,6 +29,7 @@ class Remote:
 
     Attributes:
         undecided: tasks that were not decided in time.
+        decision_ns: nothing; the caller's time is its own.
     """
 
     def __init__(
@@ -38,23 +41,25 @@ class Remote:
         self._slot = -1
         self._settled = False
         self._decisions: Mapping[int, Decision] = {}
-        self._waiting: list[tuple[int, Callable[[Decision], None]]] = []
+        self._waiting: list[tuple[int, Placing]] = []
         self.undecided = 0
+        self.decision_ns = array("q")
 
-    def show(self, boundary: int, seen: Observation) -> None:
-        """Tell what the device sees at a slot boundary."""
-        numbers = np.round(table(seen).astype(np.float64), _DIGITS).ravel().tolist()
-        self._report(Seen(boundary, seen.queue_ghz_s, seen.ghz, numbers))
+    def show(self, boundary: int, seen: See) -> None:
+        """Report what the device sees at a slot boundary."""
+        now = seen()
+        numbers = np.round(table(now).astype(np.float64), _DIGITS).ravel().tolist()
+        self._report(Seen(boundary, now.queue_ghz_s, now.ghz, numbers))
 
-    def begin_slot(self, slot: int) -> None:
+    def begin_slot(self, slot: int, seen: See) -> None:
         """Wait for the decisions of a slot."""
         self._slot, self._settled, self._decisions = slot, False, {}
         due = self._clock.real((slot + PATIENCE) * self._slot_s)
         self._loop.at(due, self.decided, slot, {})
 
-    def ask(self, task: int, place: Callable[[Decision], None]) -> None:
+    def ask(self, task_id: int, task: TaskView, seen: See, place: Placing) -> None:
         """Have a task of this slot placed, now or when its decision has come."""
-        self._waiting.append((task, place))
+        self._waiting.append((task_id, place))
         if self._settled:
             self._place_waiting()
 

@@ -12,7 +12,7 @@ import errno
 import os
 import platform
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -59,55 +59,96 @@ _SPECIAL = {  # AUDIT_ARCH, socket, clone, clone3, prctl
 _SET_DEATH_SIGNAL = 1
 """Of prctl: a node dies with the spawner, and must not be able to change that."""
 
-_Instruction = tuple[int, int, int, int]
+Instruction = tuple[int, int, int, int]
+"""Code, jump if true, jump if false, k."""
 
 
-def _refuse(number: int, code: int) -> Iterator[_Instruction]:
+def refusal(code: int) -> Instruction:
+    """Let the system call fail with an error number."""
+    return _RETURN, 0, 0, _ERRNO | code
+
+
+def _refuse(number: int, code: int) -> Iterator[Instruction]:
     yield _EQUAL, 0, 1, number
-    yield _RETURN, 0, 0, _ERRNO | code
+    yield refusal(code)
 
 
-def program(machine: str) -> list[_Instruction]:
-    """The filter as (code, jump if true, jump if false, k). Raises ``KeyError`` for a machine."""
-    architecture, socket, clone, clone3, prctl = _SPECIAL[machine]
-    lines: list[_Instruction] = [
+def allow(number: int) -> Iterator[Instruction]:
+    """Allow a system call."""
+    yield _EQUAL, 0, 1, number
+    yield _RETURN, 0, 0, _ALLOW
+
+
+def beginning(machine: str) -> list[Instruction]:
+    """Refuse other architectures' calls, and leave the number loaded. Raises ``KeyError``."""
+    architecture, _, _, clone3, _ = _SPECIAL[machine]
+    return [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_EQUAL, 1, 0, architecture),
-        (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+        refusal(errno.EPERM),
         (_LOAD, 0, 0, _NUMBER),
         (_AT_LEAST, 0, 1, _X32_BIT),
-        (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+        refusal(errno.EPERM),
         # Its flags lie in memory, which a filter cannot see; libraries fall back to clone.
         *_refuse(clone3, errno.ENOSYS),
     ]
-    for number in (*_DENIED[machine].values(), *_EVERYWHERE.values()):
-        lines += _refuse(number, errno.EPERM)
-    lines += [
+
+
+def clone_and_prctl(machine: str) -> list[Instruction]:
+    """Processes and threads without new namespaces; everything of prctl but the death signal."""
+    _, _, clone, _, prctl = _SPECIAL[machine]
+    return [
         (_EQUAL, 0, 4, clone),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
         (_ANY_BIT, 0, 1, _CLONE_NEW),
-        (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+        refusal(errno.EPERM),
         (_RETURN, 0, 0, _ALLOW),
         (_EQUAL, 0, 4, prctl),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
         (_EQUAL, 0, 1, _SET_DEATH_SIGNAL),
-        (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+        refusal(errno.EPERM),
         (_RETURN, 0, 0, _ALLOW),
-        (_EQUAL, 0, len(_FAMILIES) + 2, socket),
-        (_LOAD, 0, 0, _FIRST_ARGUMENT),
     ]
-    lines += [(_EQUAL, len(_FAMILIES) - k, 0, f) for k, f in enumerate(_FAMILIES)]
-    lines += [(_RETURN, 0, 0, _ERRNO | errno.EAFNOSUPPORT), (_RETURN, 0, 0, _ALLOW)]
-    return lines
+
+
+def with_argument(
+    number: int, position: int, values: Sequence[int], *, otherwise: int
+) -> list[Instruction]:
+    """Allow a system call with certain values of an argument; ``otherwise``: the error number."""
+    return [
+        (_EQUAL, 0, len(values) + 3, number),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT + 8 * position),
+        *((_EQUAL, len(values) - k, 0, value) for k, value in enumerate(values)),
+        refusal(otherwise),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
+
+
+def program(machine: str) -> list[Instruction]:
+    """The filter of nodes. Raises ``KeyError`` for an architecture that is not known."""
+    lines = beginning(machine)
+    for number in (*_DENIED[machine].values(), *_EVERYWHERE.values()):
+        lines += _refuse(number, errno.EPERM)
+    lines += clone_and_prctl(machine)
+    lines += with_argument(_SPECIAL[machine][1], 0, _FAMILIES, otherwise=errno.EAFNOSUPPORT)
+    return [*lines, (_RETURN, 0, 0, _ALLOW)]
 
 
 def install() -> None:
-    """Put the filter on this process, for good; ``no_new_privs`` must be set.
+    """Put the filter of nodes on this process, for good; ``no_new_privs`` must be set.
+
+    Raises ``OSError`` if the kernel has no filters or the architecture is not known here.
+    """
+    load(program, platform.machine())
+
+
+def load(make: Callable[[str], list[Instruction]], machine: str) -> None:
+    """Put the filter that ``make`` gives for an architecture on this process.
 
     Raises ``OSError`` if the kernel has no filters or the architecture is not known here.
     """
     try:
-        lines = program(platform.machine())
+        lines = make(machine)
     except KeyError as error:
         raise OSError(errno.ENOSYS, f"no filter for {error.args[0]}") from error
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))

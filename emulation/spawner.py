@@ -3,15 +3,17 @@
 Loads once the code that every node needs, and forks a node in milliseconds whenever the
 orchestrator asks. Node processes share its memory, so it knows nothing of scenario, network or
 tasks: what a node may know, the orchestrator tells it alone. It keeps root only to place its
-children behind their walls (``emulation.walls``, ``emulation.privileges``); a child gives up every
-privilege before it runs, or even imports, a user's policy.
+children behind their walls (``emulation.walls``, ``emulation.privileges``). A user's policy runs in
+no node, but in a process that serves its device alone (``emulation.guest``): without network, files
+or /proc, and it has given up every privilege before it imports the policy.
 
 Requests are lines of JSON, ``emulation.messages.NodeConfig`` or {"end": name}. Answers, one a line:
 
     {"ready": pid, "walls": {…}}       once, when everything is loaded; which walls are missing: why
-    {"spawned": name, "pid": pid, "worker": pid}
-                                       with the node's control socket attached (SCM_RIGHTS); worker:
-                                       the process that does its real work, null if it has none
+    {"spawned": name, "pid": pid, "worker": pid, "guest": pid}
+                                       with the node's control socket attached (SCM_RIGHTS); worker
+                                       does its real work, guest is the process of its policy; null
+                                       where there is none
     {"failed": name, "error": text}    the request was not carried out
     {"exited": name, "status": n}      a node has ended; below 0: minus the number of a signal
 
@@ -48,17 +50,25 @@ from typing import Any, NoReturn
 import numpy as np
 
 import rl.policies
-from emulation import privileges
-from emulation.messages import Fatal, NodeConfig, to_list
+from emulation import kernel, privileges, seccomp
+from emulation.guest import filter as guest_filter
+from emulation.guest import room
+from emulation.guest.process import run_guest
+from emulation.guest.sources import Sources
+from emulation.identities import GUESTS
+from emulation.messages import Fatal, NodeConfig, guest_name, to_list
 from emulation.node import run_node
-from emulation.policy_files import look_here_too, policy_file, require_readable, user_folder
+from emulation.policy_files import PROJECT, policy_file, user_folder
 from emulation.transcoding.worker import serve
-from emulation.walls import ProcessWall, View, try_walls
+from emulation.walls import ProcessWall, View, arrange, try_walls
 from model.errors import UserError
 from rl.policies import weights
 
 _BRIEFING_TIMEOUT_S = 2.0
 _MAX_REQUEST_BYTES = 16 * 1024 * 1024
+_SNDBUFFORCE, _PACKET_BYTES = 32, 1 << 20
+_GUESTS_OOM_SCORE = 900
+"""Policies are to be killed for memory before nodes."""
 _LAZY = (encodings.ascii, encodings.idna, np.random.default_rng)
 """Loaded here, because a child that has left root behind may not be able to read their files."""
 
@@ -76,7 +86,10 @@ class Spawner:
         self._control = control
         self._received = bytearray()
         self._children: dict[int, str] = {}
+        self._companions: dict[int, tuple[int, ...]] = {}
         self._view: View | None = None
+        self._room: View | None = None
+        self._sources: list[Sources] | None = None
         self._missing = try_walls()
         self._folder = user_folder()
         self._pidfd = os.pidfd_open(os.getpid())
@@ -148,26 +161,44 @@ class Spawner:
         if "files" in self._missing:
             return None
         if self._view is None:
-            self._view = View(config.hidden)
+            self._view = View(partial(arrange, config.hidden))
         return self._view
 
+    def _room_for(self, config: NodeConfig) -> View | None:
+        """What policies see; the same for all of a run."""
+        policy = policy_file(config.policy, self._folder)
+        ours = policy is not None and policy.is_relative_to(PROJECT)
+        if self._sources is None:
+            places = [self._folder, *(_place_of(config.policy, policy) if policy else ())]
+            self._sources = [Sources(p, config.policy) for p in places if p is not None]
+        if "files" in self._missing:
+            return None
+        if self._room is None:
+            packages = (policy.relative_to(PROJECT).parts[0],) if ours and policy else ()
+            self._room = View(partial(room.arrange, room.visible(config.files, packages)))
+        return self._room
+
     def _spawn(self, config: NodeConfig) -> None:
-        policy = policy_file(config.policy, self._folder) if config.policy else None
         if config.checkpoint:
             # Data, no code: read here once, for the nodes may not be able to reach the file.
             weights.load(config.checkpoint)
-        view = self._view_for(config)
-        child = _Child(config, policy, view, self._pidfd, self._missing, self._folder)
+        child = _Child(config, self._view_for(config), self._pidfd, self._missing)
         ours, theirs = socket.socketpair()
         with ours, theirs, ExitStack() as stack:
-            worker, upper = None, None
+            ends: dict[str, socket.socket] = {}
+            pids: dict[str, int | None] = {"worker": None, "guest": None}
             if config.worker:
-                upper, lower = (stack.enter_context(end) for end in socket.socketpair())
-                # Without a name: a worker ends with its node, and only the node's end is told.
-                worker = self._fork("", partial(child.run_worker, lower))
-            pid = self._fork(config.name, partial(child.run, theirs, upper))
-            answer = {"spawned": config.name, "pid": pid, "worker": worker}
-            self._say(answer, ours.fileno())
+                ends["worker"], lower = (stack.enter_context(e) for e in socket.socketpair())
+                # Without a name: a worker ends with its node, and only the node's end is reported.
+                pids["worker"] = self._fork("", partial(child.run_worker, lower))
+            if config.guest:
+                ends["guest"], lower = (stack.enter_context(e) for e in _packet_pair())
+                view = self._room_for(config)
+                run = partial(child.run_guest, lower, view, self._sources or [])
+                pids["guest"] = self._fork(guest_name(config.name), run)
+            pid = self._fork(config.name, partial(child.run, theirs, **ends))
+            self._companions[pid] = tuple(filter(None, pids.values()))
+            self._say({"spawned": config.name, "pid": pid, **pids}, ours.fileno())
 
     def _fork(self, name: str, run: Callable[[], NoReturn]) -> int:
         wall = nullcontext() if "processes" in self._missing else ProcessWall()
@@ -201,6 +232,10 @@ class Spawner:
             if pid == 0:
                 return
             name = self._children.pop(pid, None)
+            # A policy would not end by itself with its device.
+            for companion in self._companions.pop(pid, ()):
+                if companion in self._children:
+                    os.kill(companion, signal.SIGKILL)
             if name:
                 self._say({"exited": name, "status": os.waitstatus_to_exitcode(status)})
 
@@ -213,26 +248,51 @@ class Spawner:
             os.waitpid(pid, 0)
 
 
+def _packet_pair() -> tuple[socket.socket, socket.socket]:
+    """A pipe of packets both ways, as large as the observation of a large cell."""
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in pair:
+        end.setsockopt(socket.SOL_SOCKET, _SNDBUFFORCE, _PACKET_BYTES)
+    return pair
+
+
+def _place_of(policy: str, file: Path) -> list[Path]:
+    """The folder that a policy's module is named from, where that is neither ours nor a library."""
+    depth = policy.partition(":")[0].count(".") + (file.name == "__init__.py")
+    place = file.parents[depth]
+    own = (PROJECT, Path(sys.prefix), Path(sys.base_prefix))
+    return [] if any(place.is_relative_to(p) for p in own) else [place]
+
+
 class _Child:
     """From the fork to the end of a node."""
 
-    def __init__(
-        self,
-        config: NodeConfig,
-        policy: Path | None,
-        view: View | None,
-        parent: int,
-        missing: dict[str, str],
-        folder: Path | None,
-    ):
-        self._config, self._policy, self._view = config, policy, view
-        self._parent, self._missing, self._folder = parent, missing, folder
+    def __init__(self, config: NodeConfig, view: View | None, parent: int, missing: dict[str, str]):
+        self._config, self._view = config, view
+        self._parent, self._missing = parent, missing
 
-    def run(self, control: socket.socket, worker: socket.socket | None) -> NoReturn:
-        """Be the node, to the end of this process: none of the parent's code may run in it."""
+    def run(self, control: socket.socket, **ends: socket.socket) -> NoReturn:
+        """Be the node, to the end of this process: none of the parent's code may run in it.
+
+        ``ends``: of the pipes to its worker and its guest.
+        """
         status = 1
         try:
-            status = self._run(control, worker)
+            status = self._run(control, **ends)
+        finally:
+            os._exit(status)
+
+    def run_guest(
+        self, device: socket.socket, view: View | None, sources: list[Sources]
+    ) -> NoReturn:
+        """Be the process of a device's policy, to the end of this process."""
+        status = 1
+        try:
+            self._become_guest(device.fileno(), view)
+            sys.meta_path.extend(sources)
+            status = run_guest(device)
+        except BaseException:  # noqa: BLE001 - os._exit would swallow it
+            traceback.print_exc()
         finally:
             os._exit(status)
 
@@ -240,7 +300,7 @@ class _Child:
         """Be the process that does the node's real work, to the end of this process."""
         status = 1
         try:
-            self._become_nobody(node.fileno(), is_worker=True)
+            self._become_nobody(node.fileno())
             status = serve(node)
         except BaseException:  # noqa: BLE001 - os._exit would swallow it
             traceback.print_exc()
@@ -248,45 +308,53 @@ class _Child:
             sys.stderr.flush()
             os._exit(status)
 
-    def _run(self, control: socket.socket, worker: socket.socket | None) -> int:
+    def _run(self, control: socket.socket, **ends: socket.socket) -> int:
         try:
-            self._become_nobody(control.fileno(), *([worker.fileno()] if worker else []))
-            require_readable(self._policy, self._config)
-            if self._policy is not None:
-                # Only now: what is in a user's folder must not be imported with privileges, nor by
-                # units that others trust.
-                look_here_too(self._folder)
+            self._become_nobody(control.fileno(), *(e.fileno() for e in ends.values()))
         except Exception as error:  # noqa: BLE001 - reported; the parent's code must not run on
-            user = isinstance(error, UserError)
-            text = str(error) if user else f"{type(error).__name__}: {error}"
-            line = json.dumps(to_list(Fatal(text, user))) + "\n"
+            line = json.dumps(to_list(Fatal(f"{type(error).__name__}: {error}", user=False))) + "\n"
             control.sendall(line.encode())
             # Closed with a briefing unread, the socket would seem broken at the other end.
             control.settimeout(_BRIEFING_TIMEOUT_S)
             while not control.recv(65536).endswith(b"\n"):
                 continue
-            return 2 if user else 1
+            return 1
         try:
-            return run_node(self._config.name, control, worker)
+            return run_node(self._config.name, control, **ends)
         except BaseException:  # noqa: BLE001 - os._exit would swallow it
             traceback.print_exc()
             return 1
         finally:
             sys.stderr.flush()
 
-    def _become_nobody(self, *kept: int, is_worker: bool = False) -> None:
+    def _become_nobody(self, *kept: int) -> None:
         config = self._config
+        last_capability = self._begin(config.oom_score_adj)
+        privileges.enter_namespace(config.netns)
+        if self._view is not None:
+            self._view.enter(without_proc=False)
+        privileges.close_all_but(*kept, self._parent)
+        install = None if "system calls" in self._missing else seccomp.install
+        privileges.drop(config.uid, config.gid, self._parent, last_capability, install)
+
+    def _become_guest(self, device: int, view: View | None) -> None:
+        last_capability = self._begin(_GUESTS_OOM_SCORE)
+        kernel.unshare(kernel.NEW_NET)  # nothing in it, and its loopback is down
+        if view is not None:
+            view.enter(without_proc=True)
+        privileges.close_all_but(device, self._parent)
+        install = None if "system calls" in self._missing else guest_filter.install
+        uid, gid = self._config.uid + GUESTS, self._config.gid + GUESTS
+        privileges.drop(uid, gid, self._parent, last_capability, install)
+
+    @staticmethod
+    def _begin(oom_score_adj: int) -> int:
+        """Leave what is the parent's; returns the last capability."""
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
-        last_capability = privileges.prepare(config.oom_score_adj)
-        privileges.enter_namespace(config.netns)
-        if self._view is not None:
-            self._view.enter(without_proc=bool(self._config.policy) and not is_worker)
-        privileges.close_all_but(*kept, self._parent)
-        filtered = "system calls" not in self._missing
-        privileges.drop(config.uid, config.gid, self._parent, last_capability, filtered=filtered)
+        return privileges.prepare(oom_score_adj)
 
 
 def main() -> None:

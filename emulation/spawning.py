@@ -20,13 +20,14 @@ _CHUNK = 65536
 class Spawned:
     """A node process and this side's end of its control socket, which the holder closes.
 
-    ``worker`` is the process that does its real work, if it has one.
+    ``worker`` is the process that does its real work, ``guest`` that of its policy, if it has one.
     """
 
     name: str
     pid: int
     control: socket.socket
     worker: int | None = None
+    guest: int | None = None
 
 
 class SpawnerLink:
@@ -65,8 +66,8 @@ class SpawnerLink:
             self._ask(asdict(config))
             answer = self._answer("spawned")
             control = socket.socket(fileno=self._descriptors.popleft())
-            name, pid, worker = answer["spawned"], answer["pid"], answer["worker"]
-            spawned.append(Spawned(str(name), int(pid), control, worker))
+            name, pid = str(answer["spawned"]), int(answer["pid"])
+            spawned.append(Spawned(name, pid, control, answer["worker"], answer["guest"]))
             control.settimeout(self.socket.gettimeout())
             # A node that has ended already has said why, which is read from its socket later.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):

@@ -27,7 +27,7 @@ _NO_PROC, _MOST_CPUINFO = "mode=0555,size=128k,nr_inodes=4", 1 << 16
 _SCRATCH = "/dev/shm"  # noqa: S108 - a file system of the node's own
 _SCRATCH_OPTIONS = "mode=1777,size=16m,nr_inodes=1024"
 _ALWAYS_HIDDEN = ("/run", "/sys")
-_DEVICES = ("null", "zero", "full", "random", "urandom")
+DEVICES = ("null", "zero", "full", "random", "urandom")
 _PROC_OPTIONS = ("hidepid=2,subset=pid", "hidepid=2", "")
 """The first one that the kernel knows (5.8) also leaves out what tells of the whole machine."""
 
@@ -66,7 +66,7 @@ def _try_processes() -> None:
 
 def _try_files() -> None:
     kernel.unshare(kernel.NEW_MOUNTS)
-    _arrange([])
+    arrange([])
 
 
 def _try_filter() -> None:
@@ -92,8 +92,11 @@ class ProcessWall:
 class View:
     """A mount namespace that nodes copy, kept alive by a descriptor."""
 
-    def __init__(self, hidden: Sequence[str]):
-        """Arrange it in a child, since a process cannot come back. Raises ``OSError``."""
+    def __init__(self, arrange: Callable[[], None]):
+        """Arrange it in a child, since a process cannot come back. Raises ``OSError``.
+
+        ``arrange`` makes a new mount namespace what nodes are to see.
+        """
         self._processors = Path("/proc/cpuinfo").read_bytes()[:_MOST_CPUINFO]
         ready_in, ready_out = os.pipe()
         parent_in, parent_out = os.pipe()
@@ -102,7 +105,7 @@ class View:
             os.close(parent_out)
             try:
                 kernel.unshare(kernel.NEW_MOUNTS)
-                _arrange(hidden)
+                arrange()
                 os.write(ready_out, b"+")
             except BaseException as error:  # noqa: BLE001 - the parent raises it again
                 os.write(ready_out, f"-{error}"[:400].encode())
@@ -145,8 +148,8 @@ def _mount_proc() -> None:
             return
 
 
-def _arrange(hidden: Sequence[str]) -> None:
-    """Make this process's mount namespace what nodes may see."""
+def arrange(hidden: Sequence[str]) -> None:
+    """Make this process's mount namespace what nodes may see: everything but ``hidden``."""
     kernel.make_private()
     folders = [os.path.realpath(f) for f in (*_ALWAYS_HIDDEN, *hidden)]
     for folder in sorted({f for f in folders if Path(f).is_dir()}):
@@ -172,7 +175,7 @@ def _release(folder: str) -> None:
 def _replace_devices() -> None:
     """/dev of five harmless devices and a place for the node's scratch space."""
     # The new /dev hides the old one, so the devices are held by descriptors meanwhile.
-    held = {name: os.open(f"/dev/{name}", os.O_PATH) for name in _DEVICES}
+    held = {name: os.open(f"/dev/{name}", os.O_PATH) for name in DEVICES}
     kernel.mount("tmpfs", "/dev", kernel.HARMLESS & ~4, "mode=0755,size=64k,nr_inodes=32")
     for name, descriptor in held.items():
         Path("/dev", name).touch()

@@ -7,8 +7,6 @@ Arrow tables and JSON, all checked. Without root the user's code runs as its use
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.util
 import json
 import os
 import secrets
@@ -21,14 +19,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
 from typing import IO, Any, NoReturn
 
 import pyarrow as pa
 
 from emulation import kernel, privileges, seccomp
+from emulation.guest.sources import Sources
 from emulation.identities import first_uid
 from emulation.policy_files import look_here_too, user_folder
 from emulation.walls import ProcessWall
@@ -44,7 +41,6 @@ _HEADER = struct.Struct("!BQ")
 _SLOT, _TABLE, _JSON, _ERROR, _BROKE = range(5)
 _MOST_BYTES = 1 << 32
 _TRACE_LINES = 40
-_MOST_SOURCES, _MOST_SOURCE_BYTES = 500, 1 << 22
 
 Send = Callable[[int, bytes], None]
 
@@ -172,7 +168,7 @@ def _answer(policy: str, work: Callable[[Send], None]) -> Any:
 def _messages(policy: str, work: Callable[[Send], None]) -> Iterator[tuple[int, bytes]]:
     """What ``work`` sends from a guest process, which ends with the iteration."""
     folder = user_folder()
-    sources = _Sources(folder) if folder else None
+    sources = Sources(folder, policy) if folder else None
     ours, theirs = socket.socketpair()
     parent = os.pidfd_open(os.getpid())
     for stream in (sys.stdout, sys.stderr):
@@ -221,7 +217,7 @@ def _be_guest(
     pipe: socket.socket,
     parent: int,
     folder: Path | None,
-    sources: _Sources | None,
+    sources: Sources | None,
     work: Callable[[Send], None],
 ) -> NoReturn:
     def send(kind: int, payload: bytes) -> None:
@@ -256,53 +252,9 @@ def _drop(pipe: int, parent: int, folder: Path | None) -> None:
     os.closerange(first + 1, second)
     os.closerange(second + 1, 65536)
     uid = first_uid(secrets.token_hex(2))
-    privileges.drop(uid, uid, parent, last_capability, filtered=False)
+    privileges.drop(uid, uid, parent, last_capability, None)
     with suppress(OSError):
         seccomp.install()
     if folder is not None:
         with suppress(OSError):  # a folder of root's alone: its sources have been read
             os.chdir(folder)
-
-
-class _Sources(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """The Python sources of a folder, read before root is given up; not one of them is run.
-
-    A guest may not be able to read the folder. It is asked last, after every library.
-    """
-
-    def __init__(self, folder: Path):
-        self._found: dict[str, tuple[Path, bytes]] = {}
-        packages = [path.parent for path in folder.glob("*/__init__.py")]
-        paths = [p for place in (folder, *packages) for p in sorted(place.glob("*.py"))]
-        for path in paths[:_MOST_SOURCES]:
-            name = ".".join(path.relative_to(folder).with_suffix("").parts)
-            with suppress(OSError):
-                if (
-                    path.resolve().is_relative_to(folder)
-                    and path.stat().st_size < _MOST_SOURCE_BYTES
-                ):
-                    self._found[name.removesuffix(".__init__")] = path, path.read_bytes()
-
-    def find_spec(
-        self, name: str, path: object = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """The module of that name, if the folder has it."""
-        if name not in self._found:
-            return None
-        origin = self._found[name][0]
-        return importlib.util.spec_from_loader(name, self, origin=str(origin))
-
-    def get_source(self, name: str) -> str:
-        """Its text."""
-        return importlib.util.decode_source(self._found[name][1])
-
-    def is_package(self, name: str) -> bool:
-        """Whether it is a folder."""
-        return self._found[name][0].name == "__init__.py"
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Run it, which only a guest does."""
-        if os.geteuid() == 0:
-            raise PermissionError("root runs nothing from a user's folder")
-        module.__file__ = str(self._found[module.__name__][0])
-        super().exec_module(module)
