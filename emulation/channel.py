@@ -15,13 +15,6 @@ from typing import Any
 
 _LINE_LIMIT_BYTES = 4 * 1024 * 1024
 _LINES_A_TURN = 100
-_BYTES_PER_S = 2 * 1024 * 1024
-_BURST_BYTES = 4 * 1024 * 1024
-"""A node of the largest scenario, sped up a hundredfold, says less than a fifth of that."""
-
-
-class FloodError(ValueError):
-    """More came over a channel than anything honest has to say."""
 
 
 class Channel:
@@ -51,23 +44,18 @@ class Channel:
     async def listen(self, receive: Callable[[str, Any], None]) -> None:
         """Hand every value to ``receive(name, value)`` until the other end closes.
 
-        Raises ``ValueError`` if a line is not JSON or longer than 4 MiB, ``FloodError`` if so much
-        comes that reading it would keep others waiting, and what ``receive`` raises.
+        Raises ``ValueError`` if a line is not JSON or longer than 4 MiB, and what ``receive``
+        raises.
         """
         reader, self._writer = await asyncio.open_connection(
             sock=self._socket, limit=_LINE_LIMIT_BYTES
         )
         reader.feed_data(self._received)
-        left, then = float(_BURST_BYTES), time.monotonic()
         turn = 0
         try:
             # A line without an end: the other end was killed while it wrote.
             while (line := await reader.readline()).endswith(b"\n"):
-                now = time.monotonic()
-                left = min(left + (now - then) * _BYTES_PER_S, _BURST_BYTES) - len(line)
-                then, turn = now, turn + 1
-                if left < 0:
-                    raise FloodError(f"said more than {_BYTES_PER_S} bytes a second")
+                turn += 1
                 receive(self.name, json.loads(line))
                 if not turn % _LINES_A_TURN:
                     # A full buffer is read without waiting, and others have their turn too.

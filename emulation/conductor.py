@@ -32,15 +32,14 @@ from emulation.messages import (
     Seen,
     Service,
     Slot,
+    TaskRecord,
     Transcoded,
     from_list,
 )
 from emulation.monitor import Monitor
-from emulation.plausible import Plausible, Refused
 from emulation.recorder import Recorder
 from emulation.status import Row, status_orders
 from emulation.stepping import Onlooker
-from emulation.witness import TaskRecord, Witness
 from model.errors import UserError
 from model.text import safe_line
 
@@ -67,7 +66,8 @@ class Conductor:
         farewells: what each node process said of itself at the end.
         lost: of each node that did not come to an orderly end, why.
         incidents: what happened that the scenario does not say.
-        refused: what nodes have reported and cannot be.
+        refused: of each node with reports that cannot be: how many ``records``, and why the
+            ``first`` was left out.
     """
 
     def __init__(
@@ -83,13 +83,7 @@ class Conductor:
         self._listeners: dict[str, asyncio.Task[None]] = {}
         self._boundaries: dict[str, int] = {}
         self._unreported: Counter[str] = Counter()
-        scenario, book = self._options.scenario, recorder.book
-        overflow = scenario.cloud.mode == "overflow"
-        self._witness = Witness(machinery.network, book.trace, overflow=overflow)
-        self._plausible = Plausible(
-            scenario, machinery.network, book.trace, self._options.seed, self._now_s
-        )
-        self.refused = Refused()
+        self.refused: dict[str, dict[str, int | str]] = {}
         self.farewells: dict[str, dict[str, Any]] = {}
         self.lost: dict[str, str] = {}
         self.complete = False
@@ -129,8 +123,9 @@ class Conductor:
 
     def _tell_what_is_missing(self) -> None:
         """What was refused, or left out by a node that lived to the end, is an incident."""
-        for name, text in (*self.refused.texts(), *self._witness.elsewhere.items()):
-            self.incidents.add(name, text)
+        for name, found in self.refused.items():
+            text = f"{found['records']} records refused; the first one {found['first']}"
+            self.incidents.add(name, f"{name}: {text}")
         for name in self._machinery.nodes:
             left = self._options.scenario.slots - self._boundaries.get(name, -1)
             missing = self._unreported[name] + left
@@ -163,15 +158,6 @@ class Conductor:
         self._fail(node.name, f"cut off: {safe_line(why, 300)}")
         node.close()
         self._machinery.end_node(node.name)
-
-    def _now_s(self) -> float:
-        """Scenario time; 0 before the start."""
-        return max(0.0, time.monotonic() - self._begin) * self._options.speedup * self._started
-
-    def _refuse(self, name: str, why: str) -> None:
-        """Drop a record, count it, and cut off a device that goes on and on."""
-        if self.refused.add(name, why) and name in self._devices:
-            raise ValueError(why)
 
     def _from_controller(self, _: str, event: dict[str, Any]) -> None:
         match event["event"]:
@@ -232,15 +218,12 @@ class Conductor:
             await asyncio.sleep(0.005)
 
     def _from_node(self, name: str, value: Any) -> None:
-        record = None
+        """Enter a report; one that cannot be is left out and counted."""
         try:
-            record = from_list(value)
-            self._plausible.require(name, record)
-            self._enter(name, record)
+            self._enter(name, from_list(value))
         except ValueError as error:
-            # What strangers have sent to a unit is not held against it.
-            if getattr(record, "device", None) is None:
-                self._refuse(name, str(error))
+            found = self.refused.setdefault(name, {"records": 0, "first": str(error)})
+            found["records"] = int(found["records"]) + 1
 
     def _enter(self, name: str, record: Record) -> None:
         recorder = self._recorder
@@ -250,10 +233,9 @@ class Conductor:
             case Ping() as ping:
                 self._ping(name, ping)
             case Born() | Dispatched() | Arrived() | Service() | Known() | Failed() as record:
-                for credible in self._witness.hear(name, record):
-                    recorder.book.receive(credible)
-                    self._require_legal(name, credible)
-                    self._onlooker.heard(credible)
+                recorder.book.receive(record)
+                self._require_legal(name, record)
+                self._onlooker.heard(record)
             case Transcoded() | Seen() as told:
                 self._told(name, told)
             case Baseline(rtt_s, unreachable):
@@ -280,8 +262,9 @@ class Conductor:
                 fields = {"level": level, "node": name, "at_s": at_s, "text": text}
                 self._recorder.log("node", fields)
             case Replaced(_, why):
-                how = self._machinery.end_policy(name) or why
-                self.incidents.add(name, f"{name}'s policy decides no more: {how}")
+                how = self._machinery.end_policy(name)
+                why = f"{why} ({how})" if how else why
+                self.incidents.add(name, f"{name}'s policy decides no more: {why}")
             case Bye(counters):
                 self.farewells[name] = counters
             case Fatal(text):

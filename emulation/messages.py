@@ -249,6 +249,7 @@ Record = (
     | Bye
     | Fatal
 )
+TaskRecord = Born | Dispatched | Arrived | Service | Known | Failed
 _KINDS: dict[str, type[Record]] = {
     "ready": Ready,
     "baseline": Baseline,
@@ -289,7 +290,7 @@ _FIELDS = {
     record: [(name, a.__forward_arg__) for name, a in record.__annotations__.items()]
     for record in _KINDS.values()
 }
-"""A node runs a user's code, so what it says is checked like any input from outside."""
+"""Nodes run no user's code; the check finds mistakes of the lab's own."""
 _LEAST: dict[str, float] = {"attempt": 1, "pid": 1, "ghz": 1e-6, "rate_mbps": 1e-6}
 """Of numbers; of those that are not named 0, and of ``_SIGNED`` as far below 0 as above."""
 _MOST: dict[str, float] = {

@@ -111,18 +111,16 @@ def hidden_folders(out: Path, scenario: str) -> tuple[str, ...]:
 def require_files_of_policy(
     policy: str, params: Mapping[str, Value], hidden: Sequence[str]
 ) -> None:
-    """Raise ``UserError`` if devices' users could not read a policy's file or one it is given.
+    """Raise ``UserError`` if the process of a policy could not read a file that it is given.
 
-    Asked as such a user, before anything starts; only root can ask. ``hidden``: folders that
-    devices do not see.
+    Asked as such a process, before anything starts; only root can ask. The policy's own source is
+    read for it. ``hidden``: folders that tell of networks and runs.
     """
     named = [Path(v) for v in params.values() if isinstance(v, str) and Path(v).is_absolute()]
-    given = [path for path in named if path.is_file()]
-    source = policy_file(policy, user_folder())
-    for path in [*([source] if source else []), *given]:
+    for path in (path for path in named if path.is_file()):
         real = path.resolve()
         inside = next((f for f in (*hidden, "/run", "/sys") if real.is_relative_to(f)), None)
-        if inside is not None and path != source:
+        if inside is not None:
             raise UserError(
                 f"policy '{policy}': {path} lies in {inside}, which devices do not see, for it "
                 "tells of networks and runs; copy it elsewhere"
@@ -140,6 +138,6 @@ def _can_read(path: Path, uid: int) -> bool:
 
 def _unreadable(policy: str, path: Path, uid: int) -> str:
     return (
-        f"policy '{policy}': {path} cannot be read by uid {uid}, as which nodes run; put it where "
-        "every user may read it"
+        f"policy '{policy}': {path} cannot be read by uid {uid}, as which policies run; put it "
+        "where every user may read it"
     )

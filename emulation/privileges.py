@@ -25,7 +25,8 @@ _MAX_PROCESSES = 64
 """Processes and threads of one node, which has a uid of its own: a fork bomb ends there."""
 _MAX_FILE_BYTES = 64 * 1024 * 1024
 """Of the one file that a node could make grow: the log that its standard error goes to."""
-_SHARE_OF_MEMORY = 4
+NODES_SHARE, GUESTS_SHARE = 4, 16
+"""Of the machine's memory, one part of so many at most."""
 _LEAST_MEMORY_BYTES = 1 << 30
 
 
@@ -66,8 +67,8 @@ def _limit(kind: int, most: int) -> None:
     resource.setrlimit(kind, (value, value))
 
 
-def limit_resources() -> None:
-    """So much and no more: of files, processes, memory and what is written to a file."""
+def limit_resources(share: int) -> None:
+    """Limit files, processes, memory and what is written to a file."""
     _limit(resource.RLIMIT_CORE, 0)
     # An edge has one connection and more for every device.
     _limit(resource.RLIMIT_NOFILE, _MAX_FILES)
@@ -75,7 +76,7 @@ def limit_resources() -> None:
     _limit(resource.RLIMIT_FSIZE, _MAX_FILE_BYTES)
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     # What is written to, not what is mapped: libraries map many gigabytes and use few.
-    _limit(resource.RLIMIT_DATA, max(_LEAST_MEMORY_BYTES, machine // _SHARE_OF_MEMORY))
+    _limit(resource.RLIMIT_DATA, max(_LEAST_MEMORY_BYTES, machine // share))
 
 
 def prepare(oom_score_adj: int) -> int:
@@ -95,17 +96,19 @@ def drop(
     parent: int,
     last_capability: int,
     install_filter: Callable[[], None] | None,
+    share: int = NODES_SHARE,
 ) -> None:
     """Become an unprivileged process for good, one that dies with its parent.
 
     No supplementary groups, no capabilities (nor a way to get any back), no core files, no way for
     siblings to trace it, ``umask`` 077, the system calls that ``install_filter`` leaves.
-    ``parent`` is a pidfd of it, closed here. Raises ``OSError``, and ``ValueError`` for uid or gid
-    0. Ends the process if the parent has died meanwhile.
+    ``parent`` is a pidfd of it, closed here; ``share``: at most 1/``share`` of the memory.
+    Raises ``OSError``, and ``ValueError`` for uid or gid 0. Ends the process if the parent has
+    died meanwhile.
     """
     if uid <= 0 or gid <= 0:
         raise ValueError(f"nodes run unprivileged: uid {uid} and gid {gid} must be above 0")
-    limit_resources()
+    limit_resources(share)
     kernel.prctl(_PR_SET_TIMERSLACK, _TIMER_SLACK_NS)
     os.umask(0o077)
     os.chdir("/")

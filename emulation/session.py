@@ -129,7 +129,7 @@ def _with_result(
             contradictions=book.contradictions,
             # A task that was passed on may be served in two places.
             **({} if overflows else {"disordered": book.disordered}),
-            refused_records=conductor.refused.to_dict(),
+            refused_records=conductor.refused,
         )
     if not (orderly and conductor.complete):
         raise KeyboardInterrupt

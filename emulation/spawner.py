@@ -345,7 +345,8 @@ class _Child:
         privileges.close_all_but(device, self._parent)
         install = None if "system calls" in self._missing else guest_filter.install
         uid, gid = self._config.uid + GUESTS, self._config.gid + GUESTS
-        privileges.drop(uid, gid, self._parent, last_capability, install)
+        share = privileges.GUESTS_SHARE
+        privileges.drop(uid, gid, self._parent, last_capability, install, share)
 
     @staticmethod
     def _begin(oom_score_adj: int) -> int:

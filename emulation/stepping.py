@@ -23,8 +23,7 @@ from typing import Any
 
 from emulation.channel import Channel
 from emulation.machinery import Machinery
-from emulation.messages import Born, Known, Seen
-from emulation.witness import TaskRecord
+from emulation.messages import Born, Known, Seen, TaskRecord
 from rl.views import COLUMNS
 
 WAIT = 0.15

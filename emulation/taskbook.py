@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from emulation.messages import Arrived, Born, Dispatched, Failed, Known, Service
 from model.network import Network
+from model.text import safe_line
 from model.workload import TaskTrace
 
 _TIMES = ("dispatched_s", "arrived_s", "service_start_s", "service_end_s", "known_s")
@@ -64,10 +65,17 @@ class TaskBook:
         self.contradictions = self.disordered = 0
 
     def receive(self, record: Born | Dispatched | Arrived | Service | Known | Failed) -> None:
-        """Enter a report; what happened after the end of the run did not happen in it."""
+        """Enter a report; what happened after the end of the run did not happen in it.
+
+        Raises ``ValueError`` for a task or target that does not exist.
+        """
         task = record.task
+        if not 0 <= task < len(self.trace):
+            raise ValueError(f"is about task {task}, which does not exist")
         match record:
             case Born(_, target, rate_mbps, _):
+                if target not in self._kinds:
+                    raise ValueError(f"sends task {task} to {safe_line(target, 40)}")
                 self._decided[task] = True
                 # Each message has its own copy of the name; a long run has 100 000 of them.
                 self._target[task] = sys.intern(target)

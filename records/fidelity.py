@@ -6,7 +6,7 @@ What could not be measured (nothing was ever backlogged, say) is said so and doe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -51,6 +51,9 @@ never sent on, while every cable was up: an overloaded user-space switch loses p
 queue counts."""
 CLOCK_DRIFT = 0.001
 """Monotonic against wall-clock time over the run."""
+UNDECIDED_SHARE = 0.01
+"""Of all tasks: those whose decision did not come in time, so that they stayed on their device.
+What a run measures is then no longer its policy."""
 _SAID = 4
 """Incidents that a verdict tells of; the manifest has all."""
 _ENOUGH = 30
@@ -117,6 +120,7 @@ def judge(result: Result) -> Verdict:
             _clock(result.manifest),
             _incidents(result.manifest),
             *_walls(result.manifest),
+            *_decisions(result.manifest),
             *_task_order(result.manifest),
             _task_states(result, network),
             _audit(result, network),
@@ -331,6 +335,21 @@ def _walls(manifest: dict[str, Any]) -> tuple[Check, ...]:
     why = ", ".join(f"{name} ({missing[name]})" for name in sorted(missing))
     text = f"walls around nodes are missing: {why}" if missing else "all walls stood"
     return (Check("walls", not missing, float(len(missing)), 0.0, text),)
+
+
+def _decisions(manifest: Mapping[str, Any]) -> tuple[Check, ...]:
+    """Decisions that came in time; runs before this was counted have no such check.
+
+    In a stepped run the caller decides for itself what it does in time (``late_steps``).
+    """
+    nodes = [n for n in (manifest.get("nodes") or {}).values() if n and "undecided" in n]
+    decided = sum(n.get("decisions") or 0 for n in nodes)
+    if not decided:
+        return ()
+    late = int(sum(n["undecided"] or 0 for n in nodes))
+    share = late / (decided + late)
+    text = f"decisions: {late} of {int(decided) + late} did not come in time"
+    return (Check("decisions", share <= UNDECIDED_SHARE, share, UNDECIDED_SHARE, text),)
 
 
 def _task_order(manifest: dict[str, Any]) -> tuple[Check, ...]:

@@ -13,9 +13,8 @@ from cli.run import run as cli_run
 from emulation import run
 from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, Finding
 from emulation.extremes import require_buffers, require_first_exchanges
-from emulation.messages import NodeConfig
 from emulation.options import RunOptions
-from emulation.policy_files import hidden_folders, require_files_of_policy, require_readable
+from emulation.policy_files import hidden_folders, require_files_of_policy
 from model.errors import UserError
 from model.load import load_scenario
 from model.network import build_network
@@ -44,11 +43,9 @@ def no_netem(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.access", lambda *_: False)
-    config = NodeConfig.__new__(NodeConfig)
-    object.__setattr__(config, "policy", "mine:Mine")
-    object.__setattr__(config, "uid", 65534)
-    require_readable(Path("mine.py"), config)
+    monkeypatch.setattr("emulation.policy_files._can_read", lambda *_: False)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    require_files_of_policy("mine:Mine", {"weights": str(Path(__file__).resolve())}, ())
 
 
 def too_slow(_: pytest.MonkeyPatch) -> None:

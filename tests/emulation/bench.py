@@ -15,6 +15,7 @@ from pathlib import Path
 from emulation.briefing import Briefer
 from emulation.identities import FIRST
 from emulation.messages import Baseline, Bye, Fatal, NodeConfig, Ready, Record, from_list
+from emulation.policy_files import is_users
 from emulation.spawning import Spawned, SpawnerLink
 from model.addressing import host_ip
 from model.network import Network, Node, build_network
@@ -124,6 +125,7 @@ class Nodes:
         return NodeConfig(
             name=node.name,
             policy=self._policy if node.kind == "device" else "",
+            guest=node.kind == "device" and is_users(self._policy),
             checkpoint="",
             netns=f"/run/netns/{self._bench.namespaces[node.name]}",
             uid=uid,

@@ -16,15 +16,13 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from emulation import channel as channels
 from emulation import ledger, seccomp
 from emulation.briefing import Briefer, Briefing, generator
-from emulation.channel import Channel, FloodError
+from emulation.channel import Channel
 from emulation.identities import FIRST, first_uid
 from emulation.machinery import PROJECT, Machinery
-from emulation.messages import Arrived, Born, Known, Service, from_list
+from emulation.messages import from_list
 from emulation.options import RunOptions
-from emulation.witness import Witness
 from model.network import build_network
 from model.random_streams import stream
 from model.scenario import CloudSpec, Scenario
@@ -80,44 +78,6 @@ def test_the_policy_draws_as_in_the_simulator() -> None:
     assert np.array_equal(here.integers(0, 9, 50), there.integers(0, 9, 50))
 
 
-def witness(*, overflow: bool = False) -> Witness:
-    return Witness(NETWORK, TRACE, overflow=overflow)
-
-
-def task_of(name: str) -> int:
-    index = [d.name for d in NETWORK.devices].index(name)
-    return int(TRACE.of_device(index)[0])
-
-
-def test_nobody_speaks_for_another_device() -> None:
-    task = task_of("c1d1")
-    for record in (Born(task, "e1", 5.0, 0.0), Known(task, 1.0), Born(10**6, "e1", 5.0, 0.0)):
-        with pytest.raises(ValueError, match="speaks of task"):
-            witness().hear("c1d2", record)
-
-
-def test_an_arrival_counts_where_the_task_was_sent() -> None:
-    task, w = task_of("c1d1"), witness()
-    early, false = Arrived(task, 1.0, 0), Arrived(task, 0.5, 0)
-    assert w.hear("e1", early) == w.hear("c1d2", false) == []
-    born = Born(task, "e1", 5.0, 0.5)
-    assert w.hear("c1d1", born) == [born, early]
-    assert w.hear("e2", Service(task, 1.0, 2.0, 0)) == []
-    service = Service(task, 1.0, 2.0, 0)
-    assert w.hear("e1", service) == [service]
-    with pytest.raises(ValueError, match="sends task"):
-        w.hear("c1d1", born)
-
-
-def test_a_task_sent_under_anothers_number_is_nobodys() -> None:
-    task, w = task_of("c1d1"), witness()
-    w.hear("c1d1", Born(task, "e1", 5.0, 0.5))
-    # Device 1, as its address says, has put a number of device 0 into its header.
-    assert w.hear("e1", Arrived(task, 0.6, 1)) == []
-    # An own task has no sender; from another unit that means the other's own.
-    assert w.hear("e1", Arrived(task, 0.6)) == []
-
-
 @pytest.mark.parametrize(
     "value",
     [["ping", 1, 2.0, 0.1], ["slot", 1, 0.0, float("nan"), 4.0, 0.5], ["known", "0", 1.0],
@@ -142,15 +102,6 @@ def _listen(data: bytes, receive: Callable[[str, Any], None] = lambda _, __: Non
         channel.close()
 
     asyncio.run(main())
-
-
-def test_a_flood_is_refused_and_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "_BURST_BYTES", 10_000)
-    monkeypatch.setattr(channels, "_BYTES_PER_S", 1000)
-    heard: list[Any] = []
-    with pytest.raises(FloodError):
-        _listen(b"[1,2,3]\n" * 5000, lambda _, value: heard.append(value))
-    assert 1000 < len(heard) < 2000
 
 
 @pytest.mark.parametrize("data", [b"[" * 100_000 + b"\n", b"\xff\xfe\n", b"{\n", b"\n"])
@@ -210,21 +161,3 @@ def test_a_node_cannot_clear_its_death_signal_nor_hide_from_clean() -> None:
             assert process.pid in ledger.processes_of("00ab")
         finally:
             process.kill()
-
-
-def test_a_task_that_came_elsewhere_than_its_device_says_is_told_of() -> None:
-    task, w = task_of("c1d1"), witness()
-    w.hear("c1d1", Born(task, "c1d1", 5.0, 0.5))
-    assert w.hear("c1d2", Arrived(task, 0.6, 0)) == []
-    assert not w.elsewhere, "a device's word against another's"
-    assert w.hear("e1", Arrived(task, 0.6, 0)) == []
-    assert w.elsewhere == {"c1d1": f"sends task {task} to e1, and says c1d1"}
-
-
-def test_no_device_keeps_others_from_telling_what_came_early() -> None:
-    task, w = task_of("c1d1"), witness()
-    for _ in range(100):
-        w.hear("c1d2", Arrived(task, 0.1, 0))
-    arrived, born = Arrived(task, 0.6, 0), Born(task, "e1", 5.0, 0.5)
-    w.hear("e1", arrived)
-    assert w.hear("c1d1", born) == [born, arrived]

@@ -34,7 +34,6 @@ from emulation.messages import (
     to_list,
 )
 from emulation.taskbook import TaskBook
-from emulation.witness import Witness
 from model.load import load_scenario
 from model.network import build_network
 from model.workload import generate_trace
@@ -95,28 +94,21 @@ SAID = st.one_of(
     st.builds(Known, TASKS, TIMES),
     st.builds(Failed, TASKS, TIMES, st.text(max_size=5)),
 )
-SPEAKERS = st.sampled_from([n.name for n in NETWORK.units])
 
 
 @tries(60)
-@given(st.lists(st.tuples(SPEAKERS, SAID), max_size=30))
+@given(st.lists(SAID, max_size=30))
 def test_task_states_add_up_whatever_is_said(
-    tmp_path_factory: pytest.TempPathFactory, said: list[tuple[str, Any]]
+    tmp_path_factory: pytest.TempPathFactory, said: list[Any]
 ) -> None:
     book = TaskBook(TRACE, NETWORK, WANTED.duration_s)
-    witness = Witness(NETWORK, TRACE, overflow=True)
     folder = tmp_path_factory.mktemp("result") / "r"
     with ResultWriter(folder, RunInfo(WANTED, "local", 1, "emulation")) as writer:
-        for name, record in said:
+        for record in said:
             try:
-                heard = witness.hear(name, from_list(to_list(record)))  # type: ignore[arg-type]
-            except ValueError:
+                book.receive(from_list(to_list(record)))  # type: ignore[arg-type]
+            except (ValueError, OverflowError):
                 continue
-            for one in heard:
-                try:
-                    book.receive(one)
-                except OverflowError:
-                    continue
             counts = book.counts(WANTED.duration_s)
             assert counts.born == counts.done + counts.failed + counts.in_flight
             writer.append("tasks", book.take_final())
@@ -168,10 +160,9 @@ def test_lines_are_json_or_an_error_of_value(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"[" * 10**6 + b"\n", b"x" * 8 * 10**6, b'"' + b"y" * 8 * 10**6,
-     (b"[" + b"1," * 500 + b"1]\n") * 8_000, b"1" * 5_000 + b"\n"],
-    ids=["deep", "endless", "endless text", "flood", "huge number"],
-)  # fmt: skip
+    [b"[" * 10**6 + b"\n", b"x" * 8 * 10**6, b'"' + b"y" * 8 * 10**6, b"1" * 5_000 + b"\n"],
+    ids=["deep", "endless", "endless text", "huge number"],
+)
 def test_floods_end_in_an_error(data: bytes) -> None:
     with bounded(128, 20.0), pytest.raises(ValueError, match=r".+"):
         heard(data)

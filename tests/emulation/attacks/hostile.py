@@ -9,12 +9,11 @@ import stat
 
 import numpy as np
 
-from emulation.wire import Frame, Kind, encode
-from model.addressing import TASK_PORT
+from emulation.guest import codec
 from model.observation import Decision, DeviceProfile, Observation, TaskView
 from rl.policies.base import Policy
 from tests.emulation.attacks import files, network, objects  # noqa: F401 - they enter their attacks
-from tests.emulation.attacks.base import ATTACKS, PREFIX, Report, Scene, carry_out
+from tests.emulation.attacks.base import ATTACKS, PREFIX, Report, Scene, carry_out, masked
 
 _FIRST_SLOT = 1
 
@@ -36,8 +35,11 @@ class Hostile(Policy):
             if k in ("self", "device")
         )
         self._mine = sorted(ATTACKS)[devices.index(profile.name) :: len(devices)]
-        self._own = self._numbers.pop(profile.name)
-        self._foreign = frozenset().union(*self._numbers.values()) - self._own
+        # A number of its own, by which a search shows that it can find what is there.
+        self.marker = 1.0 + float(rng.random())
+        self._own = frozenset({masked(self.marker)})
+        # Its own future is nothing that it may know, either.
+        self._foreign = frozenset().union(*self._numbers.values())
 
     def begin_slot(self, observation: Observation) -> None:
         self._slot += 1
@@ -62,102 +64,130 @@ def _numbers(text: str) -> dict[str, frozenset[int]]:
 
 
 class _Liar(Policy):
-    """One of the devices writes into its channel to the orchestrator by itself."""
+    """One of the devices' policies writes into its pipe by itself, after two seconds."""
 
     who = "c1d1"
 
     def begin_slot(self, observation: Observation) -> None:
         if self.profile.name == self.who and observation.time_s > 2.0:
-            self.lie(_control())
+            self.lie(_pipe())
 
-    def lie(self, control: socket.socket) -> None:
+    def lie(self, pipe: socket.socket) -> None:
         """What it writes."""
 
     def decide(self, observation: Observation, task: TaskView) -> Decision:
-        return Decision(0, self.profile.max_rate_mbps)
+        return Decision(self.profile.own_edge, self.profile.max_rate_mbps)
 
 
-def _control() -> socket.socket:
-    """The node's channel, found among its descriptors."""
+def _pipe() -> socket.socket:
+    """The pipe to the device, found among the descriptors."""
     for descriptor in range(3, 100):
         try:
             if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-                handle = socket.socket(fileno=os.dup(descriptor))
-                if handle.family == socket.AF_UNIX:
-                    handle.settimeout(3.0)
-                    return handle
+                return socket.socket(fileno=os.dup(descriptor))
         except OSError:
             continue
-    raise LookupError("no channel")
+    raise LookupError("no pipe")
+
+
+class Honest(_Liar):
+    """Does nothing of the kind."""
+
+    def lie(self, pipe: socket.socket) -> None:
+        pipe.close()
 
 
 class Floods(_Liar):
-    """As many lines as the channel takes."""
+    """As many lines of text as the pipe takes."""
 
-    def lie(self, control: socket.socket) -> None:
-        line = b'["log","info",1.0,"' + b"x" * 1000 + b'"]\n'
+    def lie(self, pipe: socket.socket) -> None:
         for _ in range(100_000):
-            control.sendall(line)
+            pipe.send(codec.to_text(codec.PRINTED, "x" * 400))
 
 
-class NeverEnds(_Liar):
-    """One line without an end."""
+class Prints(_Liar):
+    """As many lines as it can print."""
 
-    def lie(self, control: socket.socket) -> None:
-        control.sendall(b"\n")
-        for _ in range(1000):
-            control.sendall(b"[" * 65536)
+    def lie(self, pipe: socket.socket) -> None:
+        for _ in range(100_000):
+            print("\x1b[2J[green]valid[/]")  # noqa: T201 - the attack
 
 
-class SpeaksForOthers(_Liar):
-    """The results of everybody's tasks are known, it says."""
+class SendsMuch(_Liar):
+    """One packet of half a megabyte."""
 
-    def lie(self, control: socket.socket) -> None:
+    def lie(self, pipe: socket.socket) -> None:
+        pipe.send(codec.PRINTED + b"x" * 500_000)
+
+
+class DecidesUnasked(_Liar):
+    """Decisions on others' tasks, and on tasks that do not exist."""
+
+    def lie(self, pipe: socket.socket) -> None:
         for task in range(200):
-            control.sendall(f'["known",{task},0.5]\n'.encode())
+            pipe.send(codec.to_decision(task, 0, 5.0))
 
 
-class SpeaksNonsense(_Liar):
-    """Values of wrong types and sizes, in turn over the seeds of the test."""
+class SpeaksOldRecords(_Liar):
+    """What an orchestrator would take from a device: results, pings, the end of everything."""
 
-    def __init__(self, text: str = "nonsense"):
-        self._text = text
-
-    def lie(self, control: socket.socket) -> None:
-        control.sendall(self._text.encode() + b"\n")
+    def lie(self, pipe: socket.socket) -> None:
+        for line in (b'["fatal","x",true]\n', b'["known",1,0.5]\n', b'["ping","e1",1.0,1e-9]\n'):
+            pipe.send(line)
 
 
-def _line(value: object) -> str:
-    return json.dumps(value) + "\n"
+class ReadyTwice(_Liar):
+    """It is reset, it claims again; and refuses to be."""
+
+    def lie(self, pipe: socket.socket) -> None:
+        pipe.send(codec.READY)
+        pipe.send(codec.to_text(codec.REFUSED, "no"))
+
+
+class ClosesThePipe(_Liar):
+    """Ends the connection, and computes on."""
+
+    def lie(self, pipe: socket.socket) -> None:
+        pipe.shutdown(socket.SHUT_RDWR)
+        while True:
+            pass
+
+
+class Leaves(_Liar):
+    """Ends its process."""
+
+    def lie(self, pipe: socket.socket) -> None:
+        os._exit(3)
+
+
+class NeverAnswers(_Liar):
+    """Computes for ever, and reads nothing."""
+
+    def lie(self, pipe: socket.socket) -> None:
+        while True:
+            pass
 
 
 class EachInItsWay(Policy):
-    """One device ends everything, one says what is no number, one sends what is no task."""
+    """The devices, by name, behave as the classes of this module that ``ways`` lists."""
+
+    def __init__(self, ways: str = ""):
+        self._ways = ways.split(",")
+
+    def reset(self, profile: DeviceProfile, rng: np.random.Generator) -> None:
+        super().reset(profile, rng)
+        devices = sorted(
+            t
+            for t, k in zip(profile.targets, profile.kinds, strict=True)
+            if k in ("self", "device")
+        )
+        self._self = globals()[self._ways[devices.index(profile.name)]]()
+        self._self.who = profile.name
+        self._self.reset(profile, rng)
 
     def begin_slot(self, observation: Observation) -> None:
-        if observation.time_s < 2.0:
-            return
-        if self.profile.name == "c1d1":
-            _control().sendall(b'["fatal","x\\u001b[2J[green]valid[/]",true]\n')
-        elif self.profile.name == "c1d2":
-            lies = [
-                ["known", True, 1.0],
-                ["slot", True, 0.0, 0.0, 5e-324, 0.5],
-                ["known", 0, -1.0],
-                ["ping", "c1d2", 1.0, 1e-9],
-                ["bye", {"x": True}],
-                ["known", 0, 1e14],
-            ]
-            _control().sendall("".join(json.dumps(k) + "\n" for k in lies).encode())
-        elif self.profile.name == "c2d1":
-            self._strange_tasks()
-
-    def _strange_tasks(self) -> None:
-        index = 2  # of c2d1, as every device may know by counting
-        for address in ("10.1.2.2", "10.2.0.1"):
-            for work, task in ((0.0, 2**32 - 1), (1e7, 0), (0.0, 10**6)):
-                with socket.create_connection((address, TASK_PORT), 1.0) as handle:
-                    handle.sendall(encode(Frame(Kind.TASK, index, task, 1, 0, work)))
+        self._self.begin_slot(observation)
 
     def decide(self, observation: Observation, task: TaskView) -> Decision:
-        return Decision(self.profile.own_edge, self.profile.max_rate_mbps)
+        decision: Decision = self._self.decide(observation, task)
+        return decision

@@ -148,43 +148,51 @@ def test_an_attack_works_without_walls(tmp_path: Path, name: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+ENDED = {
+    "Floods": "it sent more than 2000 lines of text",
+    "Prints": "it sent more than 2000 lines of text",
+    "SendsMuch": "it sent more than 4096 bytes in one packet",
+    "DecidesUnasked": "it sent a decision that was not asked for",
+    "SpeaksOldRecords": "it sent a packet that is no answer",
+    "ReadyTwice": "it sent a packet that is no answer",
+    "ClosesThePipe": "its process has ended",
+    "Leaves": "its process has ended",
+}
+
+
 @pytest.mark.parametrize(
-    ("policy", "reason"),
+    "ways",
     [
-        ("Floods", "cut off: said more than"),
-        ("NeverEnds", "cut off: "),
-        ("SpeaksForOthers", "cut off: speaks of task"),
-        ("SpeaksNonsense", "cut off: "),
+        ("Floods", "SendsMuch", "Honest", "DecidesUnasked"),
+        ("SpeaksOldRecords", "Honest", "ReadyTwice", "ClosesThePipe"),
+        ("Leaves", "Prints", "NeverAnswers", "Honest"),
     ],
 )
-def test_a_liar_is_cut_off_and_harms_nobody_else(tmp_path: Path, policy: str, reason: str) -> None:
-    result = emulate(tmp_path, policy)
-    assert result.manifest["complete"] is True
-    lost = result.manifest["lost_processes"]
-    assert list(lost) == ["c1d1"]
-    assert lost["c1d1"].startswith(reason)
-    tasks = result.table("tasks").to_pylist()
-    others = [t for t in tasks if t["device"] != "c1d1"]
-    assert {t["outcome"] for t in others} <= {"done", "unfinished"}
-    assert any(t["outcome"] == "done" for t in others)
-    assert not any(t["known_s"] == 0.5 for t in others)
-    late = [t for t in tasks if t["device"] == "c1d1" and t["born_s"] > 4.0]
-    assert {t["outcome"] for t in late} <= {"unfinished", "failed"}
-    assert set(result.manifest["nodes"]) >= {"c1d2", "c2d1", "c2d2", "e1"}
-
-
-def test_what_one_device_says_costs_no_other_anything(tmp_path: Path) -> None:
-    result = emulate(tmp_path, "EachInItsWay")
+def test_a_policy_that_breaks_its_pipe_is_replaced_and_harms_no_other(
+    tmp_path: Path, ways: tuple[str, ...]
+) -> None:
+    result = emulate(tmp_path, "EachInItsWay", "--param", f"ways={','.join(ways)}")
     manifest = result.manifest
     assert manifest["complete"] is True
-    assert manifest["lost_processes"] == {"c1d1": "x?[2J[green]valid[/]"}
-    assert set(manifest["refused_records"]) == {"c1d2"}
-    assert manifest["fidelity"]["valid"] is False
-    assert set(manifest["nodes"]) >= {"c1d2", "c2d1", "c2d2", "e1"}
+    assert not manifest["lost_processes"]
+    assert not manifest["refused_records"]
+    incidents = {i["what"]: i["text"] for i in manifest["incidents"]}
+    names = ("c1d1", "c1d2", "c2d1", "c2d2")
     tasks = result.table("tasks").to_pylist()
-    assert not any(t["known_s"] is not None and t["known_s"] < t["born_s"] for t in tasks)
-    assert any(t["outcome"] == "done" for t in tasks if t["device"] == "c2d2")
-    units = result.table("units").to_pylist()
-    assert max(u["queue_ghz_s"] for u in units) < 1e5
-    told = [str(line.get("text")) for line in log_of(result) if line.get("node") == "e1"]
-    assert any("no task 4294967295 of device 2" in text for text in told)
+    for name, way in zip(names, ways, strict=True):
+        late = [t["target_kind"] for t in tasks if t["device"] == name and t["born_s"] > 4.0]
+        if way == "Honest":
+            assert name not in incidents
+            assert set(late) == {"edge"}
+            continue
+        assert set(late) == {"self"}
+        assert not any(t["outcome"] == "failed" for t in tasks if t["device"] == name)
+        if way == "NeverAnswers":
+            assert name not in incidents
+            assert manifest["nodes"][name]["undecided"] >= len(late)
+        else:
+            assert ENDED[way] in incidents[name], way
+    assert manifest["fidelity"]["valid"] is False
+    lines = [str(line.get("text")) for line in log_of(result)]
+    assert sum("policy prints: " in line for line in lines) <= 400
+    assert all(line.isprintable() for line in lines)
