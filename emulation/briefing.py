@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from emulation.extremes import GAP_S, LIMIT_S, first_exchanges
-from emulation.transcoding.content import clip_path
+from emulation.transcoding.content import clip_path, digests
 from emulation.wire import MAX_TASK_BYTES, MAX_WORK_GHZ_S
 from model.addressing import host_ip
 from model.clips import catalogue_of
@@ -79,11 +79,13 @@ class Expected:
     Attributes:
         born_s, work_ghz_s: births in s and s_i in GHz·s.
         payload_bytes: real bytes that are sent.
+        clip: which clip of the catalogue it is about; -1: about none.
     """
 
     born_s: tuple[float, ...]
     work_ghz_s: tuple[float, ...]
     payload_bytes: tuple[int, ...]
+    clip: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Briefing:
         transfer: how tasks travel.
         stepped: whether somebody outside waits for the end of each slot, and decides for devices.
         clips: what there is to transcode, where work is that; ``workers``: how many at a time;
-            ``result_rate_mbps``: how fast results go back.
+            ``result_rate_mbps``: how fast results go back; ``clip_sha256``: of each clip's bytes.
         most_work_ghz_s, most_payload_bytes: what no task of the scenario exceeds; for units
             that are not told of the others' tasks.
         expected: what each task is; for edges and the cloud, like ``owners``.
@@ -132,6 +134,7 @@ class Briefing:
     clips: ClipsSpec | None = None
     workers: int = 1
     result_rate_mbps: float | None = None
+    clip_sha256: tuple[str, ...] = ()
     most_work_ghz_s: float = MAX_WORK_GHZ_S
     most_payload_bytes: int = MAX_TASK_BYTES
     expected: Expected | None = None
@@ -157,6 +160,7 @@ class Briefing:
             **{
                 **value,
                 "owners": None if value["owners"] is None else tuple(value["owners"]),
+                "clip_sha256": tuple(value["clip_sha256"]),
                 "frequency": FrequencyTrace(**_with_tuples(value["frequency"])),
                 "transfer": TransferSpec.model_validate(value["transfer"]),
                 "clips": None if clips is None else ClipsSpec.model_validate(clips),
@@ -236,8 +240,10 @@ class Briefer:
         self._first = first_exchanges(scenario, network, speedup)
         self._payload_bytes = self._sizes()
         self._expected = Expected(
-            tuple(trace.born_s.tolist()), tuple(trace.work_ghz_s.tolist()), self._payload_bytes
-        )
+            tuple(trace.born_s.tolist()), tuple(trace.work_ghz_s.tolist()), self._payload_bytes,
+            tuple(trace.clip.tolist()),
+        )  # fmt: skip
+        self._sha256 = digests(content, len(catalogue_of(scenario))) if content else ()
         self._most = _most_of(scenario, speedup, self._payload_bytes)
 
     def brief(
@@ -263,6 +269,7 @@ class Briefer:
             clips=scenario.clips,
             workers=getattr(scenario.compute.workers, node.kind, 1),
             result_rate_mbps=None if scenario.clips is None else scenario.decision.max_rate_mbps,
+            clip_sha256=self._sha256,
             most_work_ghz_s=self._most[0],
             most_payload_bytes=self._most[1],
             expected=None if is_device else self._expected,

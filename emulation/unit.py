@@ -14,31 +14,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from emulation.admission import Admission
-from emulation.loop import READ, WRITE, Clock, Loop
+from emulation.loop import READ, Clock, Loop
 from emulation.messages import Arrived, Log, Record, Service
-from emulation.pacing import pace, task_socket
+from emulation.pacing import task_socket
+from emulation.peer import Peer
 from emulation.transfer import Order, Transfers
-from emulation.wire import (
-    HEADER_BYTES,
-    MAX_ERROR_BYTES,
-    Frame,
-    Kind,
-    WireError,
-    decode,
-    encode,
-    error_frame,
-)
+from emulation.wire import MAX_ERROR_BYTES, Frame, Kind, WireError
 from emulation.work import Job, Outcome, Work
 from model.addressing import TASK_PORT
 
-_SO_RCVLOWAT = 18
-_READ_BYTES = 262144
-"""What may gather in the kernel before it wakes us: a wake-up costs more than a read."""
-_DISCARD = bytearray(_READ_BYTES)
-"""Never written to: MSG_TRUNC makes the kernel throw a task's bytes away without copying them."""
 _MAX_UNSENT_BYTES = 1_048_576
 _RESULTS_AHEAD = 16
 """Real results that a device may leave unread; none is larger than its task's data."""
+_MOST_CONNECTIONS = 4096
+"""Of one device at a time: each task that is under way has one, and some rest."""
 _BACKLOG = 1024
 _MAX_COMPLAINTS = 50
 
@@ -54,128 +43,6 @@ class Visitor:
     peer: Peer | None
     processing_s: float | None = None
     outcome: Outcome | None = None
-
-
-class Peer:
-    """A device's connection, seen from the unit."""
-
-    def __init__(self, unit: Unit, handle: socket.socket, address: str):
-        self._unit, self._socket, self.address = unit, handle, address
-        self._header = bytearray()
-        self._frame: Frame | None = None
-        self._left = 0
-        self._data: bytearray | None = None
-        self._low_water = 1
-        self._wait_for(HEADER_BYTES)
-        self._unsent = bytearray()
-        handle.setblocking(False)
-        if unit.result_rate_mbps is not None:
-            pace(handle, unit.result_rate_mbps)
-        unit.loop.watch(handle.fileno(), READ, self._ready)
-
-    @property
-    def busy(self) -> bool:
-        """Whether a task is arriving."""
-        return self._frame is not None
-
-    def send(self, frame: Frame, payload: bytes = b"") -> None:
-        """Send a frame, now or when the connection takes it; a broken connection takes nothing."""
-        if self._socket.fileno() < 0:
-            return
-        self._unsent += encode(frame) + payload
-        try:
-            self._flush()
-        except OSError as error:
-            self.close(str(error))
-
-    def close(self, reason: str) -> None:
-        """Close the connection; jobs that came over it go on, the device may ask again."""
-        if self._socket.fileno() >= 0:
-            self._unit.loop.unwatch(self._socket.fileno())
-            self._socket.close()
-            self._unit.forget(self, reason)
-
-    def _flush(self) -> None:
-        try:
-            while self._unsent:
-                del self._unsent[: self._socket.send(self._unsent)]
-        except BlockingIOError:
-            if len(self._unsent) > self._unit.most_unsent_bytes:
-                self.close("does not read its results")
-                return
-        events = READ | WRITE if self._unsent else READ
-        self._unit.loop.watch(self._socket.fileno(), events, self._ready)
-
-    def _ready(self, events: int) -> None:
-        try:
-            if events & WRITE:
-                self._flush()
-            if events & ~WRITE and self._socket.fileno() >= 0:
-                self._read()
-        except BlockingIOError:
-            return
-        except WireError as error:
-            self.send(*error_frame(str(error)))
-            self.close(str(error))
-        except OSError as error:
-            # Devices reset connections that they give up; that matters only within a task.
-            self.close(f"{error.strerror} within a task" if self.busy else "")
-
-    def _read(self) -> None:
-        """Read what is there: a header, then its payload, and at most one frame more."""
-        if self._frame is None and not self._read_header():
-            return
-        while self._left:
-            count = self._take(min(self._left, _READ_BYTES))
-            if count == 0:
-                raise WireError("closed within a task")
-            self._left -= count
-            if self._left:
-                # Before looking again: what is there already was most of what had gathered.
-                self._wait_for(min(self._left, _READ_BYTES))
-                return
-        self._wait_for(1)
-        frame, self._frame = self._frame, None
-        data, self._data = self._data, None
-        if frame is not None:
-            self._unit.complete(self, frame, data or b"")
-
-    def _take(self, most: int) -> int:
-        """Read so many bytes of a task at most, to keep them or to throw them away."""
-        if self._data is None:
-            return self._socket.recv_into(_DISCARD, most, socket.MSG_TRUNC)
-        begin = len(self._data) - self._left
-        with memoryview(self._data) as room:
-            return self._socket.recv_into(room[begin:], most)
-
-    def _read_header(self) -> bool:
-        data = self._socket.recv(HEADER_BYTES - len(self._header))
-        if not data:
-            if self._header:
-                raise WireError("closed within a header")
-            self.close("")
-            return False
-        self._header += data
-        if len(self._header) < HEADER_BYTES:
-            return False
-        frame = decode(self._header)
-        self._header.clear()
-        if frame.kind not in (Kind.HELLO, Kind.TASK):
-            raise WireError(f"{frame.kind.name} in this direction")
-        self._unit.require_sender(self, frame)
-        if frame.kind is Kind.HELLO:
-            return False
-        self._unit.expect(self, frame)
-        self._frame, self._left = frame, frame.payload_bytes
-        if self._unit.work.most_bytes is not None:
-            self._data = bytearray(self._left)
-        return True
-
-    def _wait_for(self, count: int) -> None:
-        """Be woken when so many bytes are there (the kernel makes room in the window for them)."""
-        if count != self._low_water:
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVLOWAT, count)
-            self._low_water = count
 
 
 class Unit:
@@ -259,8 +126,25 @@ class Unit:
             is_known = (frame.device, frame.task) in self._visitors
             self.admission.require(frame, again=is_known)
         most = self.work.most_bytes
-        if most is not None and frame.payload_bytes > most:
+        if most is None:
+            return
+        if frame.payload_bytes > most:
             raise WireError(f"{frame.payload_bytes} bytes of data; at most {most} are taken")
+        self._require_room(frame)
+        # Its bytes are to be here once: who sends them again has given up the connection before.
+        for other in [p for p in self._peers if p.arriving == (frame.device, frame.task)]:
+            other.close(f"task {frame.task} is sent anew on another connection")
+
+    def _require_room(self, frame: Frame) -> None:
+        """Raise ``WireError`` if data of too many tasks of a device are here already."""
+        most = None if self.admission is None else self.admission.most_held
+        if most is None:
+            return
+        tasks = {p.arriving for p in self._peers} | {
+            key for key, visitor in self._visitors.items() if visitor.processing_s is None
+        }
+        if sum(key is not None and key[0] == frame.device for key in tasks) >= most:
+            raise WireError(f"{most} tasks of device {frame.device} are here or arrive already")
 
     def complete(self, peer: Peer, frame: Frame, data: bytes | bytearray) -> None:
         """The last byte of a task has arrived."""
@@ -273,6 +157,7 @@ class Unit:
                 self._say_result(job)
             return
         if self.admission is not None:
+            self.admission.require_data(frame, data)
             self.admission.taken(frame)
         job = Visitor(frame, self.clock.now(), peer)
         self._visitors[frame.device, frame.task] = job
@@ -327,7 +212,15 @@ class Unit:
             except OSError as error:
                 self._complain(f"cannot accept: {error.strerror}")
                 return
+            if sum(p.address == address for p in self._peers) >= self._most_connections(address):
+                self._complain(f"{address}: more than {_MOST_CONNECTIONS} connections")
+                handle.close()
+                continue
             self._peers.add(Peer(self, handle, address))
+
+    def _most_connections(self, address: str) -> float:
+        passes_on = self.senders is not None and self.senders.get(address, 0) is None
+        return math.inf if passes_on else _MOST_CONNECTIONS
 
     def _serve_visitor(self, visitor: Visitor, data: bytes | bytearray, now: float) -> None:
         frame, waited_s = visitor.frame, now - visitor.arrived_s
@@ -360,13 +253,22 @@ class Unit:
         job.processing_s, job.outcome = processing_s, outcome
         self._say_result(job)
         key, now = (job.frame.device, job.frame.task), self.clock.now()
-        if self.work.most_bytes is not None:
-            # A real result is not kept for a device that asks again: it is then made again.
-            del self._visitors[key]
-            return
         self._served.append((now, key))
         while self._served[0][0] < now - self.remembered_s:
             del self._visitors[self._served.popleft()[1]]
+        if self.work.most_bytes is not None:
+            self._drop_delivered()
+
+    def _drop_delivered(self) -> None:
+        """Forget real results that have come to their devices; the others may be asked for again.
+
+        A task is served once: whose result is forgotten, ``admission`` refuses from then on.
+        """
+        done = [v for v in (self._visitors[key] for _, key in self._served)
+                if v.peer is not None and v.peer.everything_acknowledged]  # fmt: skip
+        for visitor in done:
+            del self._visitors[visitor.frame.device, visitor.frame.task]
+        self._served = deque(entry for entry in self._served if entry[1] in self._visitors)
 
     def _say_arrived(self, job: Visitor) -> None:
         if job.peer is not None:

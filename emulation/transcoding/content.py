@@ -107,6 +107,11 @@ def index_of(data: bytes | bytearray | memoryview) -> int:
     return int(index)
 
 
+def digests(folder: str | os.PathLike[str], count: int) -> tuple[str, ...]:
+    """SHA-256 of each clip of a catalogue of so many, in hexadecimal. Raises ``OSError``."""
+    return tuple(hashlib.sha256(load(folder, k)).hexdigest() for k in range(count))
+
+
 def load(folder: str | os.PathLike[str], index: int) -> bytes:
     """The bytes of a clip. Raises ``OSError``."""
     return clip_path(Path(folder), index).read_bytes()
