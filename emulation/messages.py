@@ -294,8 +294,8 @@ _FIELDS = {
 _LEAST: dict[str, float] = {"attempt": 1, "pid": 1, "ghz": 1e-6, "rate_mbps": 1e-6}
 """Of numbers; of those that are not named 0, and of ``_SIGNED`` as far below 0 as above."""
 _MOST: dict[str, float] = {
-    "task": 2**32 - 1, "device": 2**16 - 1, "attempt": 2**16, "boundary": 2**31, "pid": 2**31,
-    "clip": 2**31, "frames": 2**31, "busy_share": 1.5, "rate_mbps": 1e6, "ghz": 1e6,
+    "task": 2**32 - 1, "device": 2**16 - 1, "attempt": 2**16, "boundary": 2**31 - 1, "pid": 2**31,
+    "clip": 2**31 - 1, "frames": 2**31 - 1, "busy_share": 1.5, "rate_mbps": 1e6, "ghz": 1e6,
 }  # fmt: skip
 _SIGNED = frozenset({"targets", "counters"})
 _LEVELS = ("info", "warning", "error")

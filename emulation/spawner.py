@@ -300,7 +300,7 @@ class _Child:
         """Be the process that does the node's real work, to the end of this process."""
         status = 1
         try:
-            self._become_nobody(node.fileno())
+            self._become_nobody(node.fileno(), is_worker=True)
             status = serve(node)
         except BaseException:  # noqa: BLE001 - os._exit would swallow it
             traceback.print_exc()
@@ -327,12 +327,15 @@ class _Child:
         finally:
             sys.stderr.flush()
 
-    def _become_nobody(self, *kept: int) -> None:
+    def _become_nobody(self, *kept: int, is_worker: bool = False) -> None:
         config = self._config
         last_capability = self._begin(config.oom_score_adj)
-        privileges.enter_namespace(config.netns)
+        if is_worker:
+            kernel.unshare(kernel.NEW_NET)  # FFmpeg needs no network: none, and no loopback
+        else:
+            privileges.enter_namespace(config.netns)
         if self._view is not None:
-            self._view.enter(without_proc=False)
+            self._view.enter(without_proc=is_worker)
         privileges.close_all_but(*kept, self._parent)
         install = None if "system calls" in self._missing else seccomp.install
         privileges.drop(config.uid, config.gid, self._parent, last_capability, install)

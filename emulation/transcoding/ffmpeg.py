@@ -6,18 +6,31 @@ pipe. It is run on one thread: what a unit may use is given by its share of the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from emulation.wire import MAX_RESULT_BYTES
 from model.clips import Picture
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 _LONGEST_CPU_S = 120
 """FFmpeg ends itself after so much CPU time: no clip may hold a worker for ever."""
+_AS_CLIP = ("-f", "mpegts", "-format_whitelist", "mpegts", "-codec_whitelist", "h264",
+            "-protocol_whitelist", "pipe", "-i", "pipe:0")  # fmt: skip
+"""Input is what clips are, and nothing else is tried: a playlist would name further files."""
+_LIMITS = {
+    resource.RLIMIT_CPU: _LONGEST_CPU_S,
+    resource.RLIMIT_DATA: 1 << 30,
+    resource.RLIMIT_FSIZE: MAX_RESULT_BYTES,
+    resource.RLIMIT_CORE: 0,
+}
+"""Of a program that reads a clip: CPU time, s; memory written to and each file, bytes."""
 _QUIET = ("-hide_banner", "-nostdin", "-loglevel", "error")
 _CODER = ("-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-threads", "1")
 FRAME_TOLERANCE = 1
@@ -59,8 +72,8 @@ def transcode(data: bytes | bytearray | memoryview, result: Picture) -> Ran:
     """A clip in another representation. Raises ``FFmpegError`` with FFmpeg's words."""
     scale = f"scale={result.width}:{result.height}:flags=fast_bilinear,fps={result.fps}"
     command = ["ffmpeg", *_QUIET, "-xerror", "-timelimit", str(_LONGEST_CPU_S)]
-    command += ["-threads", "1", "-i", "pipe:0", "-filter_threads", "1", "-vf", scale]
-    return run([*command, *coding(result)], data)
+    command += ["-threads", "1", *_AS_CLIP, "-filter_threads", "1", "-vf", scale]
+    return run([*command, *coding(result)], data, _LIMITS)
 
 
 def generate(source: Picture, frames: int, rate_bps: int) -> bytes:
@@ -75,8 +88,8 @@ def probe(data: bytes | bytearray | memoryview) -> Probed:
     """Size, frame rate and number of frames of a video. Raises ``FFmpegError`` if it is none."""
     wanted = "stream=width,height,avg_frame_rate,r_frame_rate,nb_read_packets"
     command = ["ffprobe", "-hide_banner", "-loglevel", "error", "-select_streams", "v:0"]
-    command += ["-count_packets", "-show_entries", wanted, "-of", "json", "-i", "pipe:0"]
-    streams = json.loads(run(command, data).output).get("streams", [])
+    command += ["-count_packets", "-show_entries", wanted, "-of", "json", *_AS_CLIP]
+    streams = json.loads(run(command, data, _LIMITS).output).get("streams", [])
     if not streams:
         raise FFmpegError("ffprobe: no video in it")
     found: dict[str, Any] = streams[0]
@@ -106,8 +119,15 @@ def version() -> str:
     return first.removeprefix("ffmpeg version ").split(" ")[0]
 
 
-def run(command: Sequence[str], data: bytes | bytearray | memoryview) -> Ran:
-    """Run a program on data. Raises ``FFmpegError`` with its words if it fails or is missing."""
+def run(
+    command: Sequence[str],
+    data: bytes | bytearray | memoryview,
+    limits: Mapping[int, int] | None = None,
+) -> Ran:
+    """Run a program on data, within limits of ``resource``, as far as this process has them.
+
+    Raises ``FFmpegError`` with the program's words if it fails or is missing.
+    """
     inputs, output, errors = (os.memfd_create(name) for name in ("in", "out", "err"))
     try:
         _fill(inputs, data)
@@ -121,6 +141,7 @@ def run(command: Sequence[str], data: bytes | bytearray | memoryview) -> Ran:
             )
         except OSError as error:
             raise FFmpegError(f"{command[0]}: {error.strerror}") from error
+        _limit(child.pid, limits or {})
         # Waited for in this way, the kernel tells what it has cost.
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
@@ -130,6 +151,14 @@ def run(command: Sequence[str], data: bytes | bytearray | memoryview) -> Ran:
     finally:
         for handle in (inputs, output, errors):
             os.close(handle)
+
+
+def _limit(pid: int, limits: Mapping[int, int]) -> None:
+    for kind, most in limits.items():
+        hard = resource.getrlimit(kind)[1]
+        value = most if hard == resource.RLIM_INFINITY else min(hard, most)
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            resource.prlimit(pid, kind, (value, value))
 
 
 def _fill(handle: int, data: bytes | bytearray | memoryview) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from emulation.loop import READ, WRITE, Clock, Loop
 from emulation.messages import Transcoded
 from emulation.transcoding import content
+from emulation.wire import MAX_RESULT_BYTES
 from emulation.work import Done, Job, Outcome
 from model.clips import PACKET_BYTES, Clip, Picture, catalogue, picture
 from model.compute import FrequencyTrace
@@ -144,6 +145,8 @@ class Transcoding:
                     return
                 self._answer, self._received = json.loads(line), rest
             size = int(self._answer["bytes"])
+            if not 0 <= size <= MAX_RESULT_BYTES:
+                raise ConnectionResetError(f"the worker announces a result of {size} bytes")
             if len(self._received) < size:
                 return
             answer, result = self._answer, bytes(memoryview(self._received)[:size])

@@ -25,6 +25,7 @@ from model.clips import Picture
 NICENESS = 10
 """Above that of everything else of a run: what must be in time goes before what takes time."""
 _CHUNK = 1 << 20
+_MOST_LINE_BYTES = 4096
 
 
 def serve(handle: socket.socket) -> int:
@@ -34,7 +35,7 @@ def serve(handle: socket.socket) -> int:
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     answering = threading.Lock()
     with handle.makefile("rb", _CHUNK) as jobs:
-        while line := jobs.readline():
+        while line := jobs.readline(_MOST_LINE_BYTES):
             job = json.loads(line)
             data = jobs.read(int(job["bytes"]))
             threading.Thread(target=_work, args=(handle, answering, job, data), daemon=True).start()
