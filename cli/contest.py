@@ -28,7 +28,7 @@ from experiments.standings import (
 )
 from model.errors import INTERRUPTED
 from model.load import load_scenario, parse_overrides
-from model.random_streams import MAX_SEED
+from model.random_streams import MAX_SEED_IN_TABLES
 from records.console import Screen, screen_of_tables, styled, words
 from records.ownership import give_tree_to_user
 from records.streams import one_line, say, say_json
@@ -45,7 +45,7 @@ _RULES = [n for n in policies.names() if not issubclass(policies.policy_class(n)
               "with all their shipped checkpoints. Default: all rules.")  # fmt: skip
 @click.option("--episodes", type=click.IntRange(1), default=16, show_default=True)
 @click.option("--slots", type=click.IntRange(1), default=300, show_default=True)
-@click.option("--seed0", type=click.IntRange(0, MAX_SEED), default=0, show_default=True,
+@click.option("--seed0", type=click.IntRange(0, MAX_SEED_IN_TABLES), default=0, show_default=True,
               help="The first episode's seed; the others follow.")  # fmt: skip
 @click.option("--tuned", is_flag=True, help="With the parameters under scenarios/tuned/.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes. Default: one per core.")

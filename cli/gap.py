@@ -14,7 +14,7 @@ from cli.ignored import refuse
 from emulation.options import FiniteRange, RunOptions
 from model.errors import UserError
 from model.load import load_scenario, parse_overrides
-from model.random_streams import MAX_SEED
+from model.random_streams import MAX_SEED_IN_TABLES
 from records.console import Screen, styled
 from records.ownership import give_tree_to_user
 from records.reader import open_result
@@ -36,7 +36,8 @@ _POLICIES = ("self-biased", "greedy", "random", "local", "own-edge")
               help="An emulation's result, or a folder of them, instead of new runs; repeatable.")  # fmt: skip  # noqa: E501
 @click.option("--policy", "policies", multiple=True, metavar="POLICY",
               help=f"Repeatable.  [default: {', '.join(_POLICIES)}]")  # fmt: skip
-@click.option("--seed", "seeds", multiple=True, type=click.IntRange(0, MAX_SEED), metavar="SEED",
+@click.option("--seed", "seeds", multiple=True, metavar="SEED",
+              type=click.IntRange(0, MAX_SEED_IN_TABLES),
               help="Repeatable.  [default: 1]")  # fmt: skip
 @click.option("--slots", type=click.IntRange(1), help="Length.  [default: the scenario's]")
 @click.option("--speedup", type=FiniteRange(min=0.1, max=100), default=1.0, show_default=True,

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import click
 from click.shell_completion import CompletionItem
 
+from emulation.judged import HandedIn
 from emulation.openvswitch import Datapath
 from model.errors import UserError
 from model.load import scenario_names
@@ -43,6 +44,8 @@ class RunOptions:
         stepped: decisions come slot by slot from a caller (``emulation.env``), and ``policy`` is
             but the name under which the result is filed.
         strict: whether a verdict ``invalid`` is an error.
+        judged: what was handed in before the seed was drawn, which is published at the end; None
+            where the seed is known beforehand.
         command_line: as typed, for the manifest.
         origin: what the run is part of, further entries of the manifest.
     """
@@ -61,6 +64,7 @@ class RunOptions:
     datapath: Datapath = "netdev"
     stepped: bool = False
     strict: bool = False
+    judged: HandedIn | None = None
     command_line: tuple[str, ...] = ()
     origin: dict[str, Any] = field(default_factory=dict)
 
@@ -146,6 +150,9 @@ _EMULATION_OPTIONS = (
                  help="Size of a capture file at which its oldest packets are overwritten."),
     click.option("--without-netem", is_flag=True,
                  help="Leave out delay and loss where this kernel lacks netem; it is recorded."),
+    click.option("--judged", is_flag=True,
+                 help="Draw the seed, 128 bits, after the policy's files were hashed, and publish "
+                 "it after the end; every wall around policies is required."),
     click.option("--strict", is_flag=True,
                  help="Exit status 3 if the run's own fidelity verdict is 'invalid'."),
 )  # fmt: skip

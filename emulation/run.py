@@ -26,9 +26,11 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, probe
 from emulation.extremes import require_buffers, require_first_exchanges
+from emulation.judged import HandedIn, draw_seed, require_walls
 from emulation.options import (
     RunOptions,
     common_options,
@@ -146,6 +148,11 @@ def emulate(scenario: str, **asked: Any) -> int:
     if (slots := asked.pop("slots")) is not None:
         settings["slots"] = slots
     resolved = load_scenario(scenario, settings)
+    judged = asked.pop("judged")
+    if judged and _is_given("seed"):
+        raise click.UsageError(
+            "--seed: no meaning with --judged: the seed is drawn after the policy was handed in."
+        )
     options = RunOptions(
         scenario=resolved,
         policy=asked.pop("policy") or default_policy(resolved),
@@ -153,7 +160,18 @@ def emulate(scenario: str, **asked: Any) -> int:
         command_line=tuple(sys.argv),
         **asked,
     )
-    return run_session(require_machine(require_policy(options)))
+    options = require_policy(options)
+    if judged:
+        require_walls()
+        handed_in = HandedIn.of(options.policy, options.policy_params)
+        # Nothing of the policy has run yet, and from here on it may not change.
+        options = replace(options, judged=handed_in, seed=draw_seed())
+    return run_session(require_machine(options))
+
+
+def _is_given(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source is ParameterSource.COMMANDLINE
 
 
 @click.command(name="emulation.run")

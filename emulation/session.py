@@ -33,6 +33,8 @@ from records.writer import ResultWriter, RunInfo, result_folder
 from rl.policies import checkpoint_entry
 
 DONE, BROKEN, NOT_VALID = 0, 1, 3
+_OPEN = 0o755
+"""The mode of a result folder that is no secret any more."""
 
 
 @contextmanager
@@ -104,6 +106,8 @@ def _with_result(
     book = TaskBook(trace, machinery.network, options.scenario.duration_s)
     recorder = Recorder(options, machinery.network, book, writer)
     machinery.bring_up(view.phase)
+    if options.judged:
+        options.judged.require_same(options.policy, options.policy_params)
     stepper = Stepper(caller, machinery) if caller else None
     conductor = Conductor(machinery, recorder, view, stepper)
     fabric = machinery.fabric.namespaces[FABRIC]
@@ -140,13 +144,14 @@ def _info(options: RunOptions, run_id: str) -> RunInfo:
         "datapath": options.datapath,
         "openflow": options.openflow,
         "without_netem": options.without_netem,
+        **({"judged": options.judged.to_dict()} if options.judged else {}),
         **checkpoint_entry(options.policy, options.policy_params, options.scenario),
         **options.origin,
     }
     return RunInfo(
         scenario=options.scenario,
         policy=options.policy,
-        seed=options.seed,
+        seed=None if options.judged else options.seed,
         world="emulation",
         speedup=options.speedup,
         policy_params=options.policy_params,
@@ -195,8 +200,14 @@ class _Run:
         finally:
             self._ledger.remove_all()
             seconds = round(time.monotonic() - begin, 4)
-            self.writer.close(status, error=why or None, tear_down_s=seconds)
-            give_tree_to_user(self.writer.folder)
+            # Nothing of the run runs any more: the seed of a judged one may be known.
+            seed = {"seed": self._options.seed} if self._options.judged else {}
+            try:
+                self.writer.close(status, error=why or None, tear_down_s=seconds, **seed)
+            finally:
+                if self._options.judged:
+                    self.writer.folder.chmod(_OPEN)
+                give_tree_to_user(self.writer.folder)
 
 
 def run_session(options: RunOptions, caller: Channel | None = None) -> int:

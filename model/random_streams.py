@@ -10,8 +10,10 @@ import hashlib
 
 import numpy as np
 
-MAX_SEED = 2**63 - 1
-"""The largest seed that every record of a run has room for."""
+MAX_SEED = 2**128 - 1
+"""The largest seed of a run: as many bits as a judged run draws."""
+MAX_SEED_IN_TABLES = 2**63 - 1
+"""The largest seed of runs that share a table with others, a sweep's or a contest's: one column."""
 
 
 def stream(seed: int, *names: str) -> np.random.Generator:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from model.random_streams import MAX_SEED
+
 Scalar = bool | int | float | str
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=0)]
 Speedup = Annotated[float, Field(gt=0, le=1e6)]
@@ -60,7 +62,7 @@ class Manifest(_Entries):
     scenario: dict[str, Any]
     policy: str
     policy_params: dict[str, Scalar] = {}
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     world: Literal["emulation", "simulation"]
     speedup: Speedup
     exit_status: int | None = None
@@ -84,6 +86,8 @@ class Manifest(_Entries):
 
 def complaint(manifest: dict[str, Any]) -> str:
     """The first thing that is wrong with a manifest's entries, in words; '' if nothing is."""
+    if manifest.get("seed", 0) is None and manifest.get("judged"):
+        return "seed: not published: this judged run has not ended, or was killed"
     try:
         Manifest.model_validate(manifest)
     except ValidationError as error:

@@ -41,7 +41,8 @@ class RunInfo:
     Attributes:
         scenario: as resolved.
         policy: name of the policy, as asked for.
-        seed: of tasks, frequencies and policy.
+        seed: of tasks, frequencies and policy; None: not to be known before the end, when it is
+            given to ``ResultWriter.close``. Until then only this user can enter the folder.
         world: ``emulation`` or ``simulation``.
         speedup: scenario seconds per real second (1 in the simulation).
         policy_params: parameters of the policy, as used.
@@ -52,7 +53,7 @@ class RunInfo:
 
     scenario: Scenario
     policy: str
-    seed: int
+    seed: int | None
     world: Literal["emulation", "simulation"]
     speedup: float = 1.0
     policy_params: Mapping[str, object] = field(default_factory=dict)
@@ -62,10 +63,14 @@ class RunInfo:
 
 
 def result_folder(root: Path, info: RunInfo) -> Path:
-    """``<root>/<scenario>/<policy>/seed<k>/<UTC time>-<run id>``; not created."""
+    """``<root>/<scenario>/<policy>/seed<k>/<UTC time>-<run id>``; not created.
+
+    With ``judged`` for ``seed<k>`` where the seed is not to be known yet.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     policy = re.sub(r"[^A-Za-z0-9._=,+-]+", "-", info.policy).strip(".-") or "policy"
-    return root / info.scenario.name / policy / f"seed{info.seed}" / f"{stamp}-{info.run_id}"
+    seed = "judged" if info.seed is None else f"seed{info.seed}"
+    return root / info.scenario.name / policy / seed / f"{stamp}-{info.run_id}"
 
 
 @contextmanager
@@ -192,7 +197,9 @@ class ResultWriter:
         self._closed = False
         self.manifest: dict[str, Any] = _manifest(info)
         with _clear_errors(folder):
-            make_folder(folder)
+            make_folder(folder.parent if info.seed is None else folder)
+            if info.seed is None:
+                folder.mkdir(mode=0o700)
             write_atomically(folder / "README.txt", README)
             self._write_manifest()
             self._log = (folder / "log.jsonl").open("a", encoding="utf-8", buffering=1)

@@ -32,7 +32,7 @@ class Sources(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         for depth in range(len(above)):
             self._folders.add(".".join(above[: depth + 1]))
             self._read(folder, folder.joinpath(*above[: depth + 1]).glob("*.py"))
-        self._read(folder, _modules(folder, 0))
+        self._read(folder, modules(folder))
 
     def _read(self, folder: Path, paths: Iterator[Path]) -> None:
         for path in paths:
@@ -75,10 +75,10 @@ class Sources(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         super().exec_module(module)
 
 
-def _modules(folder: Path, depth: int) -> Iterator[Path]:
+def modules(folder: Path, depth: int = 0) -> Iterator[Path]:
     """Python files of a folder and, where they are packages, of the folders in it."""
     with suppress(OSError):
         yield from sorted(folder.glob("*.py"))
         if depth < _DEEPEST:
             for package in sorted(folder.glob("*/__init__.py")):
-                yield from _modules(package.parent, depth + 1)
+                yield from modules(package.parent, depth + 1)

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from model.complaints import mistakes_of
 from model.errors import ScenarioError, nearest
 from model.load import required_file
-from model.random_streams import MAX_SEED
+from model.random_streams import MAX_SEED_IN_TABLES
 from model.scenario import Section
 from model.yaml_input import Document, KeyPath, read_yaml
 from rl.learning.options import MAX_TRAINING_SEED
@@ -46,7 +46,7 @@ def _tuple(value: object) -> object:
 
 
 Seeds = Annotated[
-    tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...],
+    tuple[Annotated[int, Field(ge=0, le=MAX_SEED_IN_TABLES)], ...],
     Field(min_length=1),
     BeforeValidator(_seeds),
 ]

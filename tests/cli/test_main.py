@@ -178,7 +178,7 @@ def test_check_fails_only_where_nothing_could_run(
         (("run", "mini", "--seed", "1,000"), "'1,000' is not a valid integer; write 1000."),
         (("run", "mini", "--seed", "0x10"), "'0x10' is not a valid integer; write 16."),
         (("run", "mini", "--seed", "many"), "'many' is not a valid integer."),
-        (("run", "mini", "--seed", str(2**63)), "is not in the range"),
+        (("run", "mini", "--seed", str(2**128)), "is not in the range"),
         (("train", "mini", "--seed", str(10**13)), "is not in the range"),
         (("run", "mini", "--speedup", "nan"), "nan is no finite number."),
         (("gap", "mini", "--speedup", "nan"), "nan is no finite number."),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from emulation.ledger import run_processes
 from emulation.transcoding import content
 from emulation.transcoding.ffmpeg import FRAME_TOLERANCE
 from experiments.chaos import snapshot
@@ -18,7 +22,7 @@ from model.load import load_scenario
 from records.prototype import ROLES, prototype_of
 from records.reader import Result, find_results, open_result
 from tests.busy import alone, require_idle
-from tests.emulation.typed import run_lab
+from tests.emulation.typed import run_lab, started_lab
 
 pytestmark = [pytest.mark.ovs, pytest.mark.ffmpeg, pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -145,3 +149,36 @@ def test_a_corrupt_clip_is_a_failed_task_and_the_worker_goes_on(tmp_path: Path) 
         later = [row for row in done if row["unit"] == unit and row["start_s"] >= end]
         assert not later or any(not row["error"] for row in later)
     assert any(not row["error"] for row in done)
+
+
+def test_workers_have_no_network_and_no_proc(tmp_path: Path) -> None:
+    """A network namespace of its own for each, with a loopback that is down and nothing else."""
+    with alone(), started_lab("livecast-mini", tmp_path, "--slots", "8", "--policy", "local") as run:
+        workers = wait_for_workers(run)
+        for pid in workers:
+            links = subprocess.run(
+                ["nsenter", f"--net=/proc/{pid}/ns/net", "ip", "-br", "link"],
+                capture_output=True, text=True, check=True,
+            ).stdout.splitlines()  # fmt: skip
+            assert [line.split()[:2] for line in links] == [["lo", "DOWN"]]
+            assert [p.name for p in Path(f"/proc/{pid}/root/proc").iterdir()] == ["cpuinfo"]
+        assert len({Path(f"/proc/{pid}/ns/net").readlink() for pid in workers}) == 4
+        assert run.wait(120) == 0
+
+
+def wait_for_workers(run: subprocess.Popen[str]) -> list[int]:
+    """The run's four processes that are in no network namespace that has a name."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert run.poll() is None
+        named = {p.stat().st_ino for p in Path("/run/netns").glob("*")}
+        named.add(Path("/proc/self/ns/net").stat().st_ino)
+        found = []
+        for pid in run_processes():
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/ns/net").stat().st_ino not in named:
+                    found.append(pid)
+        if len(found) == 4 and all(Path(f"/proc/{p}/root/proc/cpuinfo").exists() for p in found):
+            return found
+        time.sleep(0.05)
+    raise AssertionError("no workers")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -26,3 +28,24 @@ def run_python(*words: str) -> subprocess.CompletedProcess[str]:
         timeout=150,
         check=False,
     )
+
+
+@contextmanager
+def started_lab(
+    scenario: str | Path, out: Path, *arguments: str
+) -> Iterator[subprocess.Popen[str]]:
+    """``python -m emulation.run`` under way; it is interrupted at the end if it still is."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "emulation.run", str(scenario), "--out", str(out), *arguments],
+        cwd=PROJECT,
+        env={**os.environ, "LAB_VENV": sys.prefix},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            child.terminate()
+        child.communicate(timeout=60)

@@ -84,12 +84,12 @@ def test_values_that_do_not_fit(name: str, params: dict[str, Any], says: str) ->
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"speedup": float("nan")}, {"speedup": 0}, {"speedup": 101}, {"seed": 2**63}]
+    "wrong", [{"speedup": float("nan")}, {"speedup": 0}, {"speedup": 101}, {"seed": 2**128}]
 )
 def test_a_run_from_python_has_the_same_ranges(tiny: Scenario, wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="must be a"):
         RunOptions(tiny, **wrong)
-    RunOptions(tiny, speedup=100, seed=2**63 - 1)
+    RunOptions(tiny, speedup=100, seed=2**128 - 1)
 
 
 def test_numpy_and_paths_are_plain_values() -> None:
