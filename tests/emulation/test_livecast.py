@@ -153,7 +153,10 @@ def test_a_corrupt_clip_is_a_failed_task_and_the_worker_goes_on(tmp_path: Path) 
 
 def test_workers_have_no_network_and_no_proc(tmp_path: Path) -> None:
     """A network namespace of its own for each, with a loopback that is down and nothing else."""
-    with alone(), started_lab("livecast-mini", tmp_path, "--slots", "8", "--policy", "local") as run:
+    with (
+        alone(),
+        started_lab("livecast-mini", tmp_path, "--slots", "8", "--policy", "local") as run,
+    ):
         workers = wait_for_workers(run)
         for pid in workers:
             links = subprocess.run(
