@@ -32,6 +32,9 @@ RUN_VARIABLE = "CROWD_EDGE_RUN"
 _TERM_GRACE_S = 2.0
 _CGROUP_GRACE_S = 2.0
 _MOST_TRIES = 1000
+_CGROUPS = Path("/sys/fs/cgroup")
+_HIERARCHIES = ("freezer", "pids", "unified", "")
+"""Version 1, where a group changes nothing of how its processes run; then version 2."""
 _DEAD = re.compile(r"(?m)^State:\s+[ZX]")
 _UID = re.compile(r"(?m)^Uid:\s+(\d+)")
 
@@ -101,6 +104,21 @@ class Ledger:
             self._file.write(json.dumps({"cgroup": str(folder)}) + "\n")
             folder.mkdir()
 
+    def gather(self, pid: int) -> bool:
+        """Put a process, and all that it will start, into a control group of the run.
+
+        Nothing in it can leave it or hide in it. Returns whether the machine offers such groups.
+        """
+        for name in _HIERARCHIES:
+            folder = _CGROUPS / name
+            if os.access(folder / "cgroup.procs", os.W_OK):
+                group = folder / f"ce{self.run_id}-_run"
+                with contextlib.suppress(OSError):
+                    self.create_cgroups([group])
+                    (group / "cgroup.procs").write_text(str(pid))
+                    return True
+        return False
+
     @property
     def environment(self) -> dict[str, str]:
         """The variable that marks a process as this run's."""
@@ -160,17 +178,31 @@ def _signal(pids: list[int], number: signal.Signals) -> None:
             continue
 
 
-def _end_processes(run_id: str) -> int:
-    first = pids = processes_of(run_id)
+def _in_cgroups(folders: Sequence[Path]) -> set[int]:
+    """Pids of the processes in control groups."""
+    pids: set[int] = set()
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            pids |= {int(pid) for pid in (folder / "cgroup.procs").read_text().split()}
+    return pids - {0, os.getpid()}
+
+
+def _end_processes(run_id: str, folders: Sequence[Path]) -> int:
+    """End what carries the run's uids or mark, or is in its control groups; returns how many."""
+
+    def left() -> list[int]:
+        return sorted({*processes_of(run_id), *_in_cgroups(folders)})
+
+    first = pids = left()
     _signal(pids, signal.SIGTERM)
     deadline = time.monotonic() + _TERM_GRACE_S
     while pids and time.monotonic() < deadline:
         time.sleep(0.02)
-        pids = processes_of(run_id)
+        pids = left()
     while pids:
         _signal(pids, signal.SIGKILL)
         time.sleep(0.02)
-        pids = processes_of(run_id)
+        pids = left()
     return len(first)
 
 
@@ -187,10 +219,10 @@ def _ledger_entries(directory: Path, kind: str) -> list[str]:
     return names
 
 
-def _remove_cgroups(run_id: str, folders: Sequence[Path]) -> None:
+def _remove_cgroups(folders: Sequence[Path]) -> None:
     """Remove control groups; their processes have been ended, but may not be gone yet."""
     deadline = time.monotonic() + _CGROUP_GRACE_S
-    left = [f for f in folders if f.name.startswith(f"ce{run_id}-") and f.is_dir()]
+    left = [f for f in folders if f.is_dir()]
     while left:
         for folder in left:
             with contextlib.suppress(OSError):
@@ -204,7 +236,9 @@ def _remove_cgroups(run_id: str, folders: Sequence[Path]) -> None:
 def _remove(directory: Path) -> Removed:
     """Remove what a run's directory tells of; safe to repeat."""
     run_id = directory.name
-    processes = _end_processes(run_id)
+    noted = [Path(f) for f in _ledger_entries(directory, "cgroup")]
+    groups = [f for f in noted if f.name.startswith(f"ce{run_id}-")]
+    processes = _end_processes(run_id, groups)
     existing = set(netlink.existing_namespaces())
     mine = [n for n in _ledger_entries(directory, "namespace") if n.startswith(f"ce{run_id}-")]
     left = [name for name in mine if name in existing]
@@ -212,7 +246,7 @@ def _remove(directory: Path) -> Removed:
     for name in left:
         batch.add(f"netns del {name}")
     batch.run()
-    _remove_cgroups(run_id, [Path(f) for f in _ledger_entries(directory, "cgroup")])
+    _remove_cgroups(groups)
     shutil.rmtree(directory, ignore_errors=True)
     return Removed(run_id, processes, len(left))
 

@@ -154,6 +154,7 @@ class Machinery:
 
     def _start_spawner(self) -> None:
         handle = self._start("spawner", ["--control-fd"], None)
+        self.ledger.gather(self._children["spawner"].pid)
         self._spawner = SpawnerLink(handle, _ANSWER_TIMEOUT_S)
 
     def _spawn_nodes(self) -> None:

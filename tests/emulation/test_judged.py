@@ -87,10 +87,10 @@ def test_the_seed_is_in_no_file_before_the_end(tmp_path: Path) -> None:
 
 def test_a_seed_of_128_bits_goes_through_simulator_records_and_analysis(tmp_path: Path) -> None:
     out = ["--world", "simulator", "--out", str(tmp_path), "--slots", "20"]
-    for seed in (SEED, SEED, SEED + 1, SEED % 2**64):
-        done = CliRunner().invoke(
-            run_verb, ["mini", "--policy", "local", "--seed", str(seed), *out]
-        )
+    runs = [("local", SEED), ("random", SEED), ("local", SEED + 1), ("local", SEED % 2**64)]
+    for policy, seed in runs:
+        words = ["mini", "--policy", policy, "--seed", str(seed), *out]
+        done = CliRunner().invoke(run_verb, words)
         assert done.exit_code == 0, done.output
     results = [open_result(f) for f in find_results(tmp_path)]
     born: dict[int, list[Any]] = {}
