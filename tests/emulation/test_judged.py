@@ -102,9 +102,9 @@ def test_a_seed_of_128_bits_goes_through_simulator_records_and_analysis(tmp_path
         assert summarise(result).generated > 0
     assert born[SEED][0] == born[SEED][1]
     assert len({str(values[0]) for values in born.values()}) == 3
-    for words in (("compare", str(tmp_path)), ("report", str(results[0].folder))):
-        done = run_python("-m", "cli", *words)
-        assert done.returncode == 0, (words, done.stdout + done.stderr)
+    for verb, path in (("compare", tmp_path), ("report", results[0].folder)):
+        ran = run_python("-m", "cli", verb, str(path))
+        assert ran.returncode == 0, (verb, ran.stdout + ran.stderr)
 
 
 @pytest.mark.ovs
