@@ -15,6 +15,7 @@ from emulation.options import common_options, emulation_only, emulation_options
 from emulation.policy_files import with_absolute_files
 from experiments.guest import completed
 from model.load import load_scenario, parse_assignments, parse_overrides
+from model.worlds import require_simulable, simulator_note
 from records.display import print_summary
 from records.streams import say
 from rl.policies import checkpoint_note, default_policy
@@ -27,6 +28,9 @@ def simulate_here(scenario: str, **asked: Any) -> None:
     if asked["slots"] is not None:
         settings["slots"] = asked["slots"]
     resolved = load_scenario(scenario, settings)
+    require_simulable(resolved)
+    if note := simulator_note(resolved):
+        say(f"note: {note}", err=True)
     policy = asked["policy"] or default_policy(resolved)
     given = with_absolute_files(policy, parse_assignments(asked["params"], "--param"))
     params = completed(policy, given, resolved)
@@ -80,6 +84,8 @@ def run(world: str, **asked: Any) -> None:
         refuse(emulation_only(), "with --world simulator: it has neither packets nor real time.")
         simulate_here(**asked)
         return
+    if not asked["pcap"]:
+        refuse(("pcap_snaplen", "pcap_size_mb"), "without --pcap: no packet is captured.")
     from emulation.run import emulate, leave
 
     leave(emulate(**asked))

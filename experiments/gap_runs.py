@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emulation.options import RunOptions
+from emulation.options import RunOptions, without_netem
 from emulation.run import require_machine, require_policy
 from emulation.session import BROKEN, run_session
 from experiments.gap import Gap, Pair, compare
 from experiments.simulated import simulate_to_folder
 from model.errors import INTERRUPTED, UserError
+from model.worlds import require_simulable
 from records.reader import Result, find_results, open_result
 
 
@@ -55,6 +56,8 @@ def emulate_all(
     A run with a bad verdict is repeated, up to ``attempts`` in all. Ctrl-C ends the iteration
     after the run that it ended. Raises ``UserError`` if a policy, or this machine, cannot.
     """
+    simulated = without_netem(options.scenario) if options.without_netem else options.scenario
+    require_simulable(simulated)  # before minutes of emulation
     asked = [require_policy(replace(options, policy=policy)) for policy in policies]
     options = require_machine(options)
     for seed in seeds:

@@ -34,11 +34,12 @@ from model.scenario import Scenario
 from model.text import safe_line
 from records.schema import TABLES
 from rl import policies
+from rl.policies.checking import PolicyError
 from rl.policies.learned import Learned
 
 _PROJECT = Path(__file__).resolve().parent.parent
 _HEADER = struct.Struct("!BQ")
-_SLOT, _TABLE, _JSON, _ERROR, _BROKE = range(5)
+_SLOT, _TABLE, _JSON, _ERROR, _POLICY, _BROKE = range(6)
 _MOST_BYTES = 1 << 32
 _TRACE_LINES = 40
 
@@ -104,7 +105,8 @@ def tables_of(
 ) -> dict[str, pa.Table]:
     """The tables that ``simulate(on_slot)`` makes, which runs the policy in a guest process.
 
-    Raises ``UserError`` for what the guest raised as such, and ``RuntimeError`` for the rest.
+    Raises ``UserError`` for what the guest raised as such, ``PolicyError`` for what the policy did,
+    and ``RuntimeError`` for the rest.
     """
 
     def work(send: Send) -> None:
@@ -205,12 +207,21 @@ def _received(policy: str, pipe: IO[bytes]) -> Iterator[tuple[int, bytes]]:
             return
         if kind == _ERROR:
             raise UserError(safe_line(payload.decode(errors="replace")))
+        if kind == _POLICY:
+            raise _of_policy(payload.decode(errors="replace"))
         if kind == _BROKE:
             first, _, trace = payload.decode(errors="replace").partition("\n")
             error = RuntimeError(safe_line(first))
             error.add_note("\n".join(map(safe_line, trace.splitlines()[-_TRACE_LINES:])))
             raise error
         yield kind, payload
+
+
+def _of_policy(text: str) -> PolicyError:
+    first, _, trace = text.partition("\n")
+    error = PolicyError(safe_line(first))
+    error.trace = "\n".join(map(safe_line, trace.splitlines()[-_TRACE_LINES:]))
+    return error
 
 
 def _be_guest(
@@ -229,6 +240,9 @@ def _be_guest(
             sys.meta_path.append(sources)
         look_here_too(folder)
         work(send)
+    except PolicyError as error:
+        text = f"{' '.join(str(error).split())}\n{error.trace}"
+        send(_POLICY, text.encode(errors="replace"))
     except UserError as error:
         send(_ERROR, str(error).encode(errors="replace"))
     except BaseException as error:  # noqa: BLE001 - goes to the parent, whose code must not run on

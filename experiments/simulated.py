@@ -12,10 +12,12 @@ from numba.core import caching
 from experiments import guest
 from model.observation import Decision, Observation, TaskView
 from model.scenario import Scenario
+from model.worlds import require_simulable, simulator_note
 from records.ownership import give_tree_to_user
 from records.writer import ResultWriter, RunInfo, result_folder
 from rl import policies
 from rl.policies.base import Policy
+from rl.policies.checking import PolicyError
 from rl.simulator.layout import Layout
 from rl.simulator.run import simulate
 
@@ -37,13 +39,16 @@ def simulate_to_folder(  # noqa: PLR0913 - a run, by name
 
     ``origin``: what the run is part of, further entries of the manifest.
 
-    Raises ``UserError`` if the policy or a parameter does not exist, or nothing can be written.
+    Raises ``UserError`` if the policy or a parameter does not exist, the scenario asks for what the
+    simulator lacks, or nothing can be written.
     """
+    require_simulable(scenario)
     params = policies.canonical(policy, params)
     if guest.guest_file(policy) is None:
         policies.create(policy, params)
+    note = simulator_note(scenario)
     info = RunInfo(
-        scenario=scenario,
+        scenario=scenario.with_note(note) if note else scenario,
         policy=policy,
         seed=seed,
         world="simulation",
@@ -52,7 +57,16 @@ def simulate_to_folder(  # noqa: PLR0913 - a run, by name
         extra={**policies.checkpoint_entry(policy, params, scenario), **(origin or {})},
     )
     with ResultWriter(result_folder(out, info), info) as writer:
-        tables = simulated(scenario, policy, params, seed, on_slot=on_slot)
+        try:
+            tables = simulated(scenario, policy, params, seed, on_slot=on_slot)
+        except PolicyError as error:
+            writer.log("policy failed", "error", text=str(error), traceback=error.trace)
+            give_tree_to_user(writer.folder)
+            if not error.trace:
+                raise
+            raise PolicyError(
+                f"{error}; its traceback is in {writer.folder / 'log.jsonl'}"
+            ) from error
         for name, table in tables.items():
             columns = {c: table[c].combine_chunks() for c in table.column_names}
             writer.append_columns(name, columns)

@@ -68,10 +68,17 @@ def keys_at(path: KeyPath, root: type[BaseModel] = Scenario) -> list[str]:
 def mistakes_of(
     error: ValidationError, data: object, root: type[BaseModel] = Scenario
 ) -> list[Mistake]:
-    """One mistake for each place that the validator complains about."""
+    """One mistake for each place that the validator complains about.
+
+    The first unknown key of a section lists the keys that are allowed there.
+    """
     found: dict[KeyPath, list[str]] = {}
+    first: dict[KeyPath, KeyPath] = {}
     for detail in error.errors(include_url=False):
         path, words = _mistake(detail, data, root)
+        if detail["type"] == "extra_forbidden" and first.setdefault(path[:-1], path) == path:
+            words += f"{'' if words.endswith('?') else '.'} Allowed here: "
+            words += ", ".join(keys_at(path[:-1], root))
         messages = found.setdefault(path, [])
         if words not in messages:
             messages.append(words)
@@ -107,9 +114,7 @@ def _mistake(detail: ErrorDetails, data: object, root: type[BaseModel]) -> Mista
     kind, value = detail["type"], detail["input"]
     path = _real_path(detail["loc"], data, keep_last=kind == "missing")
     if kind == "extra_forbidden":
-        allowed = keys_at(path[:-1], root)
-        key = str(path[-1])
-        return path, f"unknown key{nearest(key, allowed) or '.'} Allowed here: {', '.join(allowed)}"
+        return path, f"unknown key{nearest(str(path[-1]), keys_at(path[:-1], root))}"
     if kind == "missing":
         return path, f"missing; it has no default{_described(path, root)}"
     if kind == "value_error":

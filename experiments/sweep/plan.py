@@ -11,9 +11,10 @@ from emulation.policy_files import policy_file, user_folder
 from experiments.sweep.cell import Cell, RunCell, TrainCell
 from experiments.sweep.spec import CHECKPOINTS, PolicySpec, RunBlock, SweepFile, TrainBlock
 from experiments.tuned import load_tuned
-from model.errors import UserError, nearest
+from model.errors import ScenarioError, UserError, nearest
 from model.load import load_scenario
 from model.scenario import Scenario
+from model.worlds import require_simulable
 from model.yaml_input import KeyPath
 from rl import policies
 from rl.learning.config import OptionError, algorithms, load_config
@@ -92,6 +93,7 @@ class _Planner:
     def _trainings(self, where: KeyPath, block: TrainBlock) -> Iterator[TrainCell]:
         for i, named in enumerate(block.scenarios):
             scenario = self._scenario((*where, "scenarios", i), named, block.set)
+            self._require_simulable((*where, "scenarios", i), scenario)
             for j, algorithm in enumerate(block.algorithms):
                 for varied in grid(block.vary):
                     settings = {**block.settings, **varied}
@@ -111,6 +113,8 @@ class _Planner:
                     settings = {**block.set, **varied}
                     here = (*where, "scenarios", k)
                     scenario = self._scenario(here, named, settings, devices)
+                    if "simulator" in block.worlds:
+                        self._require_simulable(here, scenario)
                     shown = {**settings, **({"devices": devices} if devices else {})}
                     for j, spec in enumerate(block.policies):
                         at = (*where, "policies", j)
@@ -163,10 +167,17 @@ class _Planner:
         except UserError as error:
             raise self._file.mistake(where, str(error)) from None
 
+    def _require_simulable(self, where: KeyPath, scenario: Scenario) -> None:
+        try:
+            require_simulable(scenario)
+        except ScenarioError as error:
+            raise self._file.mistake(where, str(error)) from None
+
     def _entrants(
         self, where: KeyPath, scenario: Scenario, spec: PolicySpec
     ) -> Iterator[tuple[dict[str, policies.Value], TrainCell | None]]:
         """Parameters, and the training that completes them, of all that a policy stands for."""
+        self._require_checkpoints(where, spec)
         if ":" in spec.policy:
             if policy_file(spec.policy, user_folder()) is None:
                 policies.policy_class(spec.policy)  # Imported already, or not there.
@@ -193,6 +204,19 @@ class _Planner:
                 for path in self._shipped(where, kind.algorithm, scenario, spec):
                     given = {"checkpoint": str(path)} if path else {}
                     yield policies.completed(spec.policy, {**params, **given}, scenario), None
+
+    def _require_checkpoints(self, where: KeyPath, spec: PolicySpec) -> None:
+        """Raise ``ScenarioError`` where ``checkpoints`` is given and would not be used."""
+        if "checkpoints" not in spec.model_fields_set:
+            return
+        own = ":" in spec.policy
+        learned = not own and issubclass(policies.policy_class(spec.policy), Learned)
+        named = "checkpoint" in spec.params or "checkpoint" in spec.vary
+        if learned and not (named or spec.tuned):
+            return
+        why = "beside its checkpoint" if named else "beside tuned" if spec.tuned else ""
+        why = why if learned else f"for {spec.policy}, which is no learner of the lab"
+        raise self._file.mistake((*where, "checkpoints"), f"no meaning {why}")
 
     def _training_of(self, where: KeyPath, scenario: Scenario, spec: PolicySpec) -> list[TrainCell]:
         """Trainings of a block for a scenario, or else for the nearest one that it extends."""

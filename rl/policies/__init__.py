@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from model.errors import UserError, nearest
 from rl.policies import weights
 from rl.policies.base import Policy
+from rl.policies.checking import PolicyError, raised
 from rl.policies.learned import Learned
 from rl.policies.parameters import Value, checked, parameters, plain
 
@@ -59,9 +60,23 @@ def create(name_or_path: str, params: Mapping[str, Value] | None = None) -> Poli
 
     Raises:
         UserError: the policy or a parameter does not exist, or a value does not fit.
+        PolicyError: its constructor raises.
     """
     kind = policy_class(name_or_path)
-    return kind(**checked(kind, name_or_path, params or {}))
+    given = checked(kind, name_or_path, params or {})
+    try:
+        return kind(**given)
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _failed(name_or_path, "__init__", error) from error
+
+
+def _failed(policy: str, what: str, error: BaseException) -> PolicyError:
+    fault = raised(what, error)
+    found = PolicyError(f"policy '{policy}': {fault}")
+    found.trace = fault.trace
+    return found
 
 
 def canonical(name_or_path: str, params: Mapping[str, Value]) -> dict[str, Value]:
@@ -160,7 +175,10 @@ def checkpoint_note(policy: str, params: Mapping[str, Value], scenario: Scenario
 
 
 def policy_class(name_or_path: str) -> type[Policy]:
-    """The class behind a name or a path; raises ``UserError`` if there is none."""
+    """The class behind a name or a path.
+
+    Raises ``UserError`` if there is none, ``PolicyError`` if its module raises.
+    """
     path = _REGISTRY.get(name_or_path, name_or_path)
     module_name, colon, class_name = path.partition(":")
     if not colon:
@@ -169,9 +187,13 @@ def policy_class(name_or_path: str) -> type[Policy]:
             f"There are: {', '.join(names())}, or name your own as package.module:Class"
         )
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except ImportError as error:
+        module = importlib.import_module(module_name)
+    except (ImportError, SyntaxError) as error:
         raise UserError(f"policy '{name_or_path}': cannot import {module_name}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise _failed(name_or_path, f"cannot import {module_name}", error) from error
+    try:
+        found = getattr(module, class_name)
     except AttributeError as error:
         raise UserError(f"policy '{name_or_path}': {module_name} has no {class_name}") from error
     if not (isinstance(found, type) and issubclass(found, Policy)):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sysconfig
 import traceback
 from pathlib import Path
 
@@ -16,12 +17,23 @@ from model.errors import UserError
 from model.observation import Decision, DeviceProfile
 from model.text import shown
 
+_LIBRARIES = (
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    "<frozen",
+)
+"""Where Python's and other packages' code lies: an error there is explained by who called it."""
 _ROUNDING = 1e-6
 """Relative error of a rate at a limit: float32 rounds by less."""
 
 
 class PolicyError(UserError):
-    """A policy raised, or decided on what is illegal; one line."""
+    """A policy raised, or decided on what is illegal; one line.
+
+    Attributes:
+        trace: the whole traceback of what it raised; "" where it decided on what is illegal.
+    """
+
+    trace = ""
 
 
 def checked(decision: object, profile: DeviceProfile) -> Decision:
@@ -46,11 +58,14 @@ def checked(decision: object, profile: DeviceProfile) -> Decision:
     )
 
 
-def raised(method: str, error: Exception) -> PolicyError:
-    """What a policy's method raised, and where."""
+def raised(method: str, error: BaseException) -> PolicyError:
+    """Return the error that names what a policy's method raised, and where in the user's code."""
     frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return PolicyError(f"{method}: {type(error).__name__}: {error}{where}")
+    own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)] or frames
+    where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    found = PolicyError(f"{method}: {type(error).__name__}: {error}{where}")
+    found.trace = "".join(traceback.format_exception(error))
+    return found
 
 
 def _index(value: object) -> int:

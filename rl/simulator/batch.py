@@ -13,6 +13,7 @@ from model.consistency import require_sizes
 from model.network import Network, build_network
 from model.scenario import Scenario
 from model.workload import TaskTrace, generate_trace
+from model.worlds import require_simulable
 from rl.simulator import announce_compiling, kernel, senses
 from rl.simulator import arrays as ix
 from rl.simulator.arrays import Fixed, FloatArray, IntArray, Moving
@@ -43,7 +44,8 @@ class Batch:
         layout: the scenario's layout, if it was made before.
 
     Raises:
-        ScenarioError: if the scenario is larger than the simulator takes.
+        ScenarioError: if the scenario is larger than the simulator takes, or asks for what it
+            lacks.
         ValueError: if ``piece_mb`` or ``wire_overhead`` is not a positive number.
 
     Attributes:
@@ -62,14 +64,15 @@ class Batch:
         closed_form: bool = False,
         layout: Layout | None = None,
     ):
-        announce_compiling()
         self.scenario = scenario
         self.seeds = tuple(seeds)
         if not self.seeds:
             raise ValueError("a batch needs at least one seed")
         require_sizes(scenario)
+        announce_compiling()
         self.layout = layout or Layout(scenario, build_network(scenario))
         network = self.layout.network
+        require_simulable(scenario, network)
         self.traces = tuple(generate_trace(scenario, seed, network) for seed in self.seeds)
         largest = max(float(t.data_mb.max(initial=0.0)) for t in self.traces)
         require_parts(largest, piece_mb, wire_overhead, max(map(len, self.traces)))

@@ -207,10 +207,12 @@ class _named:  # noqa: N801 - read as a statement; contextmanager takes three ti
         return None
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, Exception):
+        if isinstance(error, Exception | SystemExit):
             fault = error if isinstance(error, PolicyError) else raised(self._method, error)
             who = f"policy {type(self._policy).__name__} on {self._profile.name}"
-            raise PolicyError(f"{who}: {fault}") from error
+            found = PolicyError(f"{who}: {fault}")
+            found.trace = fault.trace
+            raise found from error
 
 
 class _Views:

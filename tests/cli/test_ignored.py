@@ -8,6 +8,7 @@ import pytest
 
 from cli import main
 from emulation.options import emulation_only
+from experiments.sweep.plan import make_plan
 from experiments.sweep.spec import SweepFile
 from model.errors import ScenarioError, UserError
 
@@ -100,3 +101,51 @@ def test_files_that_devices_cannot_read_are_told_before_anything_starts(
         require_files_of_policy("mine:Mine", {"weights": str(below)}, hidden)
     Path("mine.py").chmod(0o600)
     require_files_of_policy("mine:Mine", {}, hidden)
+
+
+@pytest.mark.parametrize("words", [["--pcap-snaplen", "64"], ["--pcap-size-mb", "5"]])
+def test_options_of_captures_mean_nothing_without_one(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["run", "mini", "--out", str(tmp_path), *words]) == 2
+    assert f"{words[0]}: no meaning without --pcap" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_scenario_with_loss_is_refused_before_it_is_simulated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loss = ["--set", "network.e2d.loss_percent=2"]
+    assert main.main([*SIMULATED, "--out", str(tmp_path), *loss]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("lab: mini: network.e2d.loss_percent=2: no meaning in the simulator")
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+SWEEP = "run:\n  a:\n    scenarios: [mini]\n    seeds: 1\n"
+
+
+@pytest.mark.parametrize(
+    ("policy", "why"),
+    [
+        ("{policy: local, checkpoints: best}", "for local, which is no learner"),
+        ("{policy: 'tests.experiments.sweep_policies:Slow', checkpoints: best}", "for tests."),
+        ("{policy: m2ppo, checkpoints: best, params: {checkpoint: x.npz}}", "beside its checkp"),
+    ],
+)
+def test_checkpoints_that_a_sweep_would_not_use(policy: str, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"{SWEEP}    policies:\n      - {policy}\n")
+    with pytest.raises(ScenarioError, match=rf"mine.yaml:6: .*checkpoints: no meaning {why}"):
+        make_plan(SweepFile(path))
+
+
+def test_a_sweep_in_the_simulator_refuses_loss(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    text = f"{SWEEP}    policies: [local]\n    set: {{network.access.loss_percent: 1}}\n"
+    path.write_text(text)
+    with pytest.raises(ScenarioError, match=r"mine.yaml:3: .*access.loss_percent=1: no meaning"):
+        make_plan(SweepFile(path))
+    path.write_text(f"{text}    worlds: [emulation]\n")
+    make_plan(SweepFile(path))

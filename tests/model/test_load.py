@@ -345,3 +345,17 @@ def test_keys_of_sections() -> None:
     assert keys_at(("network", "clusters", 3)) == ["name", "bs", "devices"]
     assert keys_at(("slots",)) == []
     assert keys_at(("no", "such")) == []
+
+
+def test_the_keys_that_are_allowed_are_listed_once_a_place(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: mini\nxyz: 1\nslotz: 2\nabc: 3\nnetwork:\n  e2d: {rate: 1, lag: 2}\n")
+    with pytest.raises(ScenarioError) as refused:
+        load_scenario(path)
+    lines = str(refused.value).splitlines()
+    assert len(lines) == 5
+    at_top = [line for line in lines if "network." not in line]
+    assert [("Allowed here: name, desc" in line) for line in at_top] == [True, False, False]
+    assert at_top[1].endswith("mine.yaml:3: slotz: unknown key; did you mean 'slots'?")
+    assert at_top[2].endswith("mine.yaml:4: abc: unknown key")
+    assert sum("Allowed here: rate_mbps" in line for line in lines) == 1

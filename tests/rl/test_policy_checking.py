@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -134,3 +136,53 @@ def test_the_command_ends_with_one_line(
     assert "Traceback" not in said
     assert "policy Wrong on c" in said
     assert "target -1 is not one of 0 … 4" in said
+
+
+RAISING = """\
+import json
+from rl.policies.base import Policy
+class Begins(Policy):
+    def begin_slot(self, observation):
+        json.loads("{")
+class Exits(Policy):
+    def decide(self, observation, task):
+        raise SystemExit(3)
+class Made(Policy):
+    def __init__(self):
+        raise KeyError("x")
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        (
+            "raising:Begins",
+            "policy Begins on c1d1: begin_slot: JSONDecodeError: .*raising.py, line 5",
+        ),
+        ("raising:Exits", "policy Exits on c.d.: decide: SystemExit: 3 .raising.py, line 8"),
+        ("raising:Made", "policy 'raising:Made': __init__: KeyError: 'x' .raising.py, line 11"),
+        ("divides:X", "policy 'divides:X': cannot import divides: ZeroDivisionError: .*, line 1"),
+    ],
+)
+def test_what_a_users_policy_raises_takes_one_line(
+    policy: str,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "raising.py").write_text(RAISING)
+    (tmp_path / "divides.py").write_text("x = 1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    out = tmp_path / "out"
+    words = ["run", "mini", "--world", "simulator", "--slots", "4", "--policy", policy]
+    assert main([*words, "--out", str(out)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert re.match(f"lab: {says}", error), error
+    assert "Traceback" not in error
+    logs = list(out.rglob("log.jsonl"))
+    assert len(logs) == ("traceback is in" in error)
+    for log in logs:
+        assert "raising.py" in json.loads(log.read_text().splitlines()[-1])["traceback"]
