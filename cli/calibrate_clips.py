@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import click
 from emulation.capabilities import probe
 from emulation.transcoding.calibrate import Fit, fit, measure, scenario_text, steps
 from model.errors import UserError
-from model.load import load_scenario
+from model.load import SCENARIO_FOLDER, load_scenario
+from model.scenario import Scenario
 from records.ownership import give_to_user
 from records.streams import one_line, say
 
@@ -19,6 +21,8 @@ def calibrate_clips(name: str, out: Path | None) -> int:
     """Measure, print a line for each representation, write the file; returns the exit status."""
     scenario = load_scenario(name)
     count = steps(scenario)
+    path = out or Path(f"{scenario.name}-here.yaml")
+    extended = _extended(scenario, path)
     ffmpeg = probe()["ffmpeg"]
     if not ffmpeg.ok:
         raise UserError(f"{ffmpeg.detail}; {ffmpeg.follows}")
@@ -28,14 +32,27 @@ def calibrate_clips(name: str, out: Path | None) -> int:
         fits = fit(measure(scenario, lambda what: bar.update(1, what)))
     for found in fits:
         say(_line(found))
-    path = out or Path(f"{scenario.name}-here.yaml")
     try:
-        path.write_text(scenario_text(scenario, fits), encoding="utf-8")
+        path.write_text(scenario_text(scenario, fits, extended), encoding="utf-8")
         give_to_user(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
     say(f"written: {one_line(path)}; run it with: sudo ./lab run {one_line(path)}")
     return 0
+
+
+def _extended(scenario: Scenario, out: Path) -> str:
+    """The scenario as ``out`` has to name it: a shipped one's name, else the path from there.
+
+    Raises ``UserError`` if ``out`` is the scenario's own file, which would extend itself.
+    """
+    own = Path(scenario.files[0])
+    if own.parent == SCENARIO_FOLDER.resolve():
+        return own.stem
+    if own == out.resolve():
+        raise UserError(f"{out}: is the scenario's own file; name another with --out")
+    relative = os.path.relpath(own, out.resolve().parent)
+    return relative if "/" in relative else f"./{relative}"
 
 
 def _line(found: Fit) -> str:

@@ -52,6 +52,8 @@ costs the controller about a millisecond."""
 _REPORTS_GRACE = 0.3
 """Share of a slot after its end by which all reports of it should have come."""
 _STOP_TIMEOUT_S = 5.0
+_END_REPORT_S, _END_LOOK_S = 1.0, 0.02
+"""How much later than a node's channel closes its end may be reported."""
 
 
 class _StoppedError(Exception):
@@ -82,6 +84,7 @@ class Conductor:
         self._units: dict[int, list[tuple[str, float, float, float]]] = {}
         self._listeners: dict[str, asyncio.Task[None]] = {}
         self._boundaries: dict[str, int] = {}
+        self._closed: dict[str, float] = {}
         self._unreported: Counter[str] = Counter()
         self.refused: dict[str, dict[str, int | str]] = {}
         self.farewells: dict[str, dict[str, Any]] = {}
@@ -329,7 +332,24 @@ class Conductor:
                     raise error
                 # Others that have gone are the guard's affair.
                 if name in self._devices:
-                    self._lose(name, self._machinery.how_ended(name) or "closed its channel")
+                    self._lose_closed(name)
+
+    def _lose_closed(self, name: str) -> None:
+        """Give up a device whose channel closed, once its end is reported or that is overdue."""
+        since = self._closed.setdefault(name, time.monotonic())
+        how = self._machinery.how_ended(name)
+        if how is not None or time.monotonic() - since > _END_REPORT_S:
+            self._lose(name, how or "closed its channel")
+
+    async def _ends_reported(self) -> None:
+        """Wait, but not for long, until it is known how each node ended whose channel closed."""
+        deadline = time.monotonic() + _END_REPORT_S
+        while time.monotonic() < deadline and any(
+            self._listeners[name].done() and self._machinery.how_ended(name) is None
+            for name in self._machinery.nodes
+            if name not in self.farewells and name not in self.lost
+        ):
+            await asyncio.sleep(_END_LOOK_S)
 
     async def _check_paths(self) -> None:
         """Every node pings every target: the idle round trips, and the proof that paths work."""
@@ -429,6 +449,7 @@ class Conductor:
         pending = [task for task in self._listeners.values() if not task.done()]
         if pending:
             await asyncio.wait(pending, timeout=_STOP_TIMEOUT_S)
+        await self._ends_reported()
         for name in nodes:
             if name not in self.farewells and name not in self.lost:
                 hangs = "does not answer at the end"

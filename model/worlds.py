@@ -25,7 +25,7 @@ def require_simulable(scenario: Scenario, network: Network | None = None) -> Non
 
 def _lacking(scenario: Scenario, network: Network) -> Iterator[str]:
     """Yield the keys, with their values; classes of links that the network lacks ask nothing."""
-    classes = dict.fromkeys(k.link_class for k in network.shaped_links)
+    classes = dict.fromkeys(str(k.link_class) for k in network.shaped_links)
     for name in classes:
         loss = getattr(scenario.network, name).loss_percent
         if loss > 0.0:

@@ -82,8 +82,8 @@ def fit(measured: list[Measured]) -> list[Fit]:
     return fits
 
 
-def scenario_text(scenario: Scenario, fits: list[Fit]) -> str:
-    """A scenario file that extends the scenario by what was measured here."""
+def scenario_text(scenario: Scenario, fits: list[Fit], extends: str) -> str:
+    """A scenario file with what was measured here, on top of ``extends``, a name or a path."""
     assert scenario.clips is not None  # noqa: S101 - for the type checker: it was measured
     ghz, by_name = scenario.compute.core_ghz, {f.name: f for f in fits}
     fitted = [
@@ -92,7 +92,7 @@ def scenario_text(scenario: Scenario, fits: list[Fit]) -> str:
     ]
     clips = catalogue(scenario.clips.model_copy(update={"representations": tuple(fitted)}))
     data = {
-        "extends": scenario.name,
+        "extends": extends,
         "name": scenario.name,
         "workload": {"work_ghz_s": round(float(np.mean([c.work_ghz_s for c in clips])), 2)},
         "clips": {"representations": [r.model_dump(exclude_defaults=True) for r in fitted]},

@@ -35,7 +35,7 @@ class Snapshot:
         """What has come since (``+ …``) and gone (``- …``), but for what living runs have."""
         others = self.living | later.living
         came = [f"+ {t}" for t in later.things - self.things if _run_of(t) not in others]
-        # Processes that another run has left a moment longer than its ledger end by themselves.
+        # A simulation's guest process has a run's uid and no ledger; it ends by itself.
         gone = [
             f"- {t}"
             for t in self.things - later.things
@@ -59,7 +59,7 @@ def take() -> Snapshot:
     Of processes, cgroups and scratch files only those that carry a run's mark or a node's uid, for
     anybody may start a process; of everything else all that there is.
     """
-    living = frozenset(living_runs())
+    living = living_runs()
     things = [
         *(f"namespace {name}" for name in existing_namespaces()),
         *(f"link {link['ifname']}" for link in json.loads(run(["ip", "-j", "link"]))),
@@ -70,7 +70,8 @@ def take() -> Snapshot:
         *(f"process {pid} of run {run_id}" for pid, run_id in run_processes().items()),
         *_files(),
     ]
-    return Snapshot(frozenset(things), living)
+    # Again, since a run may have begun while its things were looked for.
+    return Snapshot(frozenset(things), frozenset({*living, *living_runs()}))
 
 
 def _mounts() -> Iterator[str]:

@@ -36,8 +36,7 @@ def _only_its_own_tasks(scene: Scene, result: Result) -> list[str]:
     return wrong + ([f"tasks of a dead device are {dead}"] if dead - {"unfinished"} else [])
 
 
-# Its channel may close before its end is reported.
-@fault(says=r"c\d+d\d+ (was killed by SIGKILL|closed its channel)", check=_only_its_own_tasks)
+@fault(says=r"c\d+d\d+ was killed by SIGKILL", check=_only_its_own_tasks)
 def device_killed(scene: Scene) -> None:
     """A device's process is killed."""
     name = _device(scene).name

@@ -7,15 +7,13 @@ import sys
 from pathlib import Path
 
 from experiments.chaos.fault import all_faults
+from tests.commands import finish
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cli", "chaos", *arguments],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=100,
-    )  # fmt: skip
+    return finish([sys.executable, "-m", "cli", "chaos", *arguments], cwd=ROOT)
 
 
 def test_every_fault_is_listed() -> None:

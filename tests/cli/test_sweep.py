@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 from cli.sweep import sweep
 from records.reader import find_results, open_result
+from tests.commands import end_group, finish
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "cli", "sweep"]
@@ -45,21 +46,19 @@ def write(tmp_path: Path, text: str) -> tuple[str, str, str]:
 
 
 def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
-    )
+    return finish([*COMMAND, *arguments], cwd=ROOT)
 
 
 @contextmanager
 def under_way(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [*COMMAND, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [*COMMAND, *arguments], cwd=ROOT, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
     try:
         yield process
     finally:
-        process.kill()
-        process.communicate(timeout=60)
+        end_group(process)
 
 
 def wait_for(path: Path, seconds: float = 60.0) -> str:
@@ -228,10 +227,9 @@ def test_a_full_disk_stops_it_in_one_line_and_it_goes_on(tmp_path: Path) -> None
     disk = tmp_path / "out"
     disk.mkdir()
     script = 'mount -t tmpfs -o size=400k tmpfs "$1"; shift; "$@"; status=$?; exit $status'
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, "sh", str(disk), *COMMAND, *mine],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=100,
-    )  # fmt: skip
+    done = finish(
+        ["unshare", "--mount", "sh", "-c", script, "sh", str(disk), *COMMAND, *mine], cwd=ROOT
+    )
     assert done.returncode == 2, done.stderr + done.stdout
     last = done.stderr.splitlines()[-1]
     assert "No space left on device" in last

@@ -7,15 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.commands import finish
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--set", "envs=2", "--set", "chunk_slots=10", "--set", "evaluation_episodes=2")
 
 
 def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cli", "train", *arguments],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=100,
-    )  # fmt: skip
+    return finish([sys.executable, "-m", "cli", "train", *arguments], cwd=ROOT)
 
 
 def test_trains_and_goes_on(tmp_path: Path) -> None:

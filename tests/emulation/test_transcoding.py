@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from cli import calibrate_clips
 from emulation.loop import Clock, Loop
 from emulation.messages import Transcoded
 from emulation.transcoding import content, ffmpeg, worker
@@ -224,7 +225,7 @@ def test_the_fit_finds_the_line_and_writes_a_scenario(tmp_path: Path) -> None:
         assert (found.start_s, found.slope) == pytest.approx((0.1, 0.02))
         assert found.error_s < 1e-9
     path = tmp_path / "here.yaml"
-    path.write_text(scenario_text(scenario, [*fits[:4], Fit("480p30", 0.2, 0.0, 0.0)]))
+    path.write_text(scenario_text(scenario, [*fits[:4], Fit("480p30", 0.2, 0.0, 0.0)], "livecast"))
     here = load_scenario(path)
     assert here.name == "livecast"
     assert here.clips is not None
@@ -232,3 +233,23 @@ def test_the_fit_finds_the_line_and_writes_a_scenario(tmp_path: Path) -> None:
     assert first.start_ghz_s == pytest.approx(0.1 * here.compute.core_ghz)
     assert (last.ghz, here.clips.representations[5].name) == (0.0, "360p30")
     assert json.loads(here.model_dump_json())["compute"]["work"] == "ffmpeg"
+
+
+def test_what_was_measured_for_a_users_file_extends_that_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, elsewhere = tmp_path / "mine", tmp_path / "elsewhere"
+    mine.mkdir()
+    elsewhere.mkdir()
+    (mine / "my.yaml").write_text("extends: livecast-mini\nname: other\nslots: 17\n")
+    monkeypatch.setattr(calibrate_clips, "measure", lambda *_: [])
+    monkeypatch.setattr(calibrate_clips, "fit", lambda _: [])
+    monkeypatch.chdir(mine)
+    for out in (None, elsewhere / "here.yaml"):
+        calibrate_clips.calibrate_clips("my.yaml", out)
+        path = out or mine / "other-here.yaml"
+        assert load_scenario(path).slots == 17
+    calibrate_clips.calibrate_clips("livecast-mini", elsewhere / "shipped.yaml")
+    assert "extends: livecast-mini" in (elsewhere / "shipped.yaml").read_text()
+    with pytest.raises(UserError, match="is the scenario's own file"):
+        calibrate_clips.calibrate_clips("my.yaml", Path("my.yaml"))
