@@ -61,7 +61,7 @@ class Options(NamedTuple):
     observations: str = "dict"
     actions: str = "pairs"
     mask: str = "sample"
-    render_mode: object = None
+    render_mode: str | None = None
 
     def require_known(self) -> None:
         """Raise ``ValueError`` if an option has no such value; names option, value and choices."""

@@ -125,7 +125,7 @@ def test_what_a_guest_raises_is_told(beside: Path) -> None:
     (beside / "broken.py").write_text("raise ValueError('\\x1b[31mnot today')\n")
     (beside / "nothing.py").write_text("class Mine: pass\n")
     assert guest_file("broken:Mine") == beside / "broken.py"
-    with pytest.raises(RuntimeError, match=r"ValueError: \?\[31mnot today"):
+    with pytest.raises(UserError, match=r"ValueError: \?\[31mnot today"):
         described("broken:Mine")
     with pytest.raises(UserError, match="Mine is not a rl"):
         described("nothing:Mine")
