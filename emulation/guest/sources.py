@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 _MOST_SOURCES, _MOST_SOURCE_BYTES, _DEEPEST = 500, 1 << 22, 8
 
@@ -62,6 +62,11 @@ class Sources(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     def get_source(self, name: str) -> str:
         """Its text."""
         return importlib.util.decode_source(self._found[name][1])
+
+    def get_code(self, name: str) -> CodeType:
+        """Its code, which knows its file: tracebacks name it."""
+        path, text = self._found[name]
+        return self.source_to_code(text, str(path))
 
     def is_package(self, name: str) -> bool:
         """Whether it is a folder."""
