@@ -52,7 +52,7 @@ costs the controller about a millisecond."""
 _REPORTS_GRACE = 0.3
 """Share of a slot after its end by which all reports of it should have come."""
 _STOP_TIMEOUT_S = 5.0
-_END_REPORT_S, _END_LOOK_S = 1.0, 0.02
+_END_REPORT_S = 1.0
 """How much later than a node's channel closes its end may be reported."""
 
 
@@ -341,16 +341,6 @@ class Conductor:
         if how is not None or time.monotonic() - since > _END_REPORT_S:
             self._lose(name, how or "closed its channel")
 
-    async def _ends_reported(self) -> None:
-        """Wait, but not for long, until it is known how each node ended whose channel closed."""
-        deadline = time.monotonic() + _END_REPORT_S
-        while time.monotonic() < deadline and any(
-            self._listeners[name].done() and self._machinery.how_ended(name) is None
-            for name in self._machinery.nodes
-            if name not in self.farewells and name not in self.lost
-        ):
-            await asyncio.sleep(_END_LOOK_S)
-
     async def _check_paths(self) -> None:
         """Every node pings every target: the idle round trips, and the proof that paths work."""
         self._view.phase("measuring idle round trips")
@@ -449,7 +439,8 @@ class Conductor:
         pending = [task for task in self._listeners.values() if not task.done()]
         if pending:
             await asyncio.wait(pending, timeout=_STOP_TIMEOUT_S)
-        await self._ends_reported()
+        if self._closed.keys() - self.lost.keys():
+            await asyncio.sleep(_END_REPORT_S)
         for name in nodes:
             if name not in self.farewells and name not in self.lost:
                 hangs = "does not answer at the end"
