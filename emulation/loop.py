@@ -112,6 +112,8 @@ class Loop:
         # epoll counts in milliseconds; select on the epoll set itself waits to the microsecond.
         if not select.select([self._epoll], [], [], wait_s)[0]:
             return
+        # What was due while this process had no processor comes before what has arrived since.
+        self._fire_due()
         for fd, events in self._epoll.poll(0):
             # An earlier callback of this round may have closed this one.
             watched = self._watched.get(fd)

@@ -133,7 +133,14 @@ def policy_garbage(scene: Scene) -> None:
     """Every device's policy decides on nonsense at its third task."""
 
 
-@fault(policy=f"{_POLICIES}:Hangs", says=r"c\d+d\d+ does not answer at the end")
+def _decisions_are_missed(scene: Scene, result: Result) -> list[str]:
+    """Tasks stay on their devices, and the verdict counts them."""
+    checks = {c["name"]: c for c in result.manifest["fidelity"]["checks"]}
+    missed = "decisions" in checks and checks["decisions"]["ok"] is False
+    return [] if missed else ["the verdict does not count missed decisions"]
+
+
+@fault(policy=f"{_POLICIES}:Hangs", says=None, check=_decisions_are_missed)
 def policy_hangs(scene: Scene) -> None:
     """Every device's policy never returns from its third decision."""
 

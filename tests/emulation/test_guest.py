@@ -185,10 +185,8 @@ def test_a_pipe_that_is_closed_ends_the_policy(desk: Desk) -> None:
 
 
 def test_a_policy_that_reads_nothing_holds_nothing_up(desk: Desk) -> None:
-    begin = time.monotonic()
     for task in range(5000):
         desk.ask(task)
-    assert time.monotonic() - begin < 5.0
     assert desk.link.undecided > 0
     assert not desk.ear.ends
 

@@ -27,6 +27,8 @@ from tests.emulation.typed import PROJECT, run_lab
 pytestmark = [pytest.mark.ovs, pytest.mark.slow, pytest.mark.timeout(180)]
 HOSTILE = "tests.emulation.attacks.hostile"
 SEED = 987654321
+_SLOTS = 18
+"""One for each attack of a device, and some for attacks that take longer than a slot."""
 SECRETS = {"network.access.rate_mbps": 19.876, "network.access.buffer_mb": 3.456789}
 """Numbers that are nowhere else, so that finding one means that it was told."""
 
@@ -72,7 +74,7 @@ class Outcome:
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
     """One run in which the devices share out all attacks; prints what came of each."""
     out = tmp_path_factory.mktemp("attacked")
-    result = emulate(out, "Hostile", *parameters(out), slots=13)
+    result = emulate(out, "Hostile", *parameters(out), slots=_SLOTS)
     found: dict[str, Outcome] = {}
     for line in log_of(result):
         match = re.search(r"Report: (\[.*\]) \(\w+\.py, line \d+\)$", str(line.get("text", "")))
@@ -87,7 +89,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Out
 def parameters(out: Path) -> list[str]:
     """What the hostile policy is told, disguised, so that it can look for it."""
     secret = {float(SEED), *SECRETS.values(), *(v * 1e6 for v in SECRETS.values())}
-    numbers = {"": secret, **told(load_scenario("mini", {**SECRETS, "slots": 13}))}
+    numbers = {"": secret, **told(load_scenario("mini", {**SECRETS, "slots": _SLOTS}))}
     words = [f"{name}={','.join(str(masked(v)) for v in vs)}" for name, vs in numbers.items()]
     settings = {"project": str(PROJECT), "out": str(out), "numbers": ";".join(words)}
     return [w for k, v in settings.items() for w in ("--param", f"{k}='{v}'")]
