@@ -27,6 +27,9 @@ NETWORK = "network"
 """Name of what one process does, test after test."""
 ONE_AFTER_THE_OTHER = ("root", "ovs", "ffmpeg", "netem", "timing")
 _LIST = "network.json"
+_STOP = "stop"
+"""Made when so many tests have failed (``-x``, ``--maxfail``) that the others are not to begin: a
+process would else do all tests that it was given."""
 NICENESS = 5
 """Of what runs beside the network's tests; beside other programs it must get on, too."""
 
@@ -93,6 +96,7 @@ class Sharing:
     def __init__(self, config: pytest.Config):
         self._worker = hasattr(config, "workerinput")
         self._folder = ""
+        self._failed, self._most = 0, int(getattr(config.option, "maxfail", 0) or 0)
         if not self._worker and getattr(config.option, "numprocesses", None):
             self._folder = tempfile.mkdtemp(prefix="lab-tests-")
             os.environ[GATE_VARIABLE] = self._folder
@@ -119,10 +123,20 @@ class Sharing:
             return (yield)
         if is_networks(item):
             _be_nice(0)
-            return (yield)
-        with gate().beside():
-            _be_nice(NICENESS)
-            return (yield)
+            done = yield
+        else:
+            with gate().beside():
+                _be_nice(NICENESS)
+                done = yield
+        if Path(os.environ[GATE_VARIABLE], _STOP).exists():
+            item.session.shouldstop = "enough tests have failed"
+        return done
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count what has failed, in the process that gives the tests out."""
+        self._failed += report.failed
+        if self._folder and 0 < self._most <= self._failed:
+            Path(self._folder, _STOP).touch()
 
     def pytest_unconfigure(self) -> None:
         """Remove the locks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import time
@@ -228,6 +229,26 @@ def test_the_network_has_one_process_and_goes_first(tmp_path: Path) -> None:
     assert {pid for kind, pid, _ in lines if kind == "aside"}.isdisjoint(network)
     meanwhile = {int(nice) for kind, pid, nice in lines if kind == "other" and pid not in network}
     assert meanwhile == {sharing.NICENESS}
+
+
+_LONG = """\
+import time
+import pytest
+
+@pytest.mark.parametrize("k", range(20))
+def test_long(k):
+    time.sleep(0.5)
+"""
+
+
+def test_after_enough_failures_no_process_begins_another_test(tmp_path: Path) -> None:
+    (tmp_path / "test_fails.py").write_text("def test_fails():\n    assert 0\n")
+    (tmp_path / "test_long.py").write_text(_LONG)
+    done = run_pytest(tmp_path, "-n", "2", "-x")
+    assert done.returncode != 0
+    assert "1 failed" in done.stdout
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed is None or int(passed[1]) < 15, done.stdout
 
 
 def _measure(folder: str, log: str, begun: float) -> None:
