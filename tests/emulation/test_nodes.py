@@ -249,11 +249,11 @@ def test_a_bad_policy_costs_its_own_tasks_only(bench: Bench) -> None:
     reasons = {r.reason for r in nodes.of(Failed)}  # type: ignore[union-attr]
     assert reasons == {
         "policy: target 99 is not one of 0 … 2",
-        "policy: decide: RuntimeError: no idea (policies_of_tests.py, line 49)",
+        "policy: decide: RuntimeError: no idea (policies_of_tests.py, line 52)",
     }
     assert len(nodes.of(Failed)) + len(nodes.of(Born)) == len(generate_trace(bench.scenario, 1))
     assert {r.text for r in nodes.of(Log)} == {  # type: ignore[union-attr]
-        "policy: begin_slot: LookupError: no slot (policies_of_tests.py, line 44)"
+        "policy: begin_slot: LookupError: no slot (policies_of_tests.py, line 47)"
     }
     assert len(nodes.of(Bye)) == 3
 

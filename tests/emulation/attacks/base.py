@@ -36,13 +36,15 @@ class Scene:
     not find itself; ``masked`` makes them."""
 
 
-MASK = 0x5A5A5A5A5A5A5A5A
+MASK = 0x9E3779B97F4A7C15
+"""A number is disguised by this factor. Done twice it gives another number again, so that a search
+does not undo the disguise of what it is looking for, and find that."""
 
 
 def masked(value: float) -> int:
     """The bits of a float, disguised."""
     bits: int = struct.unpack("<Q", struct.pack("<d", value))[0]
-    return bits ^ MASK
+    return bits * MASK % 2**64
 
 
 Attack = Callable[[Scene], str]

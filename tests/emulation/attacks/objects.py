@@ -115,7 +115,7 @@ def scrape_own_memory(scene: Scene) -> str:
     found_own, size = 0, 0
     for at, data in _blocks():
         size += len(data)
-        words = np.frombuffer(data, dtype="<u8") ^ np.uint64(MASK)
+        words = np.frombuffer(data, dtype="<u8") * np.uint64(MASK)
         if np.isin(words, foreign).any():
             raise Got(f"a number that only others know, near {at:#x}")
         found_own += int(np.isin(own, words).sum())
