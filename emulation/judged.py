@@ -42,7 +42,7 @@ class HandedIn:
 
     Attributes:
         files: path → SHA-256 of the policy's file and of those that its parameters name.
-        folder_sha256: of all Python files that the policy may import beside it; '' if it is ours.
+        folder_sha256: of all Python files in the policy's folder that it may import; '' for ours.
     """
 
     files: dict[str, str]
@@ -66,7 +66,7 @@ class HandedIn:
         now = HandedIn.of(policy, params)
         if now != self:
             changed = [path for path, value in self.files.items() if now.files.get(path) != value]
-            what = changed[0] if changed else "a Python file beside the policy"
+            what = changed[0] if changed else "a Python file in the policy's folder"
             raise UserError(f"--judged: {what} was changed after the policy had been handed in")
 
     def to_dict(self) -> dict[str, object]:

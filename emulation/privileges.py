@@ -26,7 +26,7 @@ _MAX_PROCESSES = 64
 _MAX_FILE_BYTES = 64 * 1024 * 1024
 """Of the one file that a node could make grow: the log that its standard error goes to."""
 NODES_SHARE, GUESTS_SHARE = 4, 16
-"""Of the machine's memory, one part of so many at most."""
+"""A process gets at most the machine's memory divided by this."""
 _LEAST_MEMORY_BYTES = 1 << 30
 
 

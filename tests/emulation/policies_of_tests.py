@@ -106,3 +106,25 @@ class Survives(Policy):
 
     def decide(self, observation: Observation, task: TaskView) -> Decision:
         return Decision(0, self.profile.max_rate_mbps)
+
+
+class ReadsAFile(Policy):
+    """Reads a file that no parameter names."""
+
+    def __init__(self, when: str = "reset"):
+        self._when = when
+
+    def _read(self, when: str) -> None:
+        if when == self._when:
+            open("/nowhere/weights.pt").close()  # noqa: PTH123 - as a user would
+
+    def reset(self, profile: DeviceProfile, rng: np.random.Generator) -> None:
+        super().reset(profile, rng)
+        self._read("reset")
+
+    def begin_slot(self, observation: Observation) -> None:
+        self._read("begin_slot")
+
+    def decide(self, observation: Observation, task: TaskView) -> Decision:
+        self._read("decide")
+        return Decision(0, 5.0)

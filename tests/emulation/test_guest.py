@@ -226,6 +226,26 @@ def test_the_process_answers_with_what_its_policy_does() -> None:
             assert reason in codec.from_text(answer[1:])
 
 
+@pytest.mark.parametrize("when", ["reset", "begin_slot", "decide"])
+def test_a_file_that_a_policy_does_not_see_is_named_with_what_to_do(when: str) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        guest = Guest(theirs)
+        own = agent("tests.emulation.policies_of_tests:ReadsAFile")
+        packets = (
+            codec.to_reset(own.policy, {"when": when}, own.profile, own.policy_key),
+            codec.to_slot(seen()),
+            codec.to_decide(1, TASK, seen()),
+        )
+        packet = packets[("reset", "begin_slot", "decide").index(when)]
+        if when != "reset":
+            assert guest._answer(packets[0]) == codec.READY
+        text = guest._answer(packet).decode(errors="replace")
+    assert f"{when}: FileNotFoundError" in text
+    assert "/nowhere/weights.pt" in text
+    assert text.endswith("a policy sees only files that a parameter names: --param KEY=FILE")
+
+
 def test_a_refusal_is_the_users_mistake() -> None:
     device, policy = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     loop = Loop()
