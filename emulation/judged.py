@@ -1,6 +1,6 @@
 """Judged runs: a seed that is drawn after the policy was handed in, and published after the end.
 
-Whoever writes a policy can otherwise compute the tasks and F(t) of all units from scenario and seed
+The author of a policy could otherwise compute the tasks and F(t) of all units from scenario and seed
 beforehand. So a judged run first takes the hashes of the policy's files, then draws 128 bits, and
 keeps them in the memory of the orchestrator. Until its end the result folder is root's alone.
 """
