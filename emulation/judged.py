@@ -1,8 +1,9 @@
 """Judged runs: a seed that is drawn after the policy was handed in, and published after the end.
 
-The author of a policy could otherwise compute the tasks and F(t) of all units from scenario and seed
-beforehand. So a judged run first takes the hashes of the policy's files, then draws 128 bits, and
-keeps them in the memory of the orchestrator. Until its end the result folder is root's alone.
+The author of a policy could otherwise compute the tasks and F(t) of all units beforehand, from
+scenario and seed. So a judged run first takes the hashes of the policy's files, then draws 128
+bits, and keeps them in the memory of the orchestrator. Until its end the result folder
+is root's alone.
 """
 
 from __future__ import annotations
