@@ -35,6 +35,9 @@ class Decider(Protocol):
     decision_ns: array[int]
     undecided: int
 
+    def await_ready(self) -> None:
+        """Wait until it can decide. Raises ``UserError`` with the reason if it cannot."""
+
     def show(self, boundary: int, seen: See) -> None:
         """A slot boundary, the last one included."""
 
@@ -85,6 +88,9 @@ class InProcess:
         self._profile, self._complain = agent.profile, complain
         self.decision_ns = array("q")
         self.undecided = 0
+
+    def await_ready(self) -> None:
+        """It can."""
 
     def show(self, boundary: int, seen: See) -> None:
         """A policy decides at births."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from emulation import processes
 from emulation.briefing import Briefer
+from emulation.cells import cells
 from emulation.channel import Channel
 from emulation.extremes import first_exchanges
 from emulation.fabric import FABRIC, Fabric, process_environment
@@ -158,9 +159,11 @@ class Machinery:
         self._spawner = SpawnerLink(handle, _ANSWER_TIMEOUT_S)
 
     def _spawn_nodes(self) -> None:
-        self._spawn(self.network.units)
+        # Where work is real, what each device uses of the machine is measured by its process.
+        real = self.options.scenario.compute.work != "timed"
+        self._spawn(cells(self.network, apart=real))
 
-    def _spawn(self, units: Sequence[Node]) -> None:
+    def _spawn(self, groups: Sequence[Sequence[Node]]) -> None:
         options, network = self.options, self.network
         first = first_uid(self.ledger.run_id)
         trace = generate_trace(options.scenario, options.seed, network)
@@ -168,15 +171,18 @@ class Machinery:
             options.scenario, network, trace, options.seed, options.speedup, content=self._content
         )
         policy, params, stepped = options.policy, options.policy_params, options.stepped
-        nodes = [
-            (
-                self._config(n, first + network.units.index(n)),
-                briefer.brief(n.name, policy, params, stepped=stepped),
-            )
-            for n in units
+        processes = [
+            [
+                (
+                    self._config(n, first + network.units.index(n)),
+                    briefer.brief(n.name, policy, params, stepped=stepped),
+                )
+                for n in units
+            ]
+            for units in groups
         ]
         try:
-            for node in self._spawner.spawn(nodes):
+            for node in self._spawner.spawn(processes):
                 self.nodes[node.name] = Channel(node.name, node.control)
                 self.pids[node.name] = (node.pid, *filter(None, (node.worker, node.guest)))
                 if node.worker and self.shares is not None:
@@ -221,7 +227,7 @@ class Machinery:
         return self._spawner.walls
 
     def end_node(self, name: str) -> None:
-        """End a node's process at once."""
+        """End the process that carries a node at once, and with it the others that it carries."""
         self._spawner.end(name)
 
     def end_policy(self, device: str) -> str | None:
@@ -277,7 +283,7 @@ class Machinery:
         elif name in self.nodes:
             self._spawner.exited.pop(name)
             self.nodes[name].close()
-            self._spawn([self.network.nodes[name]])
+            self._spawn([[self.network.nodes[name]]])
         else:
             self.fabric.switch.spawn(name)
 

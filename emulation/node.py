@@ -1,20 +1,25 @@
-"""One node process: the loop that joins unit, device, slot clock and the orchestrator's orders.
+"""A node process: one loop that joins units, devices, slot clocks and the orchestrator's orders.
 
-Counters of the last record, ``Bye``: cpu_s (user and system), max_rss_mb, max_unsent_bytes (of
-records, in user space), worst_lateness_real_s; units: served, repeated, forwarded; senders:
-retries, connections; devices: decisions, decision_p50_s, decision_p99_s, lost_pings, undecided:
-tasks that were not decided in time, so that they stayed on the device.
+It carries an edge, the cloud, or devices of one base station. Each node has its own channel to the
+orchestrator, clock, unit and records.
+
+Counters of the last record, ``Bye``: cpu_s (user and system) and max_rss_mb of the process, with
+the first of its nodes only; max_unsent_bytes (of records, in user space), worst_lateness_real_s;
+units: served, repeated, forwarded; senders: retries, connections; devices: decisions,
+decision_p50_s, decision_p99_s, lost_pings, undecided: tasks that were not decided in time, so that
+they stayed on the device.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import socket
 import sys
 import time
 import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from emulation.admission import Admission
@@ -23,10 +28,12 @@ from emulation.deciders import Decider, InProcess
 from emulation.device import Device
 from emulation.extremes import LIMIT_S
 from emulation.guest.link import GuestPolicy
-from emulation.loop import READ, WRITE, Clock, Loop
-from emulation.messages import Baseline, Bye, Fatal, Ready, Record, Slot, to_list
+from emulation.loop import Clock, Loop
+from emulation.messages import Baseline, Bye, Fatal, Ready, Slot
+from emulation.node_channel import NodeChannel, phase_now
 from emulation.ping import Pinger
 from emulation.remote import Remote
+from emulation.sockets import MadeElsewhere, OwnNamespace, Sockets
 from emulation.transcoding.queue import Transcoding
 from emulation.transfer import Listener, Transfers
 from emulation.unit import Unit
@@ -34,122 +41,91 @@ from emulation.wire import HEADER_BYTES, MESSAGE_BYTES
 from emulation.work import TimedWork, Work
 from model.errors import UserError
 
-_FLUSH_REAL_S = 0.05
 _LOST_PING_SLOTS = 5
 _MIN_PING_TIMEOUT_REAL_S = 2.0
 _SPARE_CONNECTIONS = 4
-_MAX_ORDER_BYTES = 64 * 1024 * 1024
 _BRIEFING_WAIT_S = 1.0
 
 
-class Control:
-    """The node's end of its channel: orders in, records out, in batches, never blocking."""
+@dataclass(slots=True)
+class Ends:
+    """What a node's process holds of its pipes.
 
-    def __init__(self, loop: Loop, handle: socket.socket):
-        self._loop, self._socket = loop, handle
-        handle.setblocking(False)
-        self._lines: list[str] = []
-        self._unsent = bytearray()
-        self._received = bytearray()
-        self._flush_due = False
-        self.max_unsent_bytes = 0
-        self.orders: list[dict[str, Any]] = []
-        loop.watch(handle.fileno(), READ, self._ready)
+    Attributes:
+        name: the node's.
+        control: to the orchestrator.
+        worker: to the process that does the unit's real work, if there is one.
+        guest: to the process of a user's policy, if there is one.
+        sockets: to what makes its sockets; None: the process lives in the node's namespace.
+    """
 
-    def report(self, record: Record) -> None:
-        """Queue a record; it leaves within ``_FLUSH_REAL_S``."""
-        self._lines.append(json.dumps(to_list(record), separators=(",", ":")))
-        if not self._flush_due:
-            self._flush_due = True
-            self._loop.after(_FLUSH_REAL_S, self.flush)
+    name: str
+    control: socket.socket
+    worker: socket.socket | None = None
+    guest: socket.socket | None = None
+    sockets: socket.socket | None = None
 
-    def flush(self) -> None:
-        """Hand all records to the kernel, or keep what it does not take."""
-        self._flush_due = False
-        if self._lines:
-            self._lines.append("")
-            self._unsent += "\n".join(self._lines).encode()
-            self._lines = []
-        try:
-            while self._unsent:
-                del self._unsent[: self._socket.send(self._unsent)]
-        except BlockingIOError:
-            self.max_unsent_bytes = max(self.max_unsent_bytes, len(self._unsent))
-        events = READ | WRITE if self._unsent else READ
-        self._loop.watch(self._socket.fileno(), events, self._ready)
-
-    def finish(self) -> None:
-        """Send everything, waiting for it."""
-        self.flush()
-        self._socket.setblocking(True)
-        self._socket.sendall(self._unsent)
-        self._socket.close()
-
-    def _ready(self, events: int) -> None:
-        if events & WRITE:
-            self.flush()
-        if not events & ~WRITE:
-            return
-        try:
-            data = self._socket.recv(65536)
-        except BlockingIOError:
-            return
-        if not data:
-            raise ConnectionResetError("the orchestrator has gone")
-        self._received += data
-        *lines, rest = self._received.split(b"\n")
-        if len(rest) > _MAX_ORDER_BYTES:
-            raise UserError("an order without an end")
-        self._received = rest
-        for line in lines:
-            self.on_order(json.loads(line))
-
-    def on_order(self, order: dict[str, Any]) -> None:
-        """Replaced by whoever takes the orders."""
-        self.orders.append(order)
+    def descriptors(self) -> Iterator[int]:
+        """Descriptors of all pipes."""
+        for end in (self.control, self.worker, self.guest, self.sockets):
+            if end is not None:
+                yield end.fileno()
 
 
 class Node:
-    """A unit of the network at work, with the agent if it is a device."""
+    """A unit of the network at work, with the agent if it is a device.
 
-    def __init__(
-        self,
-        briefing: Briefing,
-        loop: Loop,
-        control: Control,
-        worker: socket.socket | None = None,
-        guest: socket.socket | None = None,
-    ):
-        self._briefing, self.loop, self.control = briefing, loop, control
-        self._worker, self._guest = worker, guest
-        self.clock = Clock(briefing.speedup)
+    Attributes:
+        name: the unit's.
+        control: its channel.
+        running: whether it has not been ordered to stop.
+    """
+
+    def __init__(self, ends: Ends, loop: Loop, phase: float):
+        self.name, self.loop = ends.name, loop
+        self.control = NodeChannel(loop, ends.control, phase)
+        self._worker, self._guest = ends.worker, ends.guest
+        self._sockets: Sockets = (
+            OwnNamespace() if ends.sockets is None else MadeElsewhere(ends.sockets)
+        )
         self._worst_lateness_s = 0.0
         self._device: Device | None = None
         self._transfers: Transfers | None = None
+        self.running = True
 
-    def run(self) -> None:
-        """Come up and serve orders until told to stop."""
-        briefing, report = self._briefing, self.control.report
-        self.unit = Unit(self.loop, self.clock, self._work(), report)
-        self.unit.senders = briefing.senders
-        self.unit.result_rate_mbps = briefing.result_rate_mbps
+    def begin(self) -> None:
+        """Wait for the briefing, come up and listen; a policy is made meanwhile."""
+        while not self.control.orders:
+            self.loop.step(_BRIEFING_WAIT_S)
+        self._briefing = briefing = Briefing.from_json(self.control.orders.pop(0))
+        self.clock = Clock(briefing.speedup)
+        self.unit = unit = Unit(
+            self.loop, self.clock, self._work(), self.control.report, self._sockets
+        )
+        unit.senders = briefing.senders
+        unit.result_rate_mbps = briefing.result_rate_mbps
         # Twice as long as a device tries; what is known for ever adds up over hours.
-        self.unit.remembered_s = 2 * briefing.transfer.attempts * briefing.transfer.stall_timeout_s
+        unit.remembered_s = 2 * briefing.transfer.attempts * briefing.transfer.stall_timeout_s
         if briefing.owners is not None:
             owners = briefing.owners
-            self.unit.owner = lambda f: f.task < len(owners) and owners[f.task] == f.device
-        self.unit.admission = Admission(briefing, self.clock)
+            unit.owner = lambda f: f.task < len(owners) and owners[f.task] == f.device
+        unit.admission = Admission(briefing, self.clock)
         if briefing.agent is not None:
             self._make_device(briefing.agent)
         elif briefing.overflow is not None:
             self._make_overflow(briefing.overflow)
-        self.unit.listen(briefing.address)
-        report(Ready(os.getpid(), briefing.agent.policy if briefing.agent else ""))
+        unit.listen(briefing.address)
+
+    def take_orders(self) -> None:
+        """Report that all is ready, once a policy is, and carry out what orders come."""
+        agent = self._briefing.agent
+        if self._device is not None:
+            self._device.decider.await_ready()
+        self.control.report(Ready(os.getpid(), agent.policy if agent else ""))
         self.control.flush()
         self.control.on_order = self._order  # type: ignore[method-assign]
         for order in self.control.orders:
             self._order(order)
-        self.loop.run()
 
     def _work(self) -> Work:
         briefing = self._briefing
@@ -178,7 +154,7 @@ class Node:
             _LOST_PING_SLOTS * self._briefing.slot_s / self._briefing.speedup,
             agent.first_limit_s if agent.first_limit_s > LIMIT_S else 0.0,  # slow links
         )
-        pinger = Pinger(self.loop, agent.probes.ping_bytes, timeout_s)
+        pinger = Pinger(self.loop, agent.probes.ping_bytes, timeout_s, self._sockets)
         device.begin(self._decider(agent, device), self._transfers, pinger)
         self._device = device
 
@@ -199,6 +175,7 @@ class Node:
             addresses=self._briefing.targets,
             own_index=index,
             max_rate_mbps=max_rate_mbps,
+            sockets=self._sockets,
         )
         transfers.spares = _SPARE_CONNECTIONS
         # No result is larger than the largest clip.
@@ -259,15 +236,16 @@ class Node:
     def _stop(self) -> None:
         if self._device is not None:
             self._device.end()
-        self.control.report(Bye(self._counters()))
+        self.running = False
         self.loop.stop()
 
+    def say_bye(self, *, of_process: bool) -> None:
+        """Report the counters; ``of_process``: with those of the whole process."""
+        self.control.report(Bye((_of_process() if of_process else {}) | self._counters()))
+
     def _counters(self) -> dict[str, float | None]:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
         unit, sender, device = self.unit, self._transfers, self._device
         counters: dict[str, float | None] = {
-            "cpu_s": usage.ru_utime + usage.ru_stime,
-            "max_rss_mb": usage.ru_maxrss * 1024 / 1e6,
             "max_unsent_bytes": self.control.max_unsent_bytes,
             "worst_lateness_real_s": self._worst_lateness_s,
             "served": unit.served,
@@ -287,39 +265,71 @@ class Node:
         return counters
 
 
-def _await_briefing(loop: Loop, control: Control) -> Briefing:
-    while not control.orders:
-        loop.step(_BRIEFING_WAIT_S)
-    return Briefing.from_json(control.orders.pop(0))
+def _of_process() -> dict[str, float | None]:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "max_rss_mb": usage.ru_maxrss * 1024 / 1e6,
+    }
 
 
-def run_node(
-    name: str,
-    handle: socket.socket,
-    worker: socket.socket | None = None,
-    guest: socket.socket | None = None,
-) -> int:
-    """Be a node until told to stop; returns the exit status: 0, 1 (broke), 2 (user's mistake).
+class _FailedError(Exception):
+    """A node could not come up, for the reason that is this one's cause."""
 
-    ``worker`` leads to the process that does the unit's real work, ``guest`` to the one that runs
-    the device's policy, where there is any.
+    def __init__(self, node: Node):
+        super().__init__(node.name)
+        self.node = node
+
+
+def run_nodes(ends: Sequence[Ends]) -> int:
+    """Carry nodes until all are ordered to stop; returns the exit status: 0, 1 (broke), 2 (user's).
+
+    What goes wrong before the nodes take orders is reported by the node that it concerns, later
+    by all.
     """
-    status, loop = 0, Loop()
-    control = Control(loop, handle)
+    loop, phase = Loop(), phase_now()
+    nodes = [Node(one, loop, phase) for one in ends]
+    status, failed = 0, nodes
     try:
-        Node(_await_briefing(loop, control), loop, control, worker, guest).run()
-    except UserError as error:
-        status = error.exit_code
-        control.report(Fatal(str(error), user=True))
+        _serve(nodes, loop)
     except ConnectionError as error:
-        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201 - the spawner's log
+        print(f"{nodes[0].name}: {error}", file=sys.stderr)  # noqa: T201 - the spawner's log
         return 1
+    except _FailedError as error:
+        failed = [error.node]
+        status = _report_failure(failed, error.__cause__)
     except Exception as error:  # noqa: BLE001 - the last line of a process
-        status = 1
-        traceback.print_exc()
-        control.report(Fatal(f"{type(error).__name__}: {error}", user=False))
-    try:
-        control.finish()
-    except OSError:
-        status = status or 1
+        status = _report_failure(nodes, error)
+    for node in (*failed, *(n for n in nodes if n not in failed)):
+        try:
+            node.control.finish()
+        except OSError:
+            status = status or 1
+    return status
+
+
+def _serve(nodes: Sequence[Node], loop: Loop) -> None:
+    for step in (Node.begin, Node.take_orders):
+        for node in nodes:
+            try:
+                step(node)
+            except ConnectionError:
+                raise
+            except Exception as error:
+                raise _FailedError(node) from error
+    while any(node.running for node in nodes):
+        loop.run()
+    for node in nodes:
+        node.say_bye(of_process=node is nodes[0])
+
+
+def _report_failure(nodes: Sequence[Node], error: BaseException | None) -> int:
+    """Report for some nodes what went wrong; returns the exit status."""
+    if isinstance(error, UserError):
+        status, fatal = error.exit_code, Fatal(str(error), user=True)
+    else:
+        traceback.print_exception(error)
+        status, fatal = 1, Fatal(f"{type(error).__name__}: {error}", user=False)
+    for node in nodes:
+        node.control.report(fatal)
     return status

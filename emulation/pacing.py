@@ -16,6 +16,8 @@ from __future__ import annotations
 import socket
 import struct
 
+from emulation.sockets import Sockets
+
 PAYLOAD_PER_WIRE_BYTE = 1448 / 1514
 _SO_MAX_PACING_RATE = 47
 
@@ -32,13 +34,13 @@ def pace(handle: socket.socket, rate_mbps: float) -> None:
     handle.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, option)
 
 
-def task_socket() -> socket.socket:
-    """A TCP socket with the options that both ends need.
+def task_socket(sockets: Sockets) -> socket.socket:
+    """Make a TCP socket with the options that both ends need. Raises ``OSError``.
 
     reno, because the default may be bbr, which chooses a pacing rate of its own, and because it is
     the one that every unprivileged process may choose on every kernel.
     """
-    handle = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    handle = sockets.tcp()
     handle.setblocking(False)
     handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
     handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 
 from emulation.loop import READ, Loop
+from emulation.sockets import Sockets
 
 _SO_TIMESTAMPNS = 35
 _ECHO_REQUEST, _ECHO_REPLY = 8, 0
@@ -32,20 +33,19 @@ OnReply = Callable[[float | None], None]
 class Pinger:
     """Sends pings and pairs replies with them.
 
-    The process's group must lie within the sysctl ``net.ipv4.ping_group_range`` of its network
-    namespace; otherwise ``PermissionError`` is raised.
+    The group of the process that makes the socket must lie within the sysctl
+    ``net.ipv4.ping_group_range`` of the network namespace; otherwise ``PermissionError`` is raised.
     """
 
-    def __init__(self, loop: Loop, payload_bytes: int, timeout_real_s: float):
+    def __init__(self, loop: Loop, payload_bytes: int, timeout_real_s: float, sockets: Sockets):
         self._loop = loop
         self._timeout_s = timeout_real_s
         self._secret = os.urandom(8)
         self._padding = bytes(max(0, payload_bytes - _STAMP.size))
         self._count = 0
         self._sent: dict[int, tuple[str, int, OnReply]] = {}
-        self._socket = socket.socket(
-            socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMP
-        )
+        self._socket = sockets.icmp()
+        self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         loop.watch(self._socket.fileno(), READ, self._readable)
 

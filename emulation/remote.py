@@ -45,6 +45,9 @@ class Remote:
         self.undecided = 0
         self.decision_ns = array("q")
 
+    def await_ready(self) -> None:
+        """Decisions come once they are needed."""
+
     def show(self, boundary: int, seen: See) -> None:
         """Report what the device sees at a slot boundary."""
         now = seen()

@@ -3,15 +3,17 @@
 Loads once the code that every node needs, and forks a node in milliseconds whenever the
 orchestrator asks. Node processes share its memory, so it knows nothing of scenario, network or
 tasks: what a node may know, the orchestrator tells it alone. It keeps root only to place its
-children behind their walls (``emulation.walls``, ``emulation.privileges``). A user's policy runs in
-no node, but in a process that serves its device alone (``emulation.guest``): without network, files
+children behind their walls (``emulation.walls``, ``emulation.privileges``), and to make sockets in
+the namespaces of devices that share a process (``emulation.sockets``). A user's policy runs in no
+node, but in a process that serves its device alone (``emulation.guest``): without network, files
 or /proc, and it has given up every privilege before it imports the policy.
 
-Requests are lines of JSON, ``emulation.messages.NodeConfig`` or {"end": name}. Answers, one a line:
+Requests are lines of JSON: {"end": name}, or {"nodes": […]}, an ``emulation.messages.NodeConfig``
+for each of the nodes that one process is to carry. Answers, one a line:
 
     {"ready": pid, "walls": {…}}       once, when everything is loaded; which walls are missing: why
-    {"spawned": name, "pid": pid, "worker": pid, "guest": pid}
-                                       with the node's control socket attached (SCM_RIGHTS); worker
+    {"spawned": [{"name": name, "worker": pid, "guest": pid}, …], "pid": pid}
+                                       with each node's control socket attached (SCM_RIGHTS); worker
                                        does its real work, guest is the process of its policy; null
                                        where there is none
     {"failed": name, "error": text}    the request was not carried out
@@ -39,8 +41,7 @@ import selectors
 import signal
 import socket
 import sys
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
@@ -50,25 +51,19 @@ from typing import Any, NoReturn
 import numpy as np
 
 import rl.policies
-from emulation import kernel, privileges, seccomp
-from emulation.guest import filter as guest_filter
+from emulation.child import Child
 from emulation.guest import room
-from emulation.guest.process import run_guest
 from emulation.guest.sources import Sources
-from emulation.identities import GUESTS
-from emulation.messages import Fatal, NodeConfig, guest_name, to_list
-from emulation.node import run_node
+from emulation.messages import NodeConfig, guest_name
+from emulation.node import Ends
 from emulation.policy_files import PROJECT, policy_file, user_folder
-from emulation.transcoding.worker import serve
+from emulation.sockets import SocketMaker
 from emulation.walls import ProcessWall, View, arrange, try_walls
 from model.errors import UserError
 from rl.policies import weights
 
-_BRIEFING_TIMEOUT_S = 2.0
 _MAX_REQUEST_BYTES = 16 * 1024 * 1024
 _SNDBUFFORCE, _PACKET_BYTES = 32, 1 << 20
-_GUESTS_OOM_SCORE = 900
-"""Policies are to be killed for memory before nodes."""
 _LAZY = (encodings.ascii, encodings.idna, np.random.default_rng)
 """Loaded here, because a child that has left root behind may not be able to read their files."""
 
@@ -85,7 +80,7 @@ class Spawner:
     def __init__(self, control: socket.socket):
         self._control = control
         self._received = bytearray()
-        self._children: dict[int, str] = {}
+        self._children: dict[int, tuple[str, ...]] = {}
         self._companions: dict[int, tuple[int, ...]] = {}
         self._view: View | None = None
         self._room: View | None = None
@@ -94,6 +89,7 @@ class Spawner:
         self._folder = user_folder()
         self._pidfd = os.pidfd_open(os.getpid())
         self._ending = False
+        self._selector = selectors.DefaultSelector()
         self._wake, self._waker = socket.socketpair()
         for end in (self._wake, self._waker):
             end.setblocking(False)
@@ -106,17 +102,24 @@ class Spawner:
         # Ctrl-C is for the orchestrator, which then closes the control socket.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._say({"ready": os.getpid(), "walls": self._missing})
-        with selectors.DefaultSelector() as selector:
+        with self._selector as selector:
             selector.register(self._control, selectors.EVENT_READ)
             selector.register(self._wake, selectors.EVENT_READ)
             while not self._ending:
                 for key, _ in selector.select():
                     if key.fileobj is self._wake:
                         self._wake.recv(4096)
+                    elif isinstance(key.data, SocketMaker):
+                        self._make_socket(key.data)
                     else:
                         self._read()
                 self._reap()
         self._end_children()
+
+    def _make_socket(self, maker: SocketMaker) -> None:
+        if not maker.serve():
+            self._selector.unregister(maker.pipe)
+            maker.close()
 
     def _signalled(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGTERM:
@@ -144,8 +147,8 @@ class Spawner:
             if "end" in value:
                 self._end(str(value["end"]))
                 return
-            name = str(value["name"])
-            self._spawn(NodeConfig.from_json(value))
+            name = str(value["nodes"][0]["name"])
+            self._spawn([NodeConfig.from_json(node) for node in value["nodes"]])
         except Exception as error:  # noqa: BLE001 - goes back to whoever asked
             text = (
                 str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
@@ -153,8 +156,8 @@ class Spawner:
             self._say({"failed": name, "error": text})
 
     def _end(self, name: str) -> None:
-        for pid, child in self._children.items():
-            if child == name:
+        for pid, names in self._children.items():
+            if name in names:
                 os.kill(pid, signal.SIGKILL)
 
     def _view_for(self, config: NodeConfig) -> View | None:
@@ -178,36 +181,55 @@ class Spawner:
             self._room = View(partial(room.arrange, room.visible(config.files, packages)))
         return self._room
 
-    def _spawn(self, config: NodeConfig) -> None:
-        if config.checkpoint:
+    def _spawn(self, configs: Sequence[NodeConfig]) -> None:
+        """Fork a process that carries nodes, and the processes that serve each of them."""
+        leader = configs[0]
+        if leader.checkpoint:
             # Data, no code: read here once, for the nodes may not be able to reach the file.
-            weights.load(config.checkpoint)
-        child = _Child(config, self._view_for(config), self._pidfd, self._missing)
-        ours, theirs = socket.socketpair()
-        with ours, theirs, ExitStack() as stack:
-            ends: dict[str, socket.socket] = {}
-            pids: dict[str, int | None] = {"worker": None, "guest": None}
-            if config.worker:
-                ends["worker"], lower = (stack.enter_context(e) for e in socket.socketpair())
-                # Without a name: a worker ends with its node, and only the node's end is reported.
-                pids["worker"] = self._fork("", partial(child.run_worker, lower))
-            if config.guest:
-                ends["guest"], lower = (stack.enter_context(e) for e in _packet_pair())
-                view = self._room_for(config)
-                run = partial(child.run_guest, lower, view, self._sources or [])
-                pids["guest"] = self._fork(guest_name(config.name), run)
-            pid = self._fork(config.name, partial(child.run, theirs, **ends))
-            self._companions[pid] = tuple(filter(None, pids.values()))
-            self._say({"spawned": config.name, "pid": pid, **pids}, ours.fileno())
+            weights.load(leader.checkpoint)
+        with ExitStack() as stack:
+            nodes, controls, answers = [], [], []
+            for config in configs:
+                ends, control, pids = self._with_companions(config, stack, shared=len(configs) > 1)
+                nodes.append(ends)
+                controls.append(control.fileno())
+                answers.append({"name": config.name, **pids})
+            child = Child(leader, self._view_for(leader), self._pidfd, self._missing)
+            pid = self._fork([c.name for c in configs], partial(child.run, nodes))
+            companions = (a[kind] for a in answers for kind in ("worker", "guest"))
+            self._companions[pid] = tuple(p for p in companions if isinstance(p, int))
+            self._say({"spawned": answers, "pid": pid}, *controls)
 
-    def _fork(self, name: str, run: Callable[[], NoReturn]) -> int:
+    def _with_companions(
+        self, config: NodeConfig, stack: ExitStack, *, shared: bool
+    ) -> tuple[Ends, socket.socket, dict[str, int | None]]:
+        """What a node holds, this side's control socket, and the pids of its worker and guest."""
+        child = Child(config, self._view_for(config), self._pidfd, self._missing)
+        control, theirs = (stack.enter_context(e) for e in socket.socketpair())
+        ends, pids = Ends(config.name, theirs), dict.fromkeys(("worker", "guest"))
+        if config.worker:
+            ends.worker, lower = (stack.enter_context(e) for e in socket.socketpair())
+            # Without a name: a worker ends with its node, and only the node's end is reported.
+            pids["worker"] = self._fork([], partial(child.run_worker, lower))
+        if config.guest:
+            ends.guest, lower = (stack.enter_context(e) for e in _packet_pair())
+            run = partial(child.run_guest, lower, self._room_for(config), self._sources or [])
+            pids["guest"] = self._fork([guest_name(config.name)], run)
+        if shared:
+            ours, ends.sockets = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            stack.enter_context(ends.sockets)
+            maker = SocketMaker(ours, config.netns)
+            self._selector.register(ours, selectors.EVENT_READ, maker)
+        return ends, control, pids
+
+    def _fork(self, names: Sequence[str], run: Callable[[], NoReturn]) -> int:
         wall = nullcontext() if "processes" in self._missing else ProcessWall()
         with wall:
             pid = os.fork()
             if pid == 0:
                 self._forget()
                 run()
-        self._children[pid] = name
+        self._children[pid] = tuple(names)
         return pid
 
     def _forget(self) -> None:
@@ -231,12 +253,12 @@ class Spawner:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            name = self._children.pop(pid, None)
+            names = self._children.pop(pid, ())
             # A policy would not end by itself with its device.
             for companion in self._companions.pop(pid, ()):
                 if companion in self._children:
                     os.kill(companion, signal.SIGKILL)
-            if name:
+            for name in names:
                 self._say({"exited": name, "status": os.waitstatus_to_exitcode(status)})
 
     def _end_children(self) -> None:
@@ -262,103 +284,6 @@ def _place_of(policy: str, file: Path) -> list[Path]:
     place = file.parents[depth]
     own = (PROJECT, Path(sys.prefix), Path(sys.base_prefix))
     return [] if any(place.is_relative_to(p) for p in own) else [place]
-
-
-class _Child:
-    """From the fork to the end of a node."""
-
-    def __init__(self, config: NodeConfig, view: View | None, parent: int, missing: dict[str, str]):
-        self._config, self._view = config, view
-        self._parent, self._missing = parent, missing
-
-    def run(self, control: socket.socket, **ends: socket.socket) -> NoReturn:
-        """Be the node, to the end of this process: none of the parent's code may run in it.
-
-        ``ends``: of the pipes to its worker and its guest.
-        """
-        status = 1
-        try:
-            status = self._run(control, **ends)
-        finally:
-            os._exit(status)
-
-    def run_guest(
-        self, device: socket.socket, view: View | None, sources: list[Sources]
-    ) -> NoReturn:
-        """Be the process of a device's policy, to the end of this process."""
-        status = 1
-        try:
-            self._become_guest(device.fileno(), view)
-            sys.meta_path.extend(sources)
-            status = run_guest(device)
-        except BaseException:  # noqa: BLE001 - os._exit would swallow it
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-
-    def run_worker(self, node: socket.socket) -> NoReturn:
-        """Be the process that does the node's real work, to the end of this process."""
-        status = 1
-        try:
-            self._become_nobody(node.fileno(), is_worker=True)
-            status = serve(node)
-        except BaseException:  # noqa: BLE001 - os._exit would swallow it
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-
-    def _run(self, control: socket.socket, **ends: socket.socket) -> int:
-        try:
-            self._become_nobody(control.fileno(), *(e.fileno() for e in ends.values()))
-        except Exception as error:  # noqa: BLE001 - reported; the parent's code must not run on
-            line = json.dumps(to_list(Fatal(f"{type(error).__name__}: {error}", user=False))) + "\n"
-            control.sendall(line.encode())
-            # Closed with a briefing unread, the socket would seem broken at the other end.
-            control.settimeout(_BRIEFING_TIMEOUT_S)
-            while not control.recv(65536).endswith(b"\n"):
-                continue
-            return 1
-        try:
-            return run_node(self._config.name, control, **ends)
-        except BaseException:  # noqa: BLE001 - os._exit would swallow it
-            traceback.print_exc()
-            return 1
-        finally:
-            sys.stderr.flush()
-
-    def _become_nobody(self, *kept: int, is_worker: bool = False) -> None:
-        config = self._config
-        last_capability = self._begin(config.oom_score_adj)
-        if is_worker:
-            kernel.unshare(kernel.NEW_NET)  # FFmpeg needs no network: none, and no loopback
-        else:
-            privileges.enter_namespace(config.netns)
-        if self._view is not None:
-            self._view.enter(without_proc=is_worker)
-        privileges.close_all_but(*kept, self._parent)
-        install = None if "system calls" in self._missing else seccomp.install
-        privileges.drop(config.uid, config.gid, self._parent, last_capability, install)
-
-    def _become_guest(self, device: int, view: View | None) -> None:
-        last_capability = self._begin(_GUESTS_OOM_SCORE)
-        kernel.unshare(kernel.NEW_NET)  # nothing in it, and its loopback is down
-        if view is not None:
-            view.enter(without_proc=True)
-        privileges.close_all_but(device, self._parent)
-        install = None if "system calls" in self._missing else guest_filter.install
-        uid, gid = self._config.uid + GUESTS, self._config.gid + GUESTS
-        share = privileges.GUESTS_SHARE
-        privileges.drop(uid, gid, self._parent, last_capability, install, share)
-
-    @staticmethod
-    def _begin(oom_score_adj: int) -> int:
-        """Leave what is the parent's; returns the last capability."""
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        os.setsid()
-        return privileges.prepare(oom_score_adj)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,13 +15,16 @@ from emulation.messages import NodeConfig
 from model.errors import UserError
 
 _CHUNK = 65536
+_MOST_DESCRIPTORS = 253
+"""What the kernel attaches to one message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spawned:
-    """A node process and this side's end of its control socket, which the holder closes.
+    """A node and this side's end of its control socket, which the holder closes.
 
-    ``worker`` is the process that does its real work, ``guest`` that of its policy, if it has one.
+    ``pid`` is of the process that carries it, perhaps with others. ``worker`` is the process that
+    does its real work, ``guest`` that of its policy, if it has one.
     """
 
     name: str
@@ -55,23 +59,24 @@ class SpawnerLink:
         self._note(answer)
         return int(answer["ready"])
 
-    def spawn(self, nodes: list[tuple[NodeConfig, Briefing]]) -> list[Spawned]:
-        """Ask for nodes, wait for all of them, and tell each what it may know.
+    def spawn(self, processes: Sequence[Sequence[tuple[NodeConfig, Briefing]]]) -> list[Spawned]:
+        """Ask for processes of a node or several, wait for all, and brief each node.
 
         Raises ``UserError`` with the spawner's reason if one cannot be made.
         """
         spawned = []
         # One request at a time: neither side's buffer can fill while both are writing.
-        for config, briefing in nodes:
-            self._ask(asdict(config))
+        for nodes in processes:
+            self._ask({"nodes": [asdict(config) for config, _ in nodes]})
             answer = self._answer("spawned")
-            control = socket.socket(fileno=self._descriptors.popleft())
-            name, pid = str(answer["spawned"]), int(answer["pid"])
-            spawned.append(Spawned(name, pid, control, answer["worker"], answer["guest"]))
-            control.settimeout(self.socket.gettimeout())
-            # A node that has ended already has said why, which is read from its socket later.
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                control.sendall(json.dumps(briefing.to_json()).encode() + b"\n")
+            for node, (_, briefing) in zip(answer["spawned"], nodes, strict=True):
+                control = socket.socket(fileno=self._descriptors.popleft())
+                found = Spawned(node["name"], answer["pid"], control, node["worker"], node["guest"])
+                spawned.append(found)
+                control.settimeout(self.socket.gettimeout())
+                # A node that has ended has sent why, which is read from its socket later.
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    control.sendall(json.dumps(briefing.to_json()).encode() + b"\n")
         return spawned
 
     def end(self, name: str) -> None:
@@ -127,7 +132,7 @@ class SpawnerLink:
         return answer
 
     def _receive(self) -> None:
-        data, descriptors, _flags, _ = socket.recv_fds(self.socket, _CHUNK, 8)
+        data, descriptors, _flags, _ = socket.recv_fds(self.socket, _CHUNK, _MOST_DESCRIPTORS)
         self._descriptors.extend(descriptors)
         if not data:
             raise ConnectionError("the spawner has gone; its log says why")

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from emulation.loop import READ, WRITE, Clock, Loop, Timer
 from emulation.pacing import pace, pacing_bytes_per_s, task_socket
+from emulation.sockets import OwnNamespace, Sockets
 from emulation.wire import MESSAGE_BYTES, Frame, FrameReader, Kind, WireError, encode
 from model.addressing import TASK_PORT
 from model.scenario import TransferSpec
@@ -97,7 +98,7 @@ class Connection:
         self._stall: Timer | None = None
         answers = (Kind.ARRIVED, Kind.RESULT, Kind.ERROR, Kind.UNSERVED)
         self._reader = FrameReader(*answers, most_bytes=pool.most_result_bytes)
-        self.socket = task_socket()
+        self.socket = task_socket(pool.sockets)
         self._set_pace(pool.max_rate_mbps)
         self.socket.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         pool.loop.watch(self.socket.fileno(), READ | WRITE, self._ready)
@@ -286,7 +287,7 @@ class Transfers:
         opened: connections opened so far.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with, all by name
         self,
         loop: Loop,
         clock: Clock,
@@ -296,7 +297,9 @@ class Transfers:
         addresses: dict[str, str],
         own_index: int,
         max_rate_mbps: float,
+        sockets: Sockets | None = None,
     ):
+        self.sockets = sockets or OwnNamespace()
         self.loop, self.clock, self.spec, self.listener = loop, clock, spec, listener
         self.addresses, self.port = addresses, TASK_PORT
         self.own_index, self.max_rate_mbps = own_index, max_rate_mbps

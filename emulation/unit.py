@@ -18,6 +18,7 @@ from emulation.loop import READ, Clock, Loop
 from emulation.messages import Arrived, Log, Record, Service
 from emulation.pacing import task_socket
 from emulation.peer import Peer
+from emulation.sockets import OwnNamespace, Sockets
 from emulation.transfer import Order, Transfers
 from emulation.wire import MAX_ERROR_BYTES, Frame, Kind, WireError
 from emulation.work import Job, Outcome, Work
@@ -61,7 +62,10 @@ class Unit:
         forwarded: tasks passed on to the cloud.
     """
 
-    def __init__(self, loop: Loop, clock: Clock, work: Work, report: Report):
+    def __init__(
+        self, loop: Loop, clock: Clock, work: Work, report: Report, sockets: Sockets | None = None
+    ):
+        self._sockets = sockets or OwnNamespace()
         self.loop, self.clock, self.work = loop, clock, work
         self._report = report
         self._peers: set[Peer] = set()
@@ -80,7 +84,7 @@ class Unit:
 
     def listen(self, address: str, port: int = TASK_PORT) -> int:
         """Accept tasks; returns the port. Raises ``OSError``."""
-        self._server = server = task_socket()
+        self._server = server = task_socket(self._sockets)
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind((address, port))
         server.listen(_BACKLOG)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 IDLE_SHARE = 0.01
 """As of ``records.fidelity``, which says why; that module takes a second to import."""
+WAITED_SHARE = 0.01
+"""Of a measurement's time: a second may have idle CPU and still come too late for what is timed."""
 TRIES = 3
 MOST_IN_CI = 2
 """With more tests than this that the machine was too busy for, continuous integration fails."""
@@ -45,6 +48,14 @@ def too_busy(idle: Sequence[float]) -> str:
     """
     busy = sum(share < IDLE_SHARE for share in idle)
     return f"no idle CPU in {busy} of {len(idle)} seconds" if busy else ""
+
+
+def _waited_s() -> float:
+    """How long this process's main thread has waited for a processor so far, s."""
+    try:
+        return int(Path("/proc/self/schedstat").read_text(encoding="ascii").split()[1]) * 1e-9
+    except OSError:  # a kernel that does not count it
+        return 0.0
 
 
 class _Watch(threading.Thread):
@@ -70,17 +81,21 @@ class _Watch(threading.Thread):
 def measuring(second: float = 1.0) -> Iterator[None]:
     """Measure in a ``with`` block, alone on the machine as far as these tests go.
 
-    Raises ``TooBusyError`` if some second was without idle CPU, in place of what the block raised.
+    Raises ``TooBusyError`` if some second was without idle CPU, or this process had to wait for a
+    processor, in place of what the block raised.
     """
     with alone():
-        watch = _Watch(second)
+        watch, began, waited = _Watch(second), time.monotonic(), _waited_s()
         watch.start()
         error: Exception | None = None
         try:
             yield
         except Exception as raised:  # noqa: BLE001 - of a busy machine it says nothing
             error = raised
+        share = (_waited_s() - waited) / (time.monotonic() - began)
         reason = too_busy(watch.stop())
+        if not reason and share > WAITED_SHARE:
+            reason = f"the test waited for a processor in {share:.1%} of the time"
     if reason:
         raise TooBusyError(reason) from error
     if error is not None:

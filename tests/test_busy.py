@@ -58,6 +58,18 @@ def test_a_busy_second_outweighs_what_was_measured(monkeypatch: pytest.MonkeyPat
     assert isinstance(caught.value.__cause__, AssertionError)
 
 
+def test_a_test_that_waits_for_a_processor_measures_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(busy, "CpuWatch", Idle(0.9))
+    waited_s = iter((1.0, 1.1, 1.1, 1.1))
+    monkeypatch.setattr(busy, "_waited_s", lambda: next(waited_s))
+    with pytest.raises(TooBusyError, match="waited for a processor"), measuring(0.02):
+        time.sleep(0.05)
+    with measuring(0.02):
+        time.sleep(0.05)
+
+
 def fail_after(seconds: float) -> None:
     time.sleep(seconds)
     raise AssertionError("9.5 Mbps instead of 10")

@@ -21,6 +21,7 @@ from typing import Any
 
 from emulation.loop import READ, Clock, Loop
 from emulation.ping import Pinger
+from emulation.sockets import OwnNamespace
 from emulation.transfer import Order, Transfers
 from emulation.unit import Unit
 from emulation.wire import HEADER_BYTES
@@ -58,7 +59,7 @@ class Agent:
         self._sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sink.bind((address, TASK_PORT))
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._pinger = Pinger(self._loop, 56, _PING_TIMEOUT_S)
+        self._pinger = Pinger(self._loop, 56, _PING_TIMEOUT_S, OwnNamespace())
         self._transfers = Transfers(
             self._loop,
             clock,

@@ -65,10 +65,7 @@ class GuestPolicy:
         pipe: socket.socket,
         listener: Listener,
     ):
-        """Have the policy made and reset, and wait for that.
-
-        Raises ``UserError`` with its reason if it cannot decide for a device.
-        """
+        """Have the policy made and reset."""
         self._loop, self._clock, self._agent, self._pipe = loop, clock, agent, pipe
         self._listener = listener
         self._fallback = Decision(0, agent.profile.max_rate_mbps)
@@ -81,16 +78,18 @@ class GuestPolicy:
         self.undecided = 0
         pipe.setblocking(False)
         loop.watch(pipe.fileno(), READ, self._readable)
-        self._wait_until_ready()
-
-    def _wait_until_ready(self) -> None:
-        agent = self._agent
         self._send(codec.to_reset(agent.policy, agent.params, agent.profile, agent.policy_key))
-        deadline = time.monotonic() + _READY_TIMEOUT_S
-        while not self._ready and not self._gone:
-            if time.monotonic() > deadline:
+        self._deadline = time.monotonic() + _READY_TIMEOUT_S
+        self._refusal = ""
+
+    def await_ready(self) -> None:
+        """Wait until the policy is reset. Raises ``UserError`` if it cannot decide for a device."""
+        while not (self._ready or self._gone or self._refusal):
+            if time.monotonic() > self._deadline:
                 raise UserError(f"policy: not ready after {_READY_TIMEOUT_S:g} s of its reset")
             self._loop.step(1.0)
+        if self._refusal:
+            raise UserError(self._refusal)
         if self._gone:
             raise UserError("policy: its process ended before it was ready")
 
@@ -159,7 +158,7 @@ class GuestPolicy:
         elif kind == codec.READY and not self._ready:
             self._ready = True
         elif kind == codec.REFUSED and not self._ready:
-            raise UserError(codec.from_text(data))
+            self._refusal = codec.from_text(data)
         elif kind in (codec.COMPLAINT, codec.PRINTED):
             self._text(kind, codec.from_text(data))
         else:

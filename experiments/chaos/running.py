@@ -13,10 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from emulation.cells import cells
 from emulation.fabric import FABRIC
 from emulation.ledger import processes_of
 from emulation.machinery import PROJECT
 from emulation.netlink import namespace_path
+from model.network import build_network
 from model.scenario import Scenario
 from records.reader import find_results
 
@@ -161,9 +163,10 @@ class Running:
         Raises ``HangError`` if there is no such process for a while.
         """
         found: list[int] = []
+        carrier = next(iter(self.carried_with(name)), name)
 
         def look() -> bool:
-            found[:] = self.pids().get(name, [])
+            found[:] = self.pids().get(carrier, [])
             return bool(found)
 
         wait_until(f"process {name}", look, 10.0)
@@ -174,7 +177,10 @@ class Running:
         os.kill(self.pid(name), number)
 
     def pids(self) -> dict[str, list[int]]:
-        """The run's processes by name; a user's program within a host goes by the host's."""
+        """The run's processes by name; a user's program within a host goes by the host's.
+
+        A process that carries several devices goes by the first one's.
+        """
         found: dict[str, list[int]] = {}
         hosts = self._hosts()
         for pid in processes_of(self.run_id):
@@ -188,6 +194,16 @@ class Running:
             if name:
                 found.setdefault(name, []).append(pid)
         return found
+
+    def carried_with(self, name: str) -> tuple[str, ...]:
+        """All hosts whose nodes share a process with a host's, in order; none for programs.
+
+        The process lives in the namespace of the first of them.
+        """
+        real = self.scenario.compute.work != "timed"
+        groups = cells(build_network(self.scenario), apart=real)
+        names = (tuple(n.name for n in group) for group in groups)
+        return next((group for group in names if name in group), ())
 
     def _hosts(self) -> dict[int, str]:
         """Inode of a network namespace → the host that lives there."""

@@ -28,20 +28,20 @@ def _device(scene: Scene) -> Node:
 
 
 def _only_its_own_tasks(scene: Scene, result: Result) -> list[str]:
-    """All others' tasks went on; the dead one's later tasks are there, and unfinished."""
+    """All others' tasks went on; later tasks of the dead are there, and unfinished."""
     tasks = result.table("tasks", ["device", "born_s", "outcome"]).to_pylist()
     late = [t for t in tasks if t["born_s"] > scene.at_s(result) + 1.0]
-    dead = {t["outcome"] for t in late if t["device"] == scene.notes["device"]}
+    dead = {t["outcome"] for t in late if t["device"] in scene.notes["devices"]}
     wrong = goes_on(scene, result)
     return wrong + ([f"tasks of a dead device are {dead}"] if dead - {"unfinished"} else [])
 
 
 @fault(says=r"c\d+d\d+ was killed by SIGKILL", check=_only_its_own_tasks)
 def device_killed(scene: Scene) -> None:
-    """A device's process is killed."""
+    """The process of a device, and of those that share it, is killed."""
     name = _device(scene).name
     a_moment(scene)
-    scene.notes["device"] = name
+    scene.notes["devices"] = scene.running.carried_with(name)
     scene.running.send(name, signal.SIGKILL)
 
 

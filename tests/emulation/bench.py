@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from emulation.briefing import Briefer
+from emulation.cells import cells
 from emulation.identities import FIRST
 from emulation.messages import Baseline, Bye, Fatal, NodeConfig, Ready, Record, from_list
 from emulation.policy_files import is_users
@@ -92,7 +93,16 @@ class Bench:
 class Nodes:
     """A spawner and its nodes; collects their records."""
 
-    def __init__(self, bench: Bench, policy: str, *, speedup: float = 1.0, path: str = ""):
+    def __init__(
+        self,
+        bench: Bench,
+        policy: str,
+        *,
+        speedup: float = 1.0,
+        path: str = "",
+        apart: bool = False,
+    ):
+        self._apart = apart
         ours, theirs = socket.socketpair()
         root = Path(__file__).resolve().parents[2]
         with theirs:
@@ -138,8 +148,11 @@ class Nodes:
         scenario, network = self._bench.scenario, self._bench.network
         briefer = Briefer(scenario, network, generate_trace(scenario, 1), 1, self._speedup)
         begin = time.monotonic()
-        nodes = [(self.config(n), briefer.brief(n.name, self._policy, {})) for n in network.units]
-        for node in self.link.spawn(nodes):
+        processes = [
+            [(self.config(n), briefer.brief(n.name, self._policy, {})) for n in units]
+            for units in cells(network, apart=self._apart)
+        ]
+        for node in self.link.spawn(processes):
             self.nodes[node.name] = node
             self.records[node.name], self._buffers[node.name] = [], b""
         self.spawn_s = time.monotonic() - begin

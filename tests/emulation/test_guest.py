@@ -79,6 +79,7 @@ class Desk:
         self.policy.settimeout(5.0)
         self.policy.send(codec.READY)
         self.link = GuestPolicy(self.loop, self.clock, agent(), self.device, self.ear)
+        self.link.await_ready()
 
     def ask(self, task: int) -> None:
         self.link.ask(task, TASK, seen, self.ear.placed.append)
@@ -252,11 +253,11 @@ def test_a_refusal_is_the_users_mistake() -> None:
     with device, policy:
         policy.send(codec.to_text(codec.REFUSED, "policy: reset: no"))
         with pytest.raises(UserError, match="policy: reset: no"):
-            GuestPolicy(loop, Clock(1.0), agent(), device, Ear())
+            GuestPolicy(loop, Clock(1.0), agent(), device, Ear()).await_ready()
         device_2, policy_2 = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         policy_2.close()
         with device_2, pytest.raises(UserError, match="its process ended"):
-            GuestPolicy(loop, Clock(1.0), agent(), device_2, Ear())
+            GuestPolicy(loop, Clock(1.0), agent(), device_2, Ear()).await_ready()
     loop.close()
 
 
