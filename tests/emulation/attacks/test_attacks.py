@@ -72,9 +72,23 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    """One run in which the devices share out all attacks; prints what came of each."""
-    out = tmp_path_factory.mktemp("attacked")
-    result = emulate(out, "Hostile", *parameters(out), slots=_SLOTS)
+    """A run in which the devices share out all attacks; prints what came of each.
+
+    On a busy machine an attack may take several slots, so that others are not carried out: then
+    once more, with three times as many slots.
+    """
+    found: dict[str, Outcome] = {}
+    for slots in (_SLOTS, 3 * _SLOTS):
+        out = tmp_path_factory.mktemp("attacked")
+        found |= attacked(emulate(out, "Hostile", *parameters(out, slots), slots=slots))
+        if found.keys() >= ATTACKS.keys():
+            break
+    yield found
+    sys.stdout.write(table(found))
+
+
+def attacked(result: Result) -> dict[str, Outcome]:
+    """What came of each attack that was carried out in a run."""
     found: dict[str, Outcome] = {}
     for line in log_of(result):
         match = re.search(r"Report: (\[.*\]) \(\w+\.py, line \d+\)$", str(line.get("text", "")))
@@ -82,14 +96,13 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Out
             prefix, name, worked, how = json.loads(match[1])
             assert prefix == PREFIX
             found[name] = Outcome(worked, how)
-    yield found
-    sys.stdout.write(table(found))
+    return found
 
 
-def parameters(out: Path) -> list[str]:
+def parameters(out: Path, slots: int) -> list[str]:
     """What the hostile policy is told, disguised, so that it can look for it."""
     secret = {float(SEED), *SECRETS.values(), *(v * 1e6 for v in SECRETS.values())}
-    numbers = {"": secret, **told(load_scenario("mini", {**SECRETS, "slots": _SLOTS}))}
+    numbers = {"": secret, **told(load_scenario("mini", {**SECRETS, "slots": slots}))}
     words = [f"{name}={','.join(str(masked(v)) for v in vs)}" for name, vs in numbers.items()]
     settings = {"project": str(PROJECT), "out": str(out), "numbers": ";".join(words)}
     return [w for k, v in settings.items() for w in ("--param", f"{k}='{v}'")]
