@@ -360,6 +360,7 @@ class Conductor:
     async def _slots(self) -> None:
         slots, speedup = self._options.scenario.slots, self._options.speedup
         self._started = True
+        self._machinery.begin()
         self._begin = begin = time.monotonic() + _LEAD_S
         wall = time.time() + _LEAD_S
         for channel in self._machinery.nodes.values():

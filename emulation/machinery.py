@@ -19,6 +19,7 @@ from emulation.cells import cells
 from emulation.channel import Channel
 from emulation.extremes import first_exchanges
 from emulation.fabric import FABRIC, Fabric, process_environment
+from emulation.guest_limits import GuestLimits
 from emulation.identities import first_uid
 from emulation.ledger import Ledger
 from emulation.messages import NodeConfig, guest_name
@@ -70,6 +71,7 @@ class Machinery:
         self.nodes: dict[str, Channel] = {}
         self.pids: dict[str, tuple[int, ...]] = {}
         self.shares: Shares | None = None
+        self.guest_limits: GuestLimits | None = None
         self._content = ""
         self.phases: list[Phase] = []
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -161,6 +163,8 @@ class Machinery:
     def _spawn_nodes(self) -> None:
         # Where work is real, what each device uses of the machine is measured by its process.
         real = self.options.scenario.compute.work != "timed"
+        if is_users(self.options.policy) and not self.options.stepped:
+            self.guest_limits = GuestLimits(self.ledger)
         self._spawn(cells(self.network, apart=real))
 
     def _spawn(self, groups: Sequence[Sequence[Node]]) -> None:
@@ -187,6 +191,8 @@ class Machinery:
                 self.pids[node.name] = (node.pid, *filter(None, (node.worker, node.guest)))
                 if node.worker and self.shares is not None:
                     self.shares.place(node.name, node.worker)
+                if node.guest and self.guest_limits is not None:
+                    self.guest_limits.place(node.guest)
         except (TimeoutError, ConnectionError) as error:
             self.check_alive()
             raise UserError(f"the nodes' parent did not answer: {error}") from error
@@ -220,6 +226,11 @@ class Machinery:
 
     def _hidden(self) -> tuple[str, ...]:
         return hidden_folders(self.options.out, self.options.scenario.name)
+
+    def begin(self) -> None:
+        """The first slot comes."""
+        if self.guest_limits is not None:
+            self.guest_limits.begin()
 
     @property
     def missing_walls(self) -> dict[str, str]:

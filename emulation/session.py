@@ -126,6 +126,7 @@ def _with_result(
             nodes=conductor.farewells,
             switch_scheduling=machinery.fabric.switch.scheduling,
             **({"cpu_shares": machinery.shares.to_dict()} if machinery.shares else {}),
+            **({"policy_limits": limits.to_dict()} if (limits := machinery.guest_limits) else {}),
             lost_processes=conductor.lost,
             incidents=conductor.incidents.entries,
             **({"clocks": recorder.clocks} if recorder.clocks else {}),  # else nothing began

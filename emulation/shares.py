@@ -20,7 +20,7 @@ PERIOD_US = 100_000
 short a turn that FFmpeg finds its caches cold each time."""
 _LEAST_QUOTA_US = 1000
 """The kernel takes no less."""
-_LEAST_WEIGHT = {1: ("cpu.shares", "2"), 2: ("cpu.weight", "1")}
+LEAST_WEIGHT = {1: ("cpu.shares", "2"), 2: ("cpu.weight", "1")}
 """A quota says how much, not when: the processes that answer, measure and keep time go first."""
 
 
@@ -86,5 +86,5 @@ class Shares:
             (folder / "cpu.cfs_quota_us").write_text(str(quota))
         else:
             (folder / "cpu.max").write_text(f"{quota} {PERIOD_US}")
-        name, weight = _LEAST_WEIGHT[self._offer.version]
+        name, weight = LEAST_WEIGHT[self._offer.version]
         (folder / name).write_text(weight)
