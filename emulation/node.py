@@ -18,7 +18,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,11 +65,18 @@ class Ends:
     guest: socket.socket | None = None
     sockets: socket.socket | None = None
 
-    def descriptors(self) -> Iterator[int]:
+    def descriptors(self) -> list[int]:
         """Descriptors of all pipes."""
-        for end in (self.control, self.worker, self.guest, self.sockets):
-            if end is not None:
-                yield end.fileno()
+        return [end.fileno() for end in self._all()]
+
+    def close(self) -> None:
+        """Close all pipes in this process."""
+        for end in self._all():
+            end.close()
+
+    def _all(self) -> list[socket.socket]:
+        ends = (self.control, self.worker, self.guest, self.sockets)
+        return [end for end in ends if end is not None]
 
 
 class Node:

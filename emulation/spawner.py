@@ -8,14 +8,21 @@ the namespaces of devices that share a process (``emulation.sockets``). A user's
 node, but in a process that serves its device alone (``emulation.guest``): without network, files
 or /proc, and it has given up every privilege before it imports the policy.
 
-Requests are lines of JSON: {"end": name}, or {"nodes": […]}, an ``emulation.messages.NodeConfig``
-for each of the nodes that one process is to carry. Answers, one a line:
+Requests are lines of JSON, each to be answered before the next:
+
+    {"prepare": NodeConfig, "shared": bool}
+                                       make a node's pipes, and fork the worker that does its real
+                                       work and the guest that runs its policy, if it has any;
+                                       shared: its process will live in another node's namespace
+    {"carry": [name, …]}               fork the process that carries nodes which were prepared
+    {"end": name}                      end the process of a node, or of a guest; without an answer
+
+Answers:
 
     {"ready": pid, "walls": {…}}       once, when everything is loaded; which walls are missing: why
-    {"spawned": [{"name": name, "worker": pid, "guest": pid}, …], "pid": pid}
-                                       with each node's control socket attached (SCM_RIGHTS); worker
-                                       does its real work, guest is the process of its policy; null
-                                       where there is none
+    {"prepared": name, "worker": pid, "guest": pid}
+                                       with the node's control socket attached (SCM_RIGHTS)
+    {"carried": name, "pid": pid}      the first of the nodes
     {"failed": name, "error": text}    the request was not carried out
     {"exited": name, "status": n}      a node has ended; below 0: minus the number of a signal
 
@@ -46,7 +53,7 @@ from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -74,6 +81,14 @@ def _load_policies() -> None:
         importlib.import_module(module.name)
 
 
+class _Prepared(NamedTuple):
+    """A node without a process yet."""
+
+    config: NodeConfig
+    ends: Ends
+    companions: tuple[int, ...]
+
+
 class Spawner:
     """Forks nodes on request and tells when they end."""
 
@@ -82,6 +97,7 @@ class Spawner:
         self._received = bytearray()
         self._children: dict[int, tuple[str, ...]] = {}
         self._companions: dict[int, tuple[int, ...]] = {}
+        self._prepared: dict[str, _Prepared] = {}
         self._view: View | None = None
         self._room: View | None = None
         self._sources: list[Sources] | None = None
@@ -147,8 +163,12 @@ class Spawner:
             if "end" in value:
                 self._end(str(value["end"]))
                 return
-            name = str(value["nodes"][0]["name"])
-            self._spawn([NodeConfig.from_json(node) for node in value["nodes"]])
+            if "carry" in value:
+                name = str(value["carry"][0])
+                self._carry([str(n) for n in value["carry"]])
+                return
+            name = str(value["prepare"]["name"])
+            self._prepare(NodeConfig.from_json(value["prepare"]), shared=bool(value["shared"]))
         except Exception as error:  # noqa: BLE001 - goes back to whoever asked
             text = (
                 str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
@@ -181,46 +201,50 @@ class Spawner:
             self._room = View(partial(room.arrange, room.visible(config.files, packages)))
         return self._room
 
-    def _spawn(self, configs: Sequence[NodeConfig]) -> None:
-        """Fork a process that carries nodes, and the processes that serve each of them."""
-        leader = configs[0]
+    def _prepare(self, config: NodeConfig, *, shared: bool) -> None:
+        """Make a node's pipes, and fork its worker and its guest.
+
+        One node after another, so that a guest inherits nothing of other nodes.
+        """
+        child = Child(config, self._view_for(config), self._pidfd, self._missing)
+        with ExitStack() as stack:
+            control, ours = socket.socketpair()
+            stack.enter_context(control)
+            ends = Ends(config.name, ours)
+            pids: dict[str, int | None] = {"worker": None, "guest": None}
+            if config.worker:
+                ends.worker, lower = socket.socketpair()
+                stack.enter_context(lower)
+                # Without a name: a worker ends with its node, and only the node's end is reported.
+                pids["worker"] = self._fork([], partial(child.run_worker, lower))
+            if config.guest:
+                ends.guest, lower = _packet_pair()
+                stack.enter_context(lower)
+                run = partial(child.run_guest, lower, self._room_for(config), self._sources or [])
+                pids["guest"] = self._fork([guest_name(config.name)], run)
+            if shared:
+                maker, ends.sockets = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                served = SocketMaker(maker, config.netns)
+                self._selector.register(maker, selectors.EVENT_READ, served)
+            companions = tuple(p for p in pids.values() if p is not None)
+            self._prepared[config.name] = _Prepared(config, ends, companions)
+            self._say({"prepared": config.name, **pids}, control.fileno())
+
+    def _carry(self, names: Sequence[str]) -> None:
+        """Fork the process that carries nodes, which were prepared."""
+        nodes = [self._prepared.pop(name) for name in names]
+        leader = nodes[0].config
         if leader.checkpoint:
             # Data, no code: read here once, for the nodes may not be able to reach the file.
             weights.load(leader.checkpoint)
-        with ExitStack() as stack:
-            nodes, controls, answers = [], [], []
-            for config in configs:
-                ends, control, pids = self._with_companions(config, stack, shared=len(configs) > 1)
-                nodes.append(ends)
-                controls.append(control.fileno())
-                answers.append({"name": config.name, **pids})
-            child = Child(leader, self._view_for(leader), self._pidfd, self._missing)
-            pid = self._fork([c.name for c in configs], partial(child.run, nodes))
-            companions = (a[kind] for a in answers for kind in ("worker", "guest"))
-            self._companions[pid] = tuple(p for p in companions if isinstance(p, int))
-            self._say({"spawned": answers, "pid": pid}, *controls)
-
-    def _with_companions(
-        self, config: NodeConfig, stack: ExitStack, *, shared: bool
-    ) -> tuple[Ends, socket.socket, dict[str, int | None]]:
-        """What a node holds, this side's control socket, and the pids of its worker and guest."""
-        child = Child(config, self._view_for(config), self._pidfd, self._missing)
-        control, theirs = (stack.enter_context(e) for e in socket.socketpair())
-        ends, pids = Ends(config.name, theirs), dict.fromkeys(("worker", "guest"))
-        if config.worker:
-            ends.worker, lower = (stack.enter_context(e) for e in socket.socketpair())
-            # Without a name: a worker ends with its node, and only the node's end is reported.
-            pids["worker"] = self._fork([], partial(child.run_worker, lower))
-        if config.guest:
-            ends.guest, lower = (stack.enter_context(e) for e in _packet_pair())
-            run = partial(child.run_guest, lower, self._room_for(config), self._sources or [])
-            pids["guest"] = self._fork([guest_name(config.name)], run)
-        if shared:
-            ours, ends.sockets = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            stack.enter_context(ends.sockets)
-            maker = SocketMaker(ours, config.netns)
-            self._selector.register(ours, selectors.EVENT_READ, maker)
-        return ends, control, pids
+        child = Child(leader, self._view_for(leader), self._pidfd, self._missing)
+        try:
+            pid = self._fork(names, partial(child.run, [node.ends for node in nodes]))
+        finally:
+            for node in nodes:
+                node.ends.close()
+        self._companions[pid] = tuple(p for node in nodes for p in node.companions)
+        self._say({"carried": names[0], "pid": pid})
 
     def _fork(self, names: Sequence[str], run: Callable[[], NoReturn]) -> int:
         wall = nullcontext() if "processes" in self._missing else ProcessWall()
@@ -235,6 +259,7 @@ class Spawner:
     def _forget(self) -> None:
         """A child need not know of others, nor touch what is the parent's."""
         self._children.clear()
+        self._prepared.clear()
         self._received.clear()
 
     def _say(self, answer: dict[str, Any], *descriptors: int) -> None:

@@ -15,8 +15,6 @@ from emulation.messages import NodeConfig
 from model.errors import UserError
 
 _CHUNK = 65536
-_MOST_DESCRIPTORS = 253
-"""What the kernel attaches to one message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +62,28 @@ class SpawnerLink:
 
         Raises ``UserError`` with the spawner's reason if one cannot be made.
         """
-        spawned = []
-        # One request at a time: neither side's buffer can fill while both are writing.
+        spawned: list[Spawned] = []
         for nodes in processes:
-            self._ask({"nodes": [asdict(config) for config, _ in nodes]})
-            answer = self._answer("spawned")
-            for node, (_, briefing) in zip(answer["spawned"], nodes, strict=True):
-                control = socket.socket(fileno=self._descriptors.popleft())
-                found = Spawned(node["name"], answer["pid"], control, node["worker"], node["guest"])
-                spawned.append(found)
-                control.settimeout(self.socket.gettimeout())
+            found = self._spawn_one([config for config, _ in nodes])
+            for node, (_, briefing) in zip(found, nodes, strict=True):
+                node.control.settimeout(self.socket.gettimeout())
                 # A node that has ended has sent why, which is read from its socket later.
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                    control.sendall(json.dumps(briefing.to_json()).encode() + b"\n")
+                    node.control.sendall(json.dumps(briefing.to_json()).encode() + b"\n")
+            spawned += found
         return spawned
+
+    def _spawn_one(self, configs: Sequence[NodeConfig]) -> list[Spawned]:
+        """One process. One request at a time: neither side's buffer fills while both write."""
+        prepared = []
+        for config in configs:
+            self._ask({"prepare": asdict(config), "shared": len(configs) > 1})
+            answer = self._answer("prepared")
+            control = socket.socket(fileno=self._descriptors.popleft())
+            prepared.append((config.name, control, answer["worker"], answer["guest"]))
+        self._ask({"carry": [config.name for config in configs]})
+        pid = int(self._answer("carried")["pid"])
+        return [Spawned(name, pid, *rest) for name, *rest in prepared]
 
     def end(self, name: str) -> None:
         """End a node at once; its exit is noted like any other."""
@@ -132,7 +138,7 @@ class SpawnerLink:
         return answer
 
     def _receive(self) -> None:
-        data, descriptors, _flags, _ = socket.recv_fds(self.socket, _CHUNK, _MOST_DESCRIPTORS)
+        data, descriptors, _flags, _ = socket.recv_fds(self.socket, _CHUNK, 8)
         self._descriptors.extend(descriptors)
         if not data:
             raise ConnectionError("the spawner has gone; its log says why")
