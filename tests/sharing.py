@@ -1,9 +1,13 @@
 """Tests in several processes: those of the network in one, beside the others, and on time.
 
-All tests that make a network, or measure, are one group, which one process does in order. The
-others are done meanwhile by the other processes, at a lower priority, a module at a time; they
-stand still while the first one measures (``tests.busy``). ``./lab test`` starts pytest so; ``-n 0``
-does without.
+Tests that make a network, or measure, are one group, which one process does in order. The others
+are done meanwhile by the other processes, at a lower priority, a module at a time; they stand still
+while the first one measures (``tests.busy``). ``./lab test`` starts pytest so; ``-n 0`` does
+without.
+
+A test with the mark ``orderly`` makes whole runs and looks at nothing but these: each run has
+namespaces, uids and a folder of its own. It judges no time, compares no snapshot of the machine,
+kills no orchestrator and calls no ``clean``. Such tests are among the others, at full priority.
 """
 
 from __future__ import annotations
@@ -26,10 +30,12 @@ from tests.busy import GATE_VARIABLE, gate
 NETWORK = "network"
 """Name of what one process does, test after test."""
 ONE_AFTER_THE_OTHER = ("root", "ovs", "ffmpeg", "netem", "timing")
+BESIDE_THEM = ("aside", "orderly")
 _LIST = "network.json"
 _STOP = "stop"
 """Made when so many tests have failed (``-x``, ``--maxfail``) that the others are not to begin: a
 process would else do all tests that it was given."""
+SLOW_S = 10
 NICENESS = 5
 """Of what runs beside the network's tests; beside other programs it must get on, too."""
 
@@ -43,8 +49,10 @@ def processes() -> int:
 
 
 def is_networks(item: pytest.Item) -> bool:
-    """Say whether a test makes a network, or measures: such tests are done one after the other."""
-    if item.get_closest_marker("aside"):
+    """Say whether a test is done after the others that make a network or measure."""
+    if item.get_closest_marker("timing"):
+        return True
+    if any(item.get_closest_marker(mark) for mark in BESIDE_THEM):
         return False
     return any(item.get_closest_marker(mark) for mark in ONE_AFTER_THE_OTHER)
 
@@ -53,10 +61,12 @@ def in_order(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     """Return tests in the order in which they are given out, module by module.
 
     The network's come first, among them those that measure last: what takes longest elsewhere is
-    over by then. Of the others the modules with the most slow tests come first, so that none of
-    these is left for the end.
+    over by then. Of the others the modules whose slow tests take longest come first, so that none
+    of these is left for the end.
     """
-    slow = Counter(_module(i.nodeid) for i in items if i.get_closest_marker("slow"))
+    slow: Counter[str] = Counter()
+    for item in items:
+        slow[_module(item.nodeid)] += _seconds(item)
     measures = {_module(i.nodeid) for i in items if i.get_closest_marker("timing")}
 
     def key(item: pytest.Item) -> tuple[bool, bool, int]:
@@ -66,6 +76,12 @@ def in_order(items: Sequence[pytest.Item]) -> list[pytest.Item]:
         return True, item.get_closest_marker("aside") is None, -slow[module]
 
     return sorted(items, key=key)
+
+
+def _seconds(item: pytest.Item) -> int:
+    """Return about how long a slow test takes, as its mark says, in s; 0 for the others."""
+    mark = item.get_closest_marker("slow")
+    return (mark.args[0] if mark.args else SLOW_S) if mark else 0
 
 
 def _module(name: str) -> str:
@@ -126,7 +142,7 @@ class Sharing:
             done = yield
         else:
             with gate().beside():
-                _be_nice(NICENESS)
+                _be_nice(0 if item.get_closest_marker("orderly") else NICENESS)
                 done = yield
         if Path(os.environ[GATE_VARIABLE], _STOP).exists():
             item.session.shouldstop = "enough tests have failed"

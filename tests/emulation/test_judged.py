@@ -23,7 +23,6 @@ from model.workload import generate_trace
 from records.metrics import summarise
 from records.reader import find_results, open_result
 from records.writer import ResultWriter, RunInfo, result_folder
-from tests.busy import alone
 from tests.emulation.typed import run_python, started_lab
 
 SEED = (1 << 127) + 12345
@@ -108,11 +107,12 @@ def test_a_seed_of_128_bits_goes_through_simulator_records_and_analysis(tmp_path
 
 
 @pytest.mark.ovs
+@pytest.mark.orderly
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_judged_run_publishes_its_seed_at_the_end(tmp_path: Path) -> None:
     words = ["--judged", "--policy", POLICY, "--param", "rate_mbps=5.0", "--slots", "8"]
-    with alone(), started_lab("mini", tmp_path, *words) as run:
+    with started_lab("mini", tmp_path, *words) as run:
         folder = wait_for_folder(run, tmp_path)
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         running: list[bytes] = []

@@ -13,7 +13,6 @@ import pytest
 from emulation import ledger
 from experiments.chaos import snapshot
 from records.reader import find_results
-from tests.busy import alone
 from tests.emulation.typed import started_lab
 
 pytestmark = pytest.mark.root
@@ -69,7 +68,7 @@ def test_nothing_of_a_killed_run_with_a_hostile_policy_lives_on(
     """Its processes end with the spawner; ``clean`` removes namespaces, groups and folder."""
     before = snapshot.take()
     policy = "tests.emulation.policies_of_tests:Survives"
-    with alone(), started_lab("mini", tmp_path, "--policy", policy, "--slots", "60") as run:
+    with started_lab("mini", tmp_path, "--policy", policy, "--slots", "60") as run:
         deadline = time.monotonic() + 60
         while not [f for f in find_results(tmp_path) if "node ready" in _text(f / "log.jsonl")]:
             assert run.poll() is None

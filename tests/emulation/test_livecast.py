@@ -153,11 +153,9 @@ def test_a_corrupt_clip_is_a_failed_task_and_the_worker_goes_on(tmp_path: Path) 
 
 def test_workers_have_no_network_and_no_proc(tmp_path: Path) -> None:
     """A network namespace of its own for each, with a loopback that is down and nothing else."""
-    with (
-        alone(),
-        started_lab("livecast-mini", tmp_path, "--slots", "8", "--policy", "local") as run,
-    ):
-        workers = wait_for_workers(run)
+    words = ("--slots", "8", "--policy", "local")
+    with started_lab("livecast-mini", tmp_path, *words) as run:
+        workers = wait_for_workers(run, tmp_path)
         for pid in workers:
             links = subprocess.run(
                 ["nsenter", f"--net=/proc/{pid}/ns/net", "ip", "-br", "link"],
@@ -169,15 +167,16 @@ def test_workers_have_no_network_and_no_proc(tmp_path: Path) -> None:
         assert run.wait(120) == 0
 
 
-def wait_for_workers(run: subprocess.Popen[str]) -> list[int]:
+def wait_for_workers(run: subprocess.Popen[str], out: Path) -> list[int]:
     """The run's four processes that are in no network namespace that has a name."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert run.poll() is None
+        run_ids = {folder.name.rpartition("-")[2] for folder in find_results(out)}
         named = {p.stat().st_ino for p in Path("/run/netns").glob("*")}
         named.add(Path("/proc/self/ns/net").stat().st_ino)
         found = []
-        for pid in run_processes():
+        for pid in [pid for pid, run_id in run_processes().items() if run_id in run_ids]:
             with suppress(OSError):
                 if Path(f"/proc/{pid}/ns/net").stat().st_ino not in named:
                     found.append(pid)

@@ -69,9 +69,11 @@ def wait_for_slot(process: subprocess.Popen[str], slot: int) -> None:
 @pytest.mark.timing
 @pytest.mark.parametrize("openflow", ["ryu", "os-ken"])
 def test_a_run_with_each_openflow_library(tmp_path: Path, openflow: str) -> None:
+    words = ("--openflow", openflow, "--slots", "12", "--seed", "3", "--policy", "random")
     with alone():
-        output = finish(start(tmp_path, "--openflow", openflow, "--slots", "12", "--seed", "3"), 0)
+        output = finish(start(tmp_path, *words), 0)
     result = result_in(tmp_path)
+    times_are_in_order(result)
     require_idle(result)
     assert str(result.folder) in output.replace("\n", "")
     assert result.manifest["complete"] is True
@@ -94,9 +96,8 @@ def test_a_run_with_each_openflow_library(tmp_path: Path, openflow: str) -> None
     assert probes["rtt_s"].null_count <= 0.05 * probes.num_rows
 
 
-def test_times_of_a_task_are_in_order(tmp_path: Path) -> None:
-    finish(start(tmp_path, "--slots", "12", "--policy", "random"), 0)
-    tasks = result_in(tmp_path).table("tasks").to_pylist()
+def times_are_in_order(result: Result) -> None:
+    tasks = result.table("tasks").to_pylist()
     steps = ("born_s", "dispatched_s", "arrived_s", "service_start_s", "service_end_s", "known_s")
     done = [t for t in tasks if t["outcome"] == "done"]
     assert len(done) > 5
@@ -110,7 +111,8 @@ def test_everything_to_the_edge_congests_its_access_link(tmp_path: Path) -> None
     summaries = {}
     for policy in ("own-edge", "self-biased"):
         with alone():
-            finish(start(tmp_path / policy, "--policy", policy, "--seed", "1"), 0)
+            words = ("--policy", policy, "--seed", "1", "--speedup", "2")
+            finish(start(tmp_path / policy, *words), 0)
         result = result_in(tmp_path / policy)
         require_idle(result)
         summaries[policy] = summarise(result)
@@ -167,7 +169,8 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.timing
 def test_status_is_told_where_the_scenario_says_so(tmp_path: Path) -> None:
     policy = "tests.emulation.policies_of_tests:GoesWhenItKnows"
-    arguments = ("--slots", "12", "--policy", policy, "--set", "decision.compute_status=observed")
+    arguments = ("--slots", "12", "--speedup", "2", "--policy", policy,
+                 "--set", "decision.compute_status=observed")  # fmt: skip
     with alone():
         finish(start(tmp_path, *arguments), 0)
     result = result_in(tmp_path)

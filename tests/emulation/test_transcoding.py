@@ -27,7 +27,7 @@ from model.errors import UserError
 from model.load import load_scenario
 from model.scenario import ClipsSpec, RepresentationSpec
 
-pytestmark = pytest.mark.ffmpeg
+pytestmark = [pytest.mark.ffmpeg, pytest.mark.orderly]
 SPEC = ClipsSpec(
     picture_scale=0.25,
     duration_s=(1.0, 1.5),

@@ -144,6 +144,7 @@ run:
 
 
 @pytest.mark.ovs
+@pytest.mark.orderly
 def test_a_node_emulates(tmp_path: Path, cluster: str, environment: dict[str, str]) -> None:
     text = (
         "run:\n  real: {scenarios: [mini], policies: [own-edge], seeds: 0, worlds: [emulation], "

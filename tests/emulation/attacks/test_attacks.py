@@ -24,7 +24,12 @@ from tests.emulation.attacks import files, network, objects  # noqa: F401 - they
 from tests.emulation.attacks.base import ATTACKS, INTENTS, PREFIX, masked
 from tests.emulation.typed import PROJECT, run_lab
 
-pytestmark = [pytest.mark.ovs, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.ovs,
+    pytest.mark.orderly,
+    pytest.mark.slow,
+    pytest.mark.timeout(180),
+]
 HOSTILE = "tests.emulation.attacks.hostile"
 SEED = 987654321
 _SLOTS = 18
