@@ -8,9 +8,6 @@ verdict calls invalid are left out with a sentence each.
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from analysis.scenario_labels import scenario_labels, scenario_text
 from analysis.style import Look, look, rank
 from model.errors import UserError
-from model.load import load_scenario, scenario_names
 from records.metrics import Summary, summarise
 from records.reader import Result, find_results, open_result
 from records.statistics import (
@@ -37,8 +34,6 @@ OnRun = Callable[[int, int], None]
 Metric = Callable[[Summary], float]
 _LONGEST = 24
 """Letters of parameters that a label has room for."""
-_CLUSTERS = "network.clusters."
-_IS_SIZE = re.compile(r"network\.clusters\.\d+\.devices")
 MARK = "†"
 """Stands at numbers that an invalid emulation is in."""
 
@@ -89,7 +84,7 @@ class Run:
     @cached_property
     def scenario_text(self) -> str:
         """Every value of the scenario but its length and description, to compare by."""
-        return _text(self.result.manifest["scenario"])
+        return scenario_text(self.result.manifest["scenario"])
 
     @property
     def speedup(self) -> float:
@@ -333,7 +328,7 @@ def some(found: Collection) -> Collection:
 
 
 def _grouped(runs: Sequence[Run]) -> tuple[Group, ...]:
-    names = _scenario_labels(runs)
+    names = scenario_labels(run.scenario_text for run in runs)
     together: dict[tuple[str, str, str, float, str], list[Run]] = {}
     for run in runs:
         case = str(run.result.manifest["scenario"]["name"])
@@ -361,52 +356,3 @@ def _listed(params: Mapping[str, Any], spelled: Callable[[object], object]) -> s
 
 def _order(run: Run) -> tuple[str, int, str]:
     return run.checkpoint, run.seed, str(run.result.folder)
-
-
-def _text(scenario: Mapping[str, Any]) -> str:
-    kept = {k: v for k, v in scenario.items() if k not in ("description", "slots")}
-    return json.dumps(kept, sort_keys=True)
-
-
-def _shipped(name: str) -> str:
-    """The text of a scenario that comes with the lab, '' for another name."""
-    if name not in scenario_names():
-        return ""
-    return _text(load_scenario(name).model_dump(mode="json"))
-
-
-def _scenario_labels(runs: Sequence[Run]) -> dict[str, str]:
-    """Scenario text → name, with the values that differ from the shipped one of that name.
-
-    For names that the lab does not ship, from the commonest one.
-    """
-    counts = Counter(r.scenario_text for r in runs)
-    by_name: dict[str, list[str]] = {}
-    for text, _ in counts.most_common():
-        by_name.setdefault(json.loads(text)["name"], []).append(text)
-    labels = {}
-    for name, texts in by_name.items():
-        usual = _flat(json.loads(_shipped(name) or texts[0]))
-        for text in texts:
-            flat = _flat(json.loads(text))
-            other = [f"{k}={v}" for k, v in flat.items() if usual.get(k) != v]
-            other += [f"no {k}" for k in usual if k not in flat]
-            if any(_CLUSTERS in word for word in other):
-                sizes = sorted({str(v) for k, v in flat.items() if _IS_SIZE.fullmatch(k)})
-                other = [word for word in other if _CLUSTERS not in word]
-                other.insert(0, f"clusters of {', '.join(sizes)}")
-            more = f" and {len(other) - 3} more" if len(other) > 3 else ""
-            labels[text] = f"{name} ({', '.join(other[:3])}{more})" if other else name
-    return labels
-
-
-def _flat(value: Any, above: str = "") -> dict[str, Any]:
-    """``{"network.e2e.rate_mbps": 30, …}``."""
-    if isinstance(value, list) and any(isinstance(v, dict) for v in value):
-        value = dict(enumerate(value))
-    if not isinstance(value, dict):
-        return {above: value}
-    found: dict[str, Any] = {}
-    for key, item in value.items():
-        found |= _flat(item, f"{above}.{key}" if above else str(key))
-    return found

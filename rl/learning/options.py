@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from rl.policies.weights import Cell, Choice
 
@@ -172,34 +172,24 @@ class TrainingConfig(BaseModel):
         return ("argmax", "sample")
 
 
-class PpoConfig(TrainingConfig):
-    """Hyper-parameters of m2ppo and mappo."""
-
-    family: Literal["ppo"]
-    options: PpoOptions = PpoOptions()
-
-
-class A3cConfig(TrainingConfig):
-    """Hyper-parameters of maa3c."""
-
-    family: Literal["a3c"]
-    options: A3cOptions = A3cOptions()
-
-
-class DqnConfig(TrainingConfig):
-    """Hyper-parameters of madqn."""
-
-    family: Literal["dqn"]
-    options: DqnOptions = DqnOptions()
+def _config(family: Family, options: Options) -> type[TrainingConfig]:
+    """Make the class of a family's hyper-parameters from the defaults of its options."""
+    only: Any = Literal[family]
+    return create_model(
+        f"{family.capitalize()}Config",
+        __base__=TrainingConfig,
+        __module__=__name__,
+        __doc__=f"Hyper-parameters of the family {family}.",
+        family=(only, ...),
+        options=(type(options), options),
+    )
 
 
-class DistillConfig(TrainingConfig):
-    """Hyper-parameters of the student."""
-
-    family: Literal["distill"]
-    options: DistillOptions = DistillOptions()
-
-
+# By name, so that a process can send an instance to another.
+PpoConfig = _config("ppo", PpoOptions())
+A3cConfig = _config("a3c", A3cOptions())
+DqnConfig = _config("dqn", DqnOptions())
+DistillConfig = _config("distill", DistillOptions())
 CONFIGS: dict[str, type[TrainingConfig]] = {
     "ppo": PpoConfig, "a3c": A3cConfig, "dqn": DqnConfig, "distill": DistillConfig,
 }  # fmt: skip
