@@ -7,7 +7,7 @@ without.
 
 A test with the mark ``orderly`` makes whole runs and looks at nothing but these: each run has
 namespaces, uids and a folder of its own. It judges no time, compares no snapshot of the machine,
-kills no orchestrator and calls no ``clean``. Such tests are among the others, at full priority.
+kills no orchestrator and calls no ``clean``. Such tests are among the others.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Sharing:
             done = yield
         else:
             with gate().beside():
-                _be_nice(0 if item.get_closest_marker("orderly") else NICENESS)
+                _be_nice(NICENESS)
                 done = yield
         if Path(os.environ[GATE_VARIABLE], _STOP).exists():
             item.session.shouldstop = "enough tests have failed"

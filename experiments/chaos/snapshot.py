@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def take() -> Snapshot:
         *(f"link {link['ifname']}" for link in json.loads(run(["ip", "-j", "link"]))),
         *(f"qdisc {line.strip()}" for line in run(["tc", "qdisc"]).splitlines()),
         *(f"mount {point}" for point in _mounts()),
-        *(f"cgroup {path}" for path in _CGROUPS.rglob("*ce[0-9a-f]*") if _run_of(str(path))),
+        *(f"cgroup {path}" for path in _below(_CGROUPS) if _run_of(path.name)),
         *_open_vswitch(),
         *(f"process {pid} of run {run_id}" for pid, run_id in run_processes().items()),
         *_files(),
@@ -93,8 +94,14 @@ def _open_vswitch() -> Iterable[str]:
     return [f"port {name}" for name in names.split()]
 
 
+def _below(folder: Path) -> Iterator[Path]:
+    """All files and folders below one; what goes meanwhile, with another run's end, is left out."""
+    for above, folders, files in os.walk(folder):
+        yield from (Path(above, name) for name in (*folders, *files))
+
+
 def _files() -> Iterator[str]:
-    yield from (f"file {path}" for path in RUNS_DIR.rglob("*"))
+    yield from (f"file {path}" for path in _below(RUNS_DIR))
     for folder in _SCRATCH:
         for path in Path(folder).iterdir():
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from random import Random
 
@@ -77,6 +78,25 @@ def test_a_snapshot_tells_what_came_and_what_went() -> None:
     finally:
         clean()
     assert not before.changes(snapshot.take())
+
+
+@pytest.mark.root
+def test_a_snapshot_is_taken_while_other_runs_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of a run goes between any two looks into it."""
+    ledger = Ledger.open_new()
+    ledger.directory.joinpath("deep").mkdir()
+    look = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path) == str(ledger.directory):
+            ledger.remove_all()
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(Path, "_scandir", lambda path: scandir(str(path)), raising=False)
+    taken = snapshot.take()
+    assert not ledger.directory.exists()
+    assert f"file {ledger.directory}/deep" not in taken.things
 
 
 @pytest.mark.root
