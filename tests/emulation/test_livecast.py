@@ -26,8 +26,8 @@ from tests.emulation.typed import run_lab, started_lab
 
 pytestmark = [pytest.mark.ovs, pytest.mark.ffmpeg, pytest.mark.slow, pytest.mark.timeout(180)]
 
-ON_THE_WAY_S = 8.0
-"""As long as a result may take to come back: a link's queue holds 4 MB, 3.2 s at its rate."""
+ON_THE_WAY_S = 2.0
+"""How long a result may take to come back: full queues of 4 MB hold it up by 0.3 s a link."""
 
 
 @pytest.fixture(autouse=True)
