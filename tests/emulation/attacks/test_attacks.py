@@ -28,12 +28,13 @@ pytestmark = [
     pytest.mark.ovs,
     pytest.mark.orderly,
     pytest.mark.slow,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(420),
 ]
 HOSTILE = "tests.emulation.attacks.hostile"
 SEED = 987654321
-_SLOTS = 18
-"""One for each attack of a device, and some for attacks that take longer than a slot."""
+_SLOTS = 40
+"""One for each attack of a device, and more for attacks that take longer than a slot: all policies
+together get half of the cores."""
 SECRETS = {"network.access.rate_mbps": 19.876, "network.access.buffer_mb": 3.456789}
 """Numbers that are nowhere else, so that finding one means that it was told."""
 
