@@ -62,6 +62,14 @@ def policy_file(name: str, folder: Path | None) -> Path | None:
     return None
 
 
+def place_of(policy: str, file: Path) -> list[Path]:
+    """The folder that a policy's module is named from, where that is neither ours nor a library."""
+    depth = policy.partition(":")[0].count(".") + (file.name == "__init__.py")
+    place = file.parents[depth]
+    own = (PROJECT, Path(sys.prefix), Path(sys.base_prefix))
+    return [] if any(place.is_relative_to(p) for p in own) else [place]
+
+
 _FILE = re.compile(
     r"\.(pth?|npz|npy|onnx|pkl|pickle|joblib|h5|safetensors|zip|json|ya?ml|csv|txt)$"
 )

@@ -67,12 +67,13 @@ def _limit(kind: int, most: int) -> None:
     resource.setrlimit(kind, (value, value))
 
 
-def limit_resources(share: int) -> None:
-    """Limit files, processes, memory and what is written to a file."""
+def limit_resources(share: int, processes: int | None = _MAX_PROCESSES) -> None:
+    """Limit files, memory, what is written to a file, and processes: of this uid, hence optional."""
     _limit(resource.RLIMIT_CORE, 0)
     # An edge has one connection and more for every device.
     _limit(resource.RLIMIT_NOFILE, _MAX_FILES)
-    _limit(resource.RLIMIT_NPROC, _MAX_PROCESSES)
+    if processes is not None:
+        _limit(resource.RLIMIT_NPROC, processes)
     _limit(resource.RLIMIT_FSIZE, _MAX_FILE_BYTES)
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     # What is written to, not what is mapped: libraries map many gigabytes and use few.
@@ -119,13 +120,31 @@ def drop(
     os.setresgid(gid, gid, gid)
     # The change from uid 0 clears the permitted and effective capabilities.
     os.setresuid(uid, uid, uid)
-    kernel.prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    seal(parent)
+    if install_filter is not None:
+        install_filter()
+
+
+def hide_memory() -> None:
+    """Keep processes of the same user out of this one's memory and of its part of /proc."""
     kernel.prctl(_PR_SET_DUMPABLE, 0)
+
+
+def end_with_parent() -> None:
+    """Have this process killed when its parent ends."""
+    kernel.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def seal(parent: int) -> None:
+    """Get no privilege any more, be traced by no sibling, and end with the parent.
+
+    ``parent`` is a pidfd of it, closed here. Ends the process if the parent has died meanwhile.
+    """
+    kernel.prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    hide_memory()
     # A change of uid clears the death signal, hence only now; the parent may be gone already. Its
     # pid would not tell: seen from another PID namespace it is 0, alive or dead.
-    kernel.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     if select.select([parent], [], [], 0)[0]:
         os._exit(1)
     os.close(parent)
-    if install_filter is not None:
-        install_filter()

@@ -35,11 +35,11 @@ _PROC_OPTIONS = ("hidepid=2,subset=pid", "hidepid=2", "")
 def try_walls() -> dict[str, str]:
     """Which walls this machine lacks, and why: tried in processes that end at once."""
     trials = {"processes": _try_processes, "files": _try_files, "system calls": _try_filter}
-    return {name: why for name, trial in trials.items() if (why := _outcome(trial))}
+    return {name: why for name, trial in trials.items() if (why := outcome(trial))}
 
 
-def _outcome(trial: Callable[[], None]) -> str:
-    """What ``trial`` raises in a process of its own, in one line; '' if nothing."""
+def outcome(trial: Callable[[], None]) -> str:
+    """Return what ``trial`` raises in a process of its own, in one line; '' if nothing."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -97,7 +97,7 @@ class View:
 
         ``arrange`` makes a new mount namespace what nodes are to see.
         """
-        self._processors = Path("/proc/cpuinfo").read_bytes()[:_MOST_CPUINFO]
+        self._processors = processors()
         ready_in, ready_out = os.pipe()
         parent_in, parent_out = os.pipe()
         pid = os.fork()
@@ -128,13 +128,28 @@ class View:
         kernel.setns(self._descriptor, kernel.NEW_MOUNTS)
         kernel.unshare(kernel.NEW_MOUNTS | kernel.NEW_IPC)
         if without_proc:
-            kernel.mount("tmpfs", "/proc", kernel.HARMLESS, _NO_PROC)
-            Path("/proc/cpuinfo").write_bytes(self._processors)
-            Path("/proc/cpuinfo").chmod(0o444)
+            cover_proc(self._processors)
         else:
             _mount_proc()
-        kernel.mount("tmpfs", _SCRATCH, kernel.HARMLESS, _SCRATCH_OPTIONS)
-        os.environ["TMPDIR"] = _SCRATCH
+        mount_scratch()
+
+
+def mount_scratch() -> None:
+    """Give this process scratch space of its own. Raises ``OSError``."""
+    kernel.mount("tmpfs", _SCRATCH, kernel.HARMLESS, _SCRATCH_OPTIONS)
+    os.environ["TMPDIR"] = _SCRATCH
+
+
+def cover_proc(processors: bytes) -> None:
+    """Leave nothing in /proc but the processors' description. Raises ``OSError``."""
+    kernel.mount("tmpfs", "/proc", kernel.HARMLESS, _NO_PROC)
+    Path("/proc/cpuinfo").write_bytes(processors)
+    Path("/proc/cpuinfo").chmod(0o444)
+
+
+def processors() -> bytes:
+    """The processors' description, for libraries that ask which instructions they may use."""
+    return Path("/proc/cpuinfo").read_bytes()[:_MOST_CPUINFO]
 
 
 def _mount_proc() -> None:

@@ -55,7 +55,8 @@ def _to_bytes(seen: Observation) -> bytes:
     return np.concatenate(numbers).tobytes()
 
 
-def _observation(data: bytes, targets: int) -> Observation:
+def observation(data: bytes, targets: int) -> Observation:
+    """An observation from its bytes; the arrays are the caller's own."""
     numbers = np.frombuffer(bytearray(data), np.float64)
     rows = numbers[_SCALARS:].reshape(-1, targets)
     status = (None, None) if len(rows) == len(_ARRAYS) else (rows[-2], rows[-1])
@@ -69,7 +70,7 @@ def to_slot(seen: Observation) -> bytes:
 
 def from_slot(data: bytes, targets: int) -> Observation:
     """What ``to_slot`` made, without its kind; the arrays are the caller's own."""
-    return _observation(data, targets)
+    return observation(data, targets)
 
 
 def to_decide(number: int, task: TaskView, seen: Observation) -> bytes:
@@ -80,7 +81,7 @@ def to_decide(number: int, task: TaskView, seen: Observation) -> bytes:
 def from_decide(data: bytes, targets: int) -> tuple[int, TaskView, Observation]:
     """What ``to_decide`` made, without its kind."""
     number, work_ghz_s, data_mb = _TASK.unpack_from(data)
-    return number, TaskView(work_ghz_s, data_mb), _observation(data[_TASK.size :], targets)
+    return number, TaskView(work_ghz_s, data_mb), observation(data[_TASK.size :], targets)
 
 
 def to_decision(number: int, target: int, rate_mbps: float) -> bytes:

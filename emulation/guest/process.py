@@ -69,7 +69,7 @@ class Guest:
         try:
             self._policy.begin_slot(codec.from_slot(rest, targets))
         except Exception as error:  # noqa: BLE001 - a policy may raise anything
-            return codec.to_text(codec.COMPLAINT, f"{raised('begin_slot', error)}{_hint(error)}")
+            return codec.to_text(codec.COMPLAINT, f"{raised('begin_slot', error)}{hint(error)}")
         return b""
 
     def _reset(self, data: bytes) -> bytes:
@@ -77,9 +77,9 @@ class Guest:
         try:
             self._policy, self._profile = policy_of(name, params, profile, key), profile
         except UserError as error:
-            return codec.to_text(codec.REFUSED, f"{error}{_hint(error)}")
+            return codec.to_text(codec.REFUSED, f"{error}{hint(error)}")
         except Exception as error:  # noqa: BLE001 - a module may raise anything on import
-            reason = f"policy: {raised('import', error)}{_hint(error)}"
+            reason = f"policy: {raised('import', error)}{hint(error)}"
             return codec.to_text(codec.REFUSED, reason)
         return codec.READY
 
@@ -88,11 +88,11 @@ class Guest:
         try:
             found = decision_of(policy, profile, seen, task)
         except PolicyError as error:
-            return codec.to_fault(number, f"{error}{_hint(error)}")
+            return codec.to_fault(number, f"{error}{hint(error)}")
         return codec.to_decision(number, found.target, found.rate_mbps)
 
 
-def _hint(error: BaseException | None) -> str:
+def hint(error: BaseException | None) -> str:
     """What to do about a file that is there for the user, and not for the policy."""
     while error is not None:
         if isinstance(error, FileNotFoundError | PermissionError) and error.filename:
