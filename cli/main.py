@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
-import os
 import signal
-import sys
 from collections.abc import Sequence
 
 import click
@@ -142,11 +139,6 @@ def lab() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit status; the user's mistakes take one line, no traceback."""
-    if os.geteuid() != 0:
-        # Never root's: libraries look for optional modules, and would find a namesake there.
-        with contextlib.suppress(OSError):  # a folder that was removed meanwhile has no name
-            # A user's policy lies in the current folder. Last: no file there hides a library.
-            sys.path.append(os.getcwd())  # noqa: PTH109 - pathlib costs a tenth of the help's time
     return status_of(lambda: _answer(arguments), _with_hint)
 
 

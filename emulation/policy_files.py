@@ -33,17 +33,6 @@ def is_users(policy: str) -> bool:
     return ":" in policy
 
 
-def look_here_too(folder: Path | None) -> None:
-    """Let modules be found in a user's folder; last, so that no file there hides a library.
-
-    Raises ``PermissionError`` in a process of root.
-    """
-    if os.geteuid() == 0:
-        raise PermissionError("root imports nothing from a user's folder")
-    if folder is not None and str(folder) not in sys.path:
-        sys.path.append(str(folder))
-
-
 def policy_file(name: str, folder: Path | None) -> Path | None:
     """Where the module of ``package.module:Class`` lies, found without running any of it.
 

@@ -68,7 +68,7 @@ def _limit(kind: int, most: int) -> None:
 
 
 def limit_resources(share: int, processes: int | None = _MAX_PROCESSES) -> None:
-    """Limit files, memory, what is written to a file, and processes: of this uid, hence optional."""
+    """Limit files, memory, what is written to a file, and this uid's processes; None: these not."""
     _limit(resource.RLIMIT_CORE, 0)
     # An edge has one connection and more for every device.
     _limit(resource.RLIMIT_NOFILE, _MAX_FILES)

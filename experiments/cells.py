@@ -17,7 +17,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from experiments.guest import guest_file
+from emulation.policy_files import is_users
+from experiments.guest import policy_source
 from experiments.simulated import simulated
 from model.network import build_network
 from model.scenario import Scenario
@@ -76,7 +77,8 @@ def scenario_hash(scenario: Scenario, *, any_length: bool = False) -> str:
 @cache
 def code_version(policy: str) -> str:
     """Hash of the simulator's source and of the file that a policy of one's own is in."""
-    own = guest_file(policy) or inspect.getsourcefile(policies.policy_class(policy))
+    users = is_users(policy)
+    own = policy_source(policy) if users else inspect.getsourcefile(policies.policy_class(policy))
     return source_hash(*_CODE, *([str(Path(own).resolve())] if own else ()))
 
 

@@ -7,21 +7,19 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
-from numba.core import caching
 
+from emulation.guest.description import require_parameters
+from emulation.policy_files import is_users
 from experiments import guest
-from model.observation import Decision, Observation, TaskView
 from model.scenario import Scenario
 from model.worlds import require_simulable, simulator_note
 from records.ownership import give_tree_to_user
+from records.streams import say
 from records.writer import ResultWriter, RunInfo, result_folder
 from rl import policies
-from rl.policies.base import Policy
 from rl.policies.checking import PolicyError
 from rl.simulator.layout import Layout
 from rl.simulator.run import simulate
-
-_WARM_SLOTS = 3
 
 
 def simulate_to_folder(  # noqa: PLR0913 - a run, by name
@@ -44,7 +42,9 @@ def simulate_to_folder(  # noqa: PLR0913 - a run, by name
     """
     require_simulable(scenario)
     params = policies.canonical(policy, params)
-    if guest.guest_file(policy) is None:
+    if is_users(policy):
+        require_parameters(policy, params)
+    else:
         policies.create(policy, params)
     note = simulator_note(scenario)
     info = RunInfo(
@@ -54,11 +54,20 @@ def simulate_to_folder(  # noqa: PLR0913 - a run, by name
         world="simulation",
         policy_params=params,
         command_line=command_line,
-        extra={**policies.checkpoint_entry(policy, params, scenario), **(origin or {})},
+        extra={
+            **policies.checkpoint_entry(policy, params, scenario),
+            **({"missing_walls": walls} if (walls := guest.missing_walls(policy)) else {}),
+            **(origin or {}),
+        },
     )
     with ResultWriter(result_folder(out, info), info) as writer:
+
+        def on_print(line: str) -> None:
+            writer.log(line)
+            say(line, err=True)
+
         try:
-            tables = simulated(scenario, policy, params, seed, on_slot=on_slot)
+            tables = simulated(scenario, policy, params, seed, on_slot=on_slot, on_print=on_print)
         except PolicyError as error:
             writer.log("policy failed", "error", text=str(error), traceback=error.trace)
             give_tree_to_user(writer.folder)
@@ -83,37 +92,18 @@ def simulated(
     *,
     layout: Layout | None = None,
     on_slot: Callable[[int], None] | None = None,
+    on_print: Callable[[str], None] | None = None,
 ) -> dict[str, pa.Table]:
-    """The tables of a run; root has a policy of a user's own run in a guest process.
+    """The tables of a run; a user's policy is asked in processes of its own.
 
-    Raises ``UserError`` if the policy or a parameter does not exist.
+    ``on_print``: takes what such a policy prints; else it goes to standard error.
+
+    Raises ``UserError`` if the policy or a parameter does not exist, ``PolicyError`` for what the
+    policy does.
     """
-
-    def run(after_slot: Callable[[int], None] | None) -> dict[str, pa.Table]:
-        factory = partial(policies.create, policy, params)
-        return simulate(scenario, factory, seed, layout=layout, on_slot=after_slot).tables
-
-    if guest.guest_file(policy) is None:
-        return run(on_slot)
-    # Compiles, or loads, here what a guest could not keep for the next one.
-    simulate(scenario, _Looking, seed, slots=min(_WARM_SLOTS, scenario.slots))
-
-    def run_as_guest(after_slot: Callable[[int], None]) -> dict[str, pa.Table]:
-        # Of what it still has to compile, a guest may write nothing into the user's cache.
-        setattr(caching.Cache, "save_overload", lambda *_: None)  # noqa: B010 - for the type checker
-        return run(after_slot)
-
-    return guest.tables_of(policy, run_as_guest, on_slot)
-
-
-class _Looking(Policy):
-    """Uses all that a policy may ask a simulation for."""
-
-    def begin_slot(self, observation: Observation) -> None:
-        """Has it made."""
-
-    def decide(self, observation: Observation, task: TaskView) -> Decision:
-        """To each target in turn."""
-        return Decision(
-            int(self.rng.integers(len(self.profile.targets))), self.profile.max_rate_mbps
+    if is_users(policy):
+        return guest.simulated_by_guests(
+            scenario, policy, params, seed, layout=layout, on_slot=on_slot, on_print=on_print
         )
+    factory = partial(policies.create, policy, params)
+    return simulate(scenario, factory, seed, layout=layout, on_slot=on_slot).tables

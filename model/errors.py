@@ -21,7 +21,8 @@ class UserError(Exception):
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """``"; did you mean 'rate_mbps'?"``, or nothing where no allowed word is near."""
-    close = get_close_matches(word.lower(), list(allowed), n=1)
+    spelled = {name.lower(): name for name in allowed}
+    close = [spelled[name] for name in get_close_matches(word.lower(), list(spelled), n=1)]
     return f"; did you mean '{close[0]}'?" if close and close[0] != word else ""
 
 

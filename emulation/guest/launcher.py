@@ -1,8 +1,8 @@
 """The parent of policies' processes of simulations: ``python -m emulation.guest.launcher``.
 
-A program of its own, started by the simulation's process and not forked from it: the memory that its
-children inherit has never held a scenario, a seed, a trace or F(t). It runs as the caller (root or
-not), runs nothing of a user's, and puts each child behind the walls that this machine has.
+A program of its own, started by the simulation's process and not forked from it: the memory that
+its children inherit has never held a scenario, a seed, a trace or F(t). It runs as the caller (root
+or not), runs nothing of a user's, and puts each child behind the walls that this machine has.
 
 Requests are lines of JSON, one batch of processes at a time:
 

@@ -69,8 +69,8 @@ class Guest:
     def receive(self, who: str) -> memoryview:
         """Wait for an answer: its kind and what follows, valid until the next one.
 
-        Raises ``PolicyError`` for what a policy has raised or decided, ``UserError`` for a mistake of
-        the user's and for a process that ends or answers with anything else.
+        Raises ``PolicyError`` for what a policy has raised or decided, ``UserError`` for a mistake
+        of the user's and for a process that ends or answers with anything else.
         """
         answer = self._take(who)
         kind = answer[:1]
@@ -98,15 +98,15 @@ class Guest:
             answer = self._view[:size]
             if answer[:1] != packets.PRINTED:
                 return answer
-            self._print(bytes(answer[1:]))
+            self._print(who, bytes(answer[1:]))
         raise UserError(f"{who}: its process has printed {_MOST_AT_ONCE} lines without an answer")
 
-    def _print(self, line: bytes) -> None:
+    def _print(self, who: str, line: bytes) -> None:
         self._printed += 1
         if self._printed <= _MOST_PRINTED:
-            self._on_print(codec.from_text(line))
+            self._on_print(f"{who} prints: {codec.from_text(line)}")
         if self._printed == _MOST_PRINTED:
-            self._on_print("(what it prints from here on is left out)")
+            self._on_print(f"{who} has printed {_MOST_PRINTED} lines; further ones are left out")
 
     def describe(self, params: Mapping[str, Value] | None = None) -> packets.Facts:
         """The facts of the policy's class; with ``params`` one is made. Raises like ``receive``."""
@@ -122,7 +122,7 @@ class Guest:
 
 
 def _ended(who: str) -> UserError:
-    return UserError(f"{who}: its process has ended, and the simulation with it")
+    return UserError(f"{who}: its process has ended")
 
 
 def _rubbish(who: str) -> UserError:

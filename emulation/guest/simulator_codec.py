@@ -5,8 +5,9 @@ simulator waits for the answer to every packet, so at most one is under way in a
 little-endian, arrays float64 or int64; an observation is laid out as in ``codec``.
 
 To the process: ``DESCRIBE`` and ``RESET`` (JSON), ``ATTACH`` (where targets are in the state),
-``SLOT`` (an observation), ``DECIDE`` (a task and an observation), ``DECIDE_BY_STATE`` (and the state).
-From it: ``FACTS`` (JSON), ``DONE``, ``DECISION``, ``PRINTED``, ``REFUSED``, ``RAISED``, ``FAULT`` (texts).
+``SLOT`` (an observation), ``DECIDE`` (a task and an observation), ``DECIDE_BY_STATE`` (the state,
+too). From it: ``FACTS`` (JSON), ``DONE``, ``DECISION``, and texts: ``PRINTED``, ``REFUSED``,
+``RAISED``, ``FAULT``.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,10 +27,10 @@ from rl.policies.state import Layout, SystemState
 DESCRIBE, RESET, ATTACH, SLOT, DECIDE, DECIDE_BY_STATE = b"Q", b"R", b"T", b"S", b"D", b"W"
 FACTS, DONE, DECISION, PRINTED = b"I", b"K", b"A", b"P"
 REFUSED, RAISED, FAULT = b"E", b"X", b"F"
-"""Why there is no answer: a mistake of the user's; a module or a constructor raised; a method raised, or
-the decision is illegal. A traceback may follow the first line."""
+"""Why there is no answer: a mistake of the user's; a module or a constructor raised; a method
+raised, or the decision is illegal. A traceback may follow the first line."""
 HEAD = struct.Struct("<cxxxIdd")
-"""Kind, number, and of ``DECIDE`` the task's work and data. Three numbers long: arrays stay aligned."""
+"""Kind, number, and the work and data of a task to decide. 24 bytes: arrays stay aligned."""
 ANSWER = struct.Struct("<cqd")
 _STATE_ARRAYS = (
     "queue_ghz_s", "ghz", "incoming_ghz_s", "backlog_mb", "rate_mbps", "coming_mb",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from emulation.policy_files import policy_file, user_folder
+from emulation.guest.description import facts_of
 from experiments.sweep.cell import Cell, RunCell, TrainCell
 from experiments.sweep.spec import CHECKPOINTS, PolicySpec, RunBlock, SweepFile, TrainBlock
 from experiments.tuned import load_tuned
@@ -179,8 +179,7 @@ class _Planner:
         """Parameters, and the training that completes them, of all that a policy stands for."""
         self._require_checkpoints(where, spec)
         if ":" in spec.policy:
-            if policy_file(spec.policy, user_folder()) is None:
-                policies.policy_class(spec.policy)  # Imported already, or not there.
+            facts_of(spec.policy)
             yield from ((policies.canonical(spec.policy, p), None) for p in _varied(spec))
             return
         kind = policies.policy_class(spec.policy)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from model.errors import UserError, nearest
@@ -43,6 +44,7 @@ _REGISTRY = {
 __all__ = [
     "Value", "canonical", "checkpoint_entry", "checkpoint_home", "checkpoint_note", "completed",
     "create", "default_policy", "names", "own_name", "parameters", "policy_class",
+    "with_checkpoint",
 ]  # fmt: skip
 
 
@@ -104,8 +106,15 @@ def completed(name: str, params: Mapping[str, Value], scenario: Scenario) -> dic
     given = canonical(name, params)
     if not issubclass(kind, Learned):
         return given
+    return with_checkpoint(name, kind.algorithm, given, scenario)
+
+
+def with_checkpoint(
+    name: str, algorithm: str, given: Mapping[str, Value], scenario: Scenario
+) -> dict[str, Value]:
+    """A learner's parameters with a checkpoint: see ``completed``."""
     named = given.get("checkpoint")
-    path = Path(str(named)) if named else weights.best_shipped(kind.algorithm, scenario)
+    path = Path(str(named)) if named else weights.best_shipped(algorithm, scenario)
     if path is None:
         raise UserError(
             f"no checkpoint of {name} is shipped for {scenario.name} or a scenario that its file "
@@ -195,7 +204,19 @@ def policy_class(name_or_path: str) -> type[Policy]:
     try:
         found = getattr(module, class_name)
     except AttributeError as error:
-        raise UserError(f"policy '{name_or_path}': {module_name} has no {class_name}") from error
+        hint = nearest(class_name, _policies_in(module))
+        raise UserError(
+            f"policy '{name_or_path}': {module_name} has no {class_name}{hint}"
+        ) from error
     if not (isinstance(found, type) and issubclass(found, Policy)):
         raise UserError(f"policy '{name_or_path}': {class_name} is not a rl.policies.base.Policy")
     return found
+
+
+def _policies_in(module: ModuleType) -> list[str]:
+    """Names of the policies that a module has."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, Policy) and value is not Policy
+    ]

@@ -7,15 +7,16 @@ works must not be where a process with privileges finds them.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from emulation.policy_files import look_here_too
-from experiments.guest import described, guest_file, tables_of
+from experiments.guest import described, policy_source
 from model.errors import UserError
+from rl.policies.checking import PolicyError
 from tests.emulation.typed import PROJECT
 
 OPTIONAL = (
@@ -33,7 +34,7 @@ import os
 from model.observation import Decision
 from rl.policies.base import Policy
 from helper_of_mine import SHARE
-open({marks!r}, "a").write(f"policy {{os.geteuid()}}\\n") if os.access({marks!r}, os.W_OK) else None
+print("as", os.geteuid(), "may write" if os.access({marks!r}, os.F_OK) else "sees no file")
 class Mine(Policy):
     def __init__(self, share=SHARE):
         self.share = share
@@ -95,9 +96,8 @@ def test_a_simulation_of_roots_runs_a_policy_without_root(
 ) -> None:
     done = lab(*words, "--out", "out")
     assert done.returncode == 0, done.stderr
-    found = marks(beside)
-    assert "0" not in found, f"root has imported {found['0']}"
-    assert any("policy" in names for names in found.values())
+    assert not marks(beside)
+    assert re.search(r"prints: as [1-9]\d+ sees no file", done.stderr), done.stderr
 
 
 @needs_root
@@ -115,17 +115,10 @@ def test_an_emulation_imports_nothing_from_there_with_privileges(beside: Path) -
 
 
 @needs_root
-def test_root_refuses_the_users_folder(beside: Path) -> None:
-    with pytest.raises(PermissionError):
-        look_here_too(beside)
-    assert str(beside) not in sys.path
-
-
-@needs_root
 def test_what_a_guest_raises_is_told(beside: Path) -> None:
     (beside / "broken.py").write_text("raise ValueError('\\x1b[31mnot today')\n")
     (beside / "nothing.py").write_text("class Mine: pass\n")
-    assert guest_file("broken:Mine") == beside / "broken.py"
+    assert policy_source("broken:Mine") == beside / "broken.py"
     with pytest.raises(UserError, match=r"ValueError: \?\[31mnot today"):
         described("broken:Mine")
     with pytest.raises(UserError, match="Mine is not a rl"):
@@ -139,7 +132,7 @@ def test_what_a_guest_raises_is_told(beside: Path) -> None:
 @pytest.mark.parametrize("way", ["os._exit(0)", "os.abort()", "raise SystemExit"])
 def test_a_guest_that_ends_is_told_of(beside: Path, way: str) -> None:
     (beside / "gone.py").write_text(f"import os\n{way}\n")
-    with pytest.raises((UserError, RuntimeError), match=r"has ended the process|SystemExit"):
+    with pytest.raises((UserError, RuntimeError), match=r"its process has ended|SystemExit"):
         described("gone:Mine")
 
 
@@ -151,14 +144,13 @@ def test_a_guest_reads_no_secret_of_roots_and_has_no_network(beside: Path) -> No
     (beside / "spy.py").write_text(
         "import os, socket\n"
         "from model.errors import UserError\n"
-        "found = [os.geteuid() == 0, os.access('secret', os.R_OK), socket.if_nameindex()]\n"
+        f"found = [os.geteuid() == 0, os.access({str(secret)!r}, os.F_OK)]\n"
+        "for attempt in (socket.if_nameindex, socket.socket, lambda: open('/proc/self/maps')):\n"
+        "    try:\n"
+        "        found.append(attempt())\n"
+        "    except OSError as error:\n"
+        "        found.append(error.errno)\n"
         "raise UserError(repr(found))\n"
     )
-    with pytest.raises(UserError, match=r"\[False, False, \[\(1, 'lo'\)\]\]"):
+    with pytest.raises(PolicyError, match=r"UserError: \[False, False, 1, 1, 2\]"):
         described("spy:Mine")
-
-
-@needs_root
-def test_a_guests_damaged_tables_are_refused(beside: Path) -> None:
-    with pytest.raises(UserError, match="has ended its simulation early"):
-        tables_of("mine:Mine", lambda _: {})

@@ -1,0 +1,30 @@
+"""What a user's policy is, read from its class in a process behind walls, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from emulation.guest.launcher_client import guests
+from emulation.guest.simulator_codec import Facts
+from emulation.policy_files import user_folder, with_absolute_files
+from rl.policies import Value
+
+
+def facts_of(policy: str) -> Facts:
+    """The facts of a user's policy. Raises ``UserError`` if there is no such policy."""
+    return _facts(policy, user_folder())
+
+
+@cache
+def _facts(policy: str, _folder: Path | None) -> Facts:
+    with guests(policy, {}) as (guest,):
+        return guest.describe()
+
+
+def require_parameters(policy: str, params: Mapping[str, Value]) -> None:
+    """Raise ``UserError`` if a user's policy cannot be made with these parameters."""
+    files = with_absolute_files(policy, params)
+    with guests(policy, files) as (guest,):
+        guest.describe(files)
