@@ -19,6 +19,7 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 _X32_BIT = 0x40000000
+_CLONE_THREAD = 0x00010000
 _CLONE_NEW = 0x7E020000
 """Every flag of clone that makes a namespace: a child in a user namespace would have capabilities
 again, over that namespace, and with them more of the kernel to try."""
@@ -94,14 +95,16 @@ def beginning(machine: str) -> list[Instruction]:
     ]
 
 
-def clone_and_prctl(machine: str) -> list[Instruction]:
-    """Processes and threads without new namespaces; everything of prctl but the death signal."""
+def clone_and_prctl(machine: str, *, processes: bool = True) -> list[Instruction]:
+    """Allow threads, ``processes`` in the same namespaces, and prctl but for the death signal."""
     _, _, clone, _, prctl = _SPECIAL[machine]
+    wanted = [] if processes else [(_ANY_BIT, 1, 0, _CLONE_THREAD), refusal(errno.EPERM)]
     return [
-        (_EQUAL, 0, 4, clone),
+        (_EQUAL, 0, 4 + len(wanted), clone),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
         (_ANY_BIT, 0, 1, _CLONE_NEW),
         refusal(errno.EPERM),
+        *wanted,
         (_RETURN, 0, 0, _ALLOW),
         (_EQUAL, 0, 4, prctl),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import platform
+from functools import partial
 
 from emulation import seccomp
 
@@ -79,19 +80,24 @@ _REQUESTS = (0x5401, 0x541B, 0x5421, 0x5450, 0x5451)
 """Of ioctl: is it a terminal, how many bytes wait, do not block, close when a program starts."""
 
 
-def program(machine: str) -> list[seccomp.Instruction]:
-    """The filter for a processor architecture. Raises ``KeyError`` for an unknown one."""
+def program(machine: str, *, processes: bool = True) -> list[seccomp.Instruction]:
+    """The filter for a processor architecture. Raises ``KeyError`` for an unknown one.
+
+    ``processes``: whether a policy may fork, and not only start threads.
+    """
     lines = seccomp.beginning(machine)
-    lines += seccomp.clone_and_prctl(machine)
+    lines += seccomp.clone_and_prctl(machine, processes=processes)
     lines += seccomp.with_argument(_IOCTL[machine], 1, _REQUESTS, otherwise=errno.ENOTTY)
     for number in _ALLOWED[machine].values():
         lines += seccomp.allow(number)
     return [*lines, seccomp.refusal(errno.EPERM)]
 
 
-def install() -> None:
+def install(*, processes: bool = True) -> None:
     """Put the filter on this process, for good; ``no_new_privs`` must be set.
+
+    ``processes``: whether a policy may fork, and not only start threads.
 
     Raises ``OSError`` if the kernel has no filters or the architecture is not known here.
     """
-    seccomp.load(program, platform.machine())
+    seccomp.load(partial(program, processes=processes), platform.machine())

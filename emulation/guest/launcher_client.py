@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,7 @@ class LauncherClient:
 
     Attributes:
         walls: which walls around policies this machine lacks, and why.
+        is_closed: whether it can be asked no more.
     """
 
     def __init__(self) -> None:
@@ -151,6 +152,7 @@ class LauncherClient:
         self._socket.settimeout(_READY_TIMEOUT_S)
         self._received = b""
         self._descriptors: deque[int] = deque()
+        self.is_closed = False
         self.walls: dict[str, str] = dict(self._answer()["walls"])
         if "files" in self.walls:
             privileges.hide_memory()
@@ -169,17 +171,26 @@ class LauncherClient:
 
     def end(self) -> None:
         """End the batch that runs."""
-        with suppress(UserError, OSError):
+        if not self.is_closed:
             self._ask({"end": True})
 
     def close(self) -> None:
         """End the launcher and everything that it has started."""
+        self.is_closed = True
         self._socket.close()
         self._process.wait()
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._socket.sendall(json.dumps(request).encode() + b"\n")
-        return self._answer()
+        try:
+            self._socket.sendall(json.dumps(request).encode() + b"\n")
+            return self._answer()
+        except (BrokenPipeError, ConnectionResetError, TimeoutError) as error:
+            self.close()
+            raise UserError(f"the process that starts policies has ended ({error})") from error
+        except BaseException:
+            # Its answer may be under way still, and would be taken for the next one's.
+            self.close()
+            raise
 
     def _answer(self) -> dict[str, Any]:
         while b"\n" not in self._received:
@@ -214,7 +225,7 @@ _launchers: dict[int, LauncherClient] = {}
 def launcher() -> LauncherClient:
     """The launcher of this process, started by the first call. Raises ``UserError``."""
     own = os.getpid()
-    if own not in _launchers:
+    if own not in _launchers or _launchers[own].is_closed:
         _launchers.clear()
         _launchers[own] = LauncherClient()
         atexit.register(_close, own)
@@ -238,10 +249,11 @@ def guests(
     Raises ``UserError`` if they cannot be started.
     """
     files = [v for v in params.values() if isinstance(v, str) and Path(v).is_absolute()]
-    made = launcher().start(policy, [f for f in files if "\0" not in f], count)
+    own = launcher()
+    made = own.start(policy, [f for f in files if "\0" not in f], count)
     try:
         yield [Guest(policy, pipe, on_print) for pipe in made]
     finally:
         for pipe in made:
             pipe.close()
-        launcher().end()
+        own.end()

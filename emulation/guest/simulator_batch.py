@@ -205,4 +205,5 @@ class _Parent:
         if not setting.namespaces and setting.has("files"):
             unprivileged.hide_files(self._paths)
         if install is not None:
-            install()
+            # Nothing but a PID namespace would end what it starts, or count it for it alone.
+            install(processes=setting.namespaces)

@@ -276,9 +276,10 @@ def test_sources_are_read_once_and_not_run(tmp_path: Path) -> None:
     assert found.get_source("pack.inner.leaf") == "raise RuntimeError"
 
 
+@pytest.mark.parametrize("processes", [True, False])
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
-def test_every_jump_of_the_filter_lands_in_it(machine: str) -> None:
-    lines = guest_filter.program(machine)
+def test_every_jump_of_the_filter_lands_in_it(machine: str, processes: bool) -> None:
+    lines = guest_filter.program(machine, processes=processes)
     assert len(lines) < 4096
     for at, (code, yes, no, _) in enumerate(lines):
         if code & 7 == 5:

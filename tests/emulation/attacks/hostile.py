@@ -191,3 +191,14 @@ class EachInItsWay(Policy):
     def decide(self, observation: Observation, task: TaskView) -> Decision:
         decision: Decision = self._self.decide(observation, task)
         return decision
+
+
+class InSimulator(Hostile):
+    """The same attacks where an exception would end the run: what comes of each is printed."""
+
+    def begin_slot(self, observation: Observation) -> None:
+        try:
+            super().begin_slot(observation)
+        except Report as report:
+            prefix, name, worked, how = json.loads(str(report))
+            print(json.dumps([prefix, name, worked, how[:300]]))  # noqa: T201 - its way out
