@@ -24,7 +24,7 @@ from model.network import Network, Node
 from model.observation import DeviceProfile
 from model.profile import device_profile
 from model.random_streams import stream
-from model.scenario import ClipsSpec, ProbeSpec, Scenario, TransferSpec
+from model.scenario import DECISION_LIMIT_SLOTS, ClipsSpec, ProbeSpec, Scenario, TransferSpec
 from model.workload import TaskTrace
 
 Value = bool | int | float | str
@@ -55,6 +55,7 @@ class Agent:
         policy_key: of the policy's random stream. The seed itself would tell everybody's tasks.
         tasks: its own.
         content: folder of the clips that its tasks are about; '' where they are about none.
+        decision_limit_slots: how long a task waits for a user's policy, in slots.
         first_gap_s, first_limit_s: of its first exchanges, see ``emulation.extremes``; real s.
     """
 
@@ -70,6 +71,7 @@ class Agent:
     content: str = ""
     first_gap_s: float = GAP_S
     first_limit_s: float = LIMIT_S
+    decision_limit_slots: float = DECISION_LIMIT_SLOTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,4 +330,5 @@ class Briefer:
             content=self._content,
             first_gap_s=self._first.gap_s,
             first_limit_s=self._first.limit_s,
+            decision_limit_slots=scenario.decision.limit_slots,
         )

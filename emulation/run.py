@@ -30,6 +30,7 @@ from click.core import ParameterSource
 
 from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, probe
 from emulation.extremes import require_buffers, require_first_exchanges
+from emulation.guest.description import require_parameters
 from emulation.judged import HandedIn, draw_seed, require_walls
 from emulation.options import (
     RunOptions,
@@ -112,7 +113,7 @@ def require_policy(options: RunOptions) -> RunOptions:
 
     Raises ``UserError`` for a policy that does not exist or cannot live on a device.
 
-    A user's own module is not imported here, as root, but by the nodes, which have no privileges.
+    A user's own module is not imported here, as root, but in a process behind a policy's walls.
     """
     if ":" in options.policy:
         if policy_file(options.policy, user_folder()) is None:
@@ -123,17 +124,21 @@ def require_policy(options: RunOptions) -> RunOptions:
         params = with_absolute_files(options.policy, given)
         hidden = hidden_folders(options.out, options.scenario.name)
         require_files_of_policy(options.policy, params, hidden)
+        _require_blind(options.policy, require_parameters(options.policy, params).needs)
         return replace(options, policy_params=params)
     params = completed(options.policy, options.policy_params, options.scenario)
-    needs = create(options.policy, params).needs
-    if needs != "observation":
-        raise UserError(
-            f"policy '{options.policy}' decides by the network's hidden state, which no device of "
-            "an emulation has; './lab run SCENARIO --world simulator' can run it"
-        )
+    _require_blind(options.policy, create(options.policy, params).needs)
     if "checkpoint" not in options.policy_params:
         _tell_checkpoint(options.policy, params, options.scenario)
     return replace(options, policy_params=params)
+
+
+def _require_blind(policy: str, needs: str) -> None:
+    if needs != "observation":
+        raise UserError(
+            f"policy '{policy}' decides by the network's hidden state, which no device of "
+            "an emulation has; './lab run SCENARIO --world simulator' can run it"
+        )
 
 
 def _tell_checkpoint(policy: str, params: dict[str, Any], scenario: Scenario) -> None:
@@ -164,7 +169,7 @@ def emulate(scenario: str, **asked: Any) -> int:
     if judged:
         require_walls()
         handed_in = HandedIn.of(options.policy, options.policy_params)
-        # Nothing of the policy has run yet, and from here on it may not change.
+        # Its class has been read, behind walls, and no more; from here on it may not change.
         options = replace(options, judged=handed_in, seed=draw_seed())
     return run_session(require_machine(options))
 

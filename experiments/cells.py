@@ -21,7 +21,7 @@ from emulation.policy_files import is_users
 from experiments.guest import policy_source
 from experiments.simulated import simulated
 from model.network import build_network
-from model.scenario import Scenario
+from model.scenario import DECISION_LIMIT_SLOTS, Scenario
 from records.metrics import summarise_tables
 from records.ownership import make_folder
 from records.writer import write_atomically
@@ -67,6 +67,9 @@ def scenario_hash(scenario: Scenario, *, any_length: bool = False) -> str:
     data = scenario.model_dump(mode="json")
     for name in ("name", "description", *(("slots",) if any_length else ())):
         data.pop(name, None)
+    # A key that came later leaves the hashes of scenarios without it as they were.
+    if scenario.decision.limit_slots == DECISION_LIMIT_SLOTS:
+        del data["decision"]["limit_slots"]
     if scenario.compute.work == "timed":  # what only real work asks for means nothing then
         del data["clips"]
         for name in ("work", "core_ghz", "workers"):

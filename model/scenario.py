@@ -275,6 +275,10 @@ class CloudSpec(Section):
     )
 
 
+DECISION_LIMIT_SLOTS = 0.1
+"""A task waits for its decision a tenth of a slot, if the scenario does not say otherwise."""
+
+
 class DecisionSpec(Section):
     """What a decision may be and what it costs, eqs. (7)-(8)."""
 
@@ -287,6 +291,10 @@ class DecisionSpec(Section):
     beta: Probability = Field(0.01, description="weight β of the resource fee R_u·s")
     compute_status: Literal["hidden", "observed"] = Field(
         "hidden", description="may agents see Q_u and F_u of their targets (the paper's case 1)?"
+    )
+    limit_slots: Annotated[float, Field(gt=0.0, le=10.0, allow_inf_nan=False)] = Field(
+        DECISION_LIMIT_SLOTS,
+        description="how long a task waits for a user's policy to decide, in slots (emulation)",
     )
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from model.errors import ScenarioError
 from model.network import Network, build_network
-from model.scenario import Scenario
+from model.scenario import DECISION_LIMIT_SLOTS, Scenario
 
 
 def require_simulable(scenario: Scenario, network: Network | None = None) -> None:
@@ -33,10 +33,16 @@ def _lacking(scenario: Scenario, network: Network) -> Iterator[str]:
 
 
 def simulator_note(scenario: Scenario) -> str:
-    """Say in a line what the simulator does instead of real work; "" where tasks are timed."""
-    if scenario.compute.work == "timed":
-        return ""
-    return (
-        "compute.work=ffmpeg: the simulator transcodes nothing; a unit serves one task after the "
-        "other for s/F each, without core_ghz, workers and the pictures' height"
-    )
+    """Say in a line which keys the simulator does without; "" where a scenario uses none."""
+    return "; ".join(_differences(scenario))
+
+
+def _differences(scenario: Scenario) -> Iterator[str]:
+    if scenario.compute.work != "timed":
+        yield (
+            "compute.work=ffmpeg: the simulator transcodes nothing; a unit serves one task after "
+            "the other for s/F each, without core_ghz, workers and the pictures' height"
+        )
+    limit_slots = scenario.decision.limit_slots
+    if limit_slots != DECISION_LIMIT_SLOTS:
+        yield f"decision.limit_slots={limit_slots:g}: the simulator waits for every decision"

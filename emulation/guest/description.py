@@ -23,8 +23,11 @@ def _facts(policy: str, _folder: Path | None) -> Facts:
         return guest.describe()
 
 
-def require_parameters(policy: str, params: Mapping[str, Value]) -> None:
-    """Raise ``UserError`` if a user's policy cannot be made with these parameters."""
+def require_parameters(policy: str, params: Mapping[str, Value]) -> Facts:
+    """The facts of a user's policy, one of which has been made with these parameters.
+
+    Raises ``UserError`` if there is no such policy, or the parameters do not fit.
+    """
     files = with_absolute_files(policy, params)
     with guests(policy, files) as (guest,):
-        guest.describe(files)
+        return guest.describe(files)

@@ -20,8 +20,6 @@ from model.errors import UserError
 from model.observation import Decision, TaskView
 from rl.policies.checking import PolicyError, checked
 
-PATIENCE = 0.1
-"""Share of a slot after which a task no longer waits for its decision."""
 _READY_TIMEOUT_S = 100.0
 """Real: libraries of a policy may take long to import, many at a time."""
 _MOST_PRINTED = 200
@@ -69,7 +67,7 @@ class GuestPolicy:
         self._loop, self._clock, self._agent, self._pipe = loop, clock, agent, pipe
         self._listener = listener
         self._fallback = Decision(0, agent.profile.max_rate_mbps)
-        self._patience_s = PATIENCE * agent.profile.slot_s
+        self._patience_s = agent.decision_limit_slots * agent.profile.slot_s
         self._asked: dict[int, _Asked] = {}
         self._late: set[int] = set()
         self._texts = 0
@@ -102,7 +100,7 @@ class GuestPolicy:
             self._send(codec.to_slot(seen()))
 
     def ask(self, task_id: int, task: TaskView, seen: See, place: Placing) -> None:
-        """Ask for a decision, which has until a tenth of a slot from now."""
+        """Ask for a decision, which has ``decision.limit_slots`` of the scenario from now."""
         if self._gone or not self._send(codec.to_decide(task_id, task, seen())):
             self._give_up(place)
             return

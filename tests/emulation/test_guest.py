@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emulation.briefing import Agent, Briefer
+from emulation.briefing import Agent, Briefer, Briefing
 from emulation.guest import codec, room
 from emulation.guest import filter as guest_filter
 from emulation.guest.link import GuestPolicy
@@ -155,6 +155,28 @@ def test_a_late_decision_is_dropped_and_the_task_stays(desk: Desk) -> None:
     desk.send(codec.to_decision(7, 1, 5.0))
     assert len(desk.ear.placed) == 1
     assert not desk.ear.ends
+
+
+def test_the_scenario_says_how_long_a_decision_may_take() -> None:
+    scenario = small_scenario()
+    decision = scenario.decision.model_copy(update={"limit_slots": 0.02})
+    scenario = scenario.model_copy(update={"decision": decision})
+    trace = generate_trace(scenario, 5, NETWORK)
+    briefing = Briefer(scenario, NETWORK, trace, 5, 1.0).brief("c1d1", "local", {})
+    told = Briefing.from_json(json.loads(json.dumps(briefing.to_json()))).agent
+    assert told is not None
+    device, policy = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    loop, ear = Loop(), Ear()
+    with device, policy:
+        policy.send(codec.READY)
+        link = GuestPolicy(loop, Clock(1.0), told, device, ear)
+        begin = time.monotonic()
+        link.ask(7, TASK, seen, ear.placed.append)
+        while not ear.placed:
+            loop.step(0.005)
+        waited_slots = (time.monotonic() - begin) / scenario.slot_s
+    loop.close()
+    assert 0.02 <= waited_slots < 0.1
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,13 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Only the emulation uses the value, as a line of the simulator says."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
 class Clip:
     """Used with livecast-mini; ``noted``: only in the emulation, as a line says."""
 
@@ -134,6 +141,7 @@ KEYS: dict[str, object] = {
     "decision.alpha": Used(0.5),
     "decision.beta": Used(0.5),
     "decision.compute_status": Used("observed"),
+    "decision.limit_slots": Noted(0.5),
     "probes.edge_every_slots": Used(4),
     "probes.peers_per_slot": Used(0),
     "probes.ping_bytes": Used(1400),
@@ -196,7 +204,7 @@ def outcome(scenario: Scenario) -> list[Any]:
 
 
 def scenario_of(kind: object, key: str, *, changed: bool) -> Scenario:
-    assert isinstance(kind, Used | Refused | Clip)
+    assert isinstance(kind, Used | Refused | Noted | Clip)
     at = getattr(kind, "at", "") or key
     value = {at: kind.value} if changed else {}
     if isinstance(kind, Clip):
@@ -204,7 +212,7 @@ def scenario_of(kind: object, key: str, *, changed: bool) -> Scenario:
         sections = found.model_dump(mode="json")
         _put(sections, at, value.get(at))
         return found if not value else Scenario.model_validate(sections)
-    return load_scenario("mini", {"slots": 10, **kind.base, **value})
+    return load_scenario("mini", {"slots": 10, **getattr(kind, "base", {}), **value})
 
 
 def _put(data: Any, at: str, value: object) -> None:
@@ -225,7 +233,11 @@ def test_a_key_changes_the_simulation_or_is_refused(key: str) -> None:
         assert "\n" not in str(error.value)
         return
     same = outcome(before) == outcome(after)
-    if isinstance(kind, Clip) and kind.noted:
+    if isinstance(kind, Noted):
+        assert same
+        assert simulator_note(before) == ""
+        assert f"{key}={kind.value}" in simulator_note(after)
+    elif isinstance(kind, Clip) and kind.noted:
         assert same
         assert key.removesuffix(".device").removesuffix(".edge").rpartition(".")[2] in (
             simulator_note(before)
