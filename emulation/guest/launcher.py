@@ -6,7 +6,7 @@ or not), runs nothing of a user's, and puts each child behind the walls that thi
 
 Requests are lines of JSON, one batch of processes at a time:
 
-    {"policy": "module:Class", "folder": path, "files": [path], "count": n}
+    {"policy": "module:Class", "folder": path, "files": [path], "count": n, "core": k}
     {"end": true}                      end the batch
 
 Answers, one a line:
@@ -82,7 +82,9 @@ class Launcher:
         if "end" in request:
             self._say({"ended": True})
             return
-        setting = self._setting(request["policy"], request["folder"], request["files"])
+        setting = self._setting(
+            request["policy"], request["folder"], request["files"], request["core"]
+        )
         with ExitStack() as stack:
             pairs = [_packet_pair(stack) for _ in range(request["count"])]
             self._batch = Batch.start(setting, [lower for _, lower in pairs])
@@ -93,7 +95,9 @@ class Launcher:
             self._batch.end()
             self._batch = None
 
-    def _setting(self, policy: str, folder: str | None, files: list[str]) -> Setting:
+    def _setting(
+        self, policy: str, folder: str | None, files: list[str], core: int | None
+    ) -> Setting:
         place = Path(folder) if folder else None
         file = policy_file(policy, place)
         ours = file is not None and file.is_relative_to(PROJECT)
@@ -104,6 +108,7 @@ class Launcher:
             packages=packages,
             missing=tuple(self._walls),
             namespaces=self._namespaces,
+            core=core,
         )
 
     def _say(self, answer: dict[str, Any], descriptors: Sequence[int] = ()) -> None:

@@ -157,14 +157,20 @@ class LauncherClient:
         if "files" in self.walls:
             privileges.hide_memory()
 
-    def start(self, policy: str, files: Sequence[str], count: int) -> list[socket.socket]:
-        """Processes for a policy; those of an earlier batch end. Raises ``UserError``."""
+    def start(
+        self, policy: str, files: Sequence[str], count: int, core: int | None = None
+    ) -> list[socket.socket]:
+        """Processes for a policy, all on ``core``; those of an earlier batch end.
+
+        Raises ``UserError`` if they cannot be started.
+        """
         folder = user_folder()
         request = {
             "policy": policy,
             "folder": str(folder) if folder else None,
             "files": list(files),
             "count": count,
+            "core": core,
         }
         started = int(self._ask(request)["started"])
         return [socket.socket(fileno=self._descriptors.popleft()) for _ in range(started)]
@@ -243,14 +249,15 @@ def guests(
     params: Mapping[str, Value],
     count: int = 1,
     on_print: Print = lambda _: None,
+    core: int | None = None,
 ) -> Iterator[list[Guest]]:
-    """Processes for a user's policy, which end with the block.
+    """Processes for a user's policy, all on ``core``, which end with the block.
 
     Raises ``UserError`` if they cannot be started.
     """
     files = [v for v in params.values() if isinstance(v, str) and Path(v).is_absolute()]
     own = launcher()
-    made = own.start(policy, [f for f in files if "\0" not in f], count)
+    made = own.start(policy, [f for f in files if "\0" not in f], count, core)
     try:
         yield [Guest(policy, pipe, on_print) for pipe in made]
     finally:

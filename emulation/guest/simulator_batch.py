@@ -41,6 +41,7 @@ class Setting:
         packages: further folders of the project, where the policy is in one.
         missing: walls that this machine lacks.
         namespaces: whether walls are made without root, in a user namespace.
+        core: of the processor, that they run on; None: any.
     """
 
     sources: tuple[Sources, ...]
@@ -48,6 +49,7 @@ class Setting:
     packages: tuple[str, ...]
     missing: tuple[str, ...]
     namespaces: bool
+    core: int | None = None
 
     @property
     def root(self) -> bool:
@@ -123,6 +125,8 @@ def _be_parent(
             os.dup2(null, descriptor)
         privileges.close_all_but(told, launcher, *(pipe.fileno() for pipe in pipes))
         privileges.end_with_parent()
+        if setting.core is not None:
+            os.sched_setaffinity(0, {setting.core})
         _Parent(setting, len(pipes)).fork_all(pipes, children, told, launcher)
         for pipe in pipes:
             pipe.close()

@@ -202,3 +202,11 @@ class InSimulator(Hostile):
         except Report as report:
             prefix, name, worked, how = json.loads(str(report))
             print(json.dumps([prefix, name, worked, how[:300]]))  # noqa: T201 - its way out
+
+
+class WalksInSimulator(InSimulator):
+    """Of the attacks only the one that walks all objects."""
+
+    def reset(self, profile: DeviceProfile, rng: np.random.Generator) -> None:
+        super().reset(profile, rng)
+        self._mine = ["walk-all-objects"]
