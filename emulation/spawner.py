@@ -47,11 +47,9 @@ import pkgutil
 import selectors
 import signal
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
@@ -63,7 +61,7 @@ from emulation.guest import room
 from emulation.guest.sources import Sources
 from emulation.messages import NodeConfig, guest_name
 from emulation.node import Ends
-from emulation.policy_files import PROJECT, policy_file, user_folder
+from emulation.policy_files import PROJECT, place_of, policy_file, user_folder
 from emulation.sockets import SocketMaker
 from emulation.walls import ProcessWall, View, arrange, try_walls
 from model.errors import UserError
@@ -192,7 +190,7 @@ class Spawner:
         policy = policy_file(config.policy, self._folder)
         ours = policy is not None and policy.is_relative_to(PROJECT)
         if self._sources is None:
-            places = [self._folder, *(_place_of(config.policy, policy) if policy else ())]
+            places = [self._folder, *(place_of(config.policy, policy) if policy else ())]
             self._sources = [Sources(p, config.policy) for p in places if p is not None]
         if "files" in self._missing:
             return None
@@ -301,14 +299,6 @@ def _packet_pair() -> tuple[socket.socket, socket.socket]:
     for end in pair:
         end.setsockopt(socket.SOL_SOCKET, _SNDBUFFORCE, _PACKET_BYTES)
     return pair
-
-
-def _place_of(policy: str, file: Path) -> list[Path]:
-    """The folder that a policy's module is named from, where that is neither ours nor a library."""
-    depth = policy.partition(":")[0].count(".") + (file.name == "__init__.py")
-    place = file.parents[depth]
-    own = (PROJECT, Path(sys.prefix), Path(sys.base_prefix))
-    return [] if any(place.is_relative_to(p) for p in own) else [place]
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import astuple
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,20 @@ class Shares(Policy):
         Shares.devices += 1
         if Shares.devices > 1:
             raise RuntimeError("not alone")
+
+    def decide(self, observation: Observation, task: TaskView) -> Decision:
+        return Decision(0, self.profile.max_rate_mbps)
+
+
+class NeverRoot(Policy):
+    """Runs with no privilege, and sees neither the project's scenarios nor a results folder."""
+
+    def reset(self, profile: DeviceProfile, rng: np.random.Generator) -> None:
+        super().reset(profile, rng)
+        project = Path(__file__).parents[2]
+        seen = [name for name in ("scenarios", "docs", ".git") if (project / name).exists()]
+        if os.geteuid() == 0 or seen:
+            raise RuntimeError(f"uid {os.geteuid()} sees {seen}")
 
     def decide(self, observation: Observation, task: TaskView) -> Decision:
         return Decision(0, self.profile.max_rate_mbps)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +12,7 @@ import pytest
 
 from emulation.guest.launcher_client import guests, launcher
 from experiments import guest
+from experiments.cells import Cell, code_version, compute
 from experiments.guest import completed, described
 from experiments.simulated import simulated
 from model.errors import UserError
@@ -64,6 +67,30 @@ def test_with_more_devices_than_processes_they_share(monkeypatch: pytest.MonkeyP
 
 def test_devices_share_no_process() -> None:
     assert simulated(scenario(), f"{MODULE}:Shares", {}, 7)["tasks"].num_rows > 0
+
+
+def test_a_policy_of_the_checkout_is_a_users_as_well() -> None:
+    assert simulated(scenario(), f"{MODULE}:NeverRoot", {}, 7)["tasks"].num_rows > 0
+
+
+def test_nothing_of_a_policy_is_imported_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "imported_nowhere.py").write_text(
+        "from model.observation import Decision\n"
+        "from rl.policies.base import Policy\n"
+        "class Mine(Policy):\n"
+        "    def decide(self, observation, task):\n"
+        "        return Decision(0, self.profile.max_rate_mbps)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    cell = Cell(scenario(), "imported_nowhere:Mine", 7)
+    assert compute(cell)["metrics"]["tasks"]
+    assert "imported_nowhere" not in sys.modules
+    before = cell.key
+    (tmp_path / "imported_nowhere.py").write_text("# changed\n")
+    code_version.cache_clear()
+    assert Cell(scenario(), "imported_nowhere:Mine", 7).key != before
 
 
 ENDS = {
