@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import grp
 import pwd
+import secrets
 from pathlib import Path
 
 from model.errors import UserError
@@ -17,6 +18,8 @@ from model.errors import UserError
 FIRST = 0x70000000
 _NODES_OF_A_RUN = 1 << 12
 _RUNS = 1 << 16
+_SIMULATIONS = 1 << 8
+"""The last ids are no run's: their uids are those of simulations' policies; `clean` leaves them."""
 GUESTS = _NODES_OF_A_RUN // 2
 """Added to a device's uid, it is that of its policy's process."""
 _SUBORDINATE = (Path("/etc/subuid"), Path("/etc/subgid"))
@@ -41,10 +44,23 @@ def first_uid(run_id: str) -> int:
     return first
 
 
+def draw_run_id() -> str:
+    """Draw the id of a run, four hexadecimal digits."""
+    return f"{secrets.randbelow(_RUNS - _SIMULATIONS):04x}"
+
+
+def first_uid_of_simulation() -> int:
+    """Draw the uid, and gid, of the first policy of a simulation; the next ones follow.
+
+    Raises ``UserError`` if some of them are given to somebody else.
+    """
+    return first_uid(f"{_RUNS - 1 - secrets.randbelow(_SIMULATIONS):04x}")
+
+
 def run_of_uid(uid: int) -> str | None:
     """The id of the run whose nodes have such uids; None for anybody else's."""
     number = (uid - FIRST) // _NODES_OF_A_RUN
-    return f"{number:04x}" if 0 <= number < _RUNS else None
+    return f"{number:04x}" if 0 <= number < _RUNS - _SIMULATIONS else None
 
 
 def _ranges(path: Path) -> list[tuple[str, int, int]]:

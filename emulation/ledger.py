@@ -13,7 +13,6 @@ import fcntl
 import json
 import os
 import re
-import secrets
 import shutil
 import signal
 import time
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from emulation import netlink
-from emulation.identities import run_of_uid
+from emulation.identities import draw_run_id, run_of_uid
 from emulation.iproute import Batch
 from model.errors import UserError
 
@@ -65,7 +64,7 @@ class Ledger:
         """
         try:
             for _ in range(_MOST_TRIES):
-                if (ledger := cls._try_new(secrets.token_hex(2))) is not None:
+                if (ledger := cls._try_new(draw_run_id())) is not None:
                     return ledger
         except OSError as error:
             raise UserError(f"cannot begin a run in {RUNS_DIR}: {error}") from error

@@ -8,7 +8,6 @@ a PID namespace and a uid of its own, gives up every right, and imports the poli
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -23,7 +22,7 @@ from emulation.guest import room, unprivileged
 from emulation.guest import simulator_codec as packets
 from emulation.guest.simulator_process import run_simulator_guest
 from emulation.guest.sources import Sources
-from emulation.identities import GUESTS, first_uid
+from emulation.identities import first_uid_of_simulation
 
 _OOM_SCORE = 900
 """Policies are to be killed for memory before anything else."""
@@ -154,7 +153,7 @@ class _Parent:
     def __init__(self, setting: Setting, count: int):
         self._setting, self._count = setting, count
         self._last_capability = privileges.prepare(_OOM_SCORE)
-        self._uid = first_uid(secrets.token_hex(2)) + GUESTS if setting.root else os.geteuid()
+        self._uid = first_uid_of_simulation() if setting.root else os.geteuid()
         self._own_processes = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._paths = room.visible(setting.files, setting.packages)
         processors = walls.processors()

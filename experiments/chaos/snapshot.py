@@ -36,12 +36,7 @@ class Snapshot:
         """What has come since (``+ …``) and gone (``- …``), but for what living runs have."""
         others = self.living | later.living
         came = [f"+ {t}" for t in later.things - self.things if _run_of(t) not in others]
-        # A simulation's guest process has a run's uid and no ledger; it ends by itself.
-        gone = [
-            f"- {t}"
-            for t in self.things - later.things
-            if _run_of(t) not in others and not (t.startswith("process ") and _run_of(t))
-        ]
+        gone = [f"- {t}" for t in self.things - later.things if _run_of(t) not in others]
         return sorted(came + gone)
 
     def of_run(self, run_id: str) -> list[str]:

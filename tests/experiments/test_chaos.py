@@ -105,7 +105,7 @@ def test_a_run_that_begins_while_another_cleans_up_gets_a_place_of_its_own(
 ) -> None:
     """Its directory may be removed between any two steps of making it."""
     tokens = iter(["aaaa", "bbbb", "cccc"])
-    monkeypatch.setattr("emulation.ledger.secrets.token_hex", lambda _: next(tokens))
+    monkeypatch.setattr("emulation.ledger.draw_run_id", lambda: next(tokens))
     made = Path.mkdir
 
     def mkdir(path: Path, *arguments: object, **options: object) -> None:

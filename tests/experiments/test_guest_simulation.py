@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,8 +13,9 @@ import pyarrow as pa
 import pytest
 
 from emulation.guest.launcher_client import guests, launcher
+from emulation.identities import FIRST, draw_run_id, run_of_uid
 from experiments import guest
-from experiments.cells import Cell, code_version, compute
+from experiments.cells import Cell, code_version, compute, source_hash
 from experiments.guest import completed, described
 from experiments.simulated import simulated
 from model.errors import UserError
@@ -90,6 +93,7 @@ def test_nothing_of_a_policy_is_imported_here(
     before = cell.key
     (tmp_path / "imported_nowhere.py").write_text("# changed\n")
     code_version.cache_clear()
+    source_hash.cache_clear()
     assert Cell(scenario(), "imported_nowhere:Mine", 7).key != before
 
 
@@ -153,3 +157,14 @@ def test_a_launcher_that_was_killed_is_told_of() -> None:
     with pytest.raises(UserError, match="the process that starts policies has ended"):
         own.start(f"{MODULE}:Everything", [], 1)
     assert described(f"{MODULE}:Knows").needs == "truth"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives uids away")
+def test_a_clean_up_of_runs_leaves_policies_of_simulations_alone() -> None:
+    with guests(f"{MODULE}:Everything", {}, 2) as made:
+        made[1].describe()
+        texts = [p.read_text() for p in Path("/proc").glob("[0-9]*/status") if p.exists()]
+        uids = {int(re.findall(r"(?m)^Uid:\s+(\d+)", text)[0]) for text in texts}
+        mine = {uid for uid in uids if uid >= FIRST and run_of_uid(uid) is None}
+        assert len(mine) >= 2
+    assert all(int(draw_run_id(), 16) < 0xFF00 for _ in range(2000))
