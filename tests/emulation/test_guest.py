@@ -170,6 +170,7 @@ def test_the_scenario_says_how_long_a_decision_may_take() -> None:
     with device, policy:
         policy.send(codec.READY)
         link = GuestPolicy(loop, Clock(1.0), told, device, ear)
+        link.await_ready()
         begin = time.monotonic()
         link.ask(7, TASK, seen, ear.placed.append)
         while not ear.placed:
