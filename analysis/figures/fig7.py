@@ -12,11 +12,11 @@ import polars as pl
 from analysis.collection import Run
 from analysis.figures import Source
 from analysis.figures.panels import grid, plain_numbers
+from analysis.overhead import growth, overhead
 from analysis.pcap.packets import read_packets
 from analysis.style import BLUE, GREY, VERMILION, WORLDS, Drawing, legend_below
 from model.network import build_network
 from model.wire_format import Kind
-from records.overhead import growth, overhead
 
 SCHEMES = (("distributed", BLUE), ("centralised", VERMILION))
 _MARKERS = {"emulation": "o", "simulation": "^"}

@@ -12,9 +12,9 @@ from analysis.collection import Group
 from analysis.figures import Source
 from analysis.figures.panels import grid, reach, titled
 from analysis.paper import printed
+from analysis.prototype import Prototype, prototype_of
 from analysis.style import BLUE, ORANGE, SKY, Drawing, legend_below
 from model.errors import UserError
-from records.prototype import Prototype, prototype_of
 from records.statistics import Estimate, estimate, mean
 
 ROLES = {"client": ("client", SKY), "edge": ("edge", BLUE), "md": ("MD", ORANGE)}

@@ -11,6 +11,7 @@ import polars as pl
 from analysis.collection import Run
 from analysis.figures.eq14 import draw_eq14
 from analysis.frames import tasks_until
+from analysis.overhead import overhead
 from analysis.pcap.output import picture as draw_captures
 from analysis.pcap.summary import summarise as summarise_captures
 from analysis.report import figures
@@ -19,7 +20,6 @@ from analysis.report.topology import draw_map
 from analysis.style import WORLDS, look
 from analysis.tables import Table, digits
 from model.errors import UserError
-from records.overhead import overhead
 
 _PACKAGES = ("numpy", "numba", "torch", "pyarrow", "mininet", "ryu", "os-ken")
 _LINKS_SHOWN = 10

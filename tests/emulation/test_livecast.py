@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from analysis.prototype import ROLES, prototype_of
 from emulation.ledger import run_processes
 from emulation.transcoding import content
 from emulation.transcoding.ffmpeg import FRAME_TOLERANCE
 from experiments.chaos import snapshot
 from model.clips import catalogue_of, picture
 from model.load import load_scenario
-from records.prototype import ROLES, prototype_of
 from records.reader import Result, find_results, open_result
 from tests.busy import alone, require_idle
 from tests.emulation.typed import run_lab, started_lab

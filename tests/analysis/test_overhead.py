@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from analysis.overhead import growth, overhead
 from model.load import load_scenario
-from records.overhead import growth, overhead
 from records.reader import Result
 from records.schema import TABLES
 
