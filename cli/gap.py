@@ -21,7 +21,7 @@ from records.reader import open_result
 from records.streams import one_line
 
 if TYPE_CHECKING:
-    from experiments.gap import Gap
+    from analysis.worlds.comparison import Gap
 
 _OF_NEW_RUNS = (
     "policies", "seeds", "slots", "speedup", "settings", "attempts", "without_netem",
@@ -59,7 +59,7 @@ def gap(scenario: str | None, sources: tuple[Path, ...], out: Path, **asked: obj
     left out. Writes gap.json, gap.csv, gap.svg and gap.png, and the runs as usual results.
     """
     # numba takes a second to load: after the arguments have been looked at.
-    from experiments.gap_runs import compare_all, emulate_all, emulations_in
+    from cli.gap_runs import compare_all, emulate_all, emulations_in
 
     keep = bool(asked["keep_invalid"])
     if bool(sources) == (scenario is not None):
@@ -100,7 +100,7 @@ def _options(scenario: str, out: Path, asked: dict[str, object]) -> RunOptions:
 def _publish(console: Screen, gap: Gap, out: Path, *, brief: bool) -> None:
     from analysis.figures.gap import draw_gap
     from analysis.style import save
-    from experiments.gap_report import write
+    from analysis.worlds.report import write
 
     folder = out / "gap" / f"{gap.scenario}-{gap.slots}"
     paths = write(gap, folder)
@@ -112,8 +112,8 @@ def _publish(console: Screen, gap: Gap, out: Path, *, brief: bool) -> None:
 
 
 def _show(console: Screen, gap: Gap, *, brief: bool) -> None:
-    from experiments import gap_report as report
-    from experiments.gap import PARTS
+    from analysis.worlds import report
+    from analysis.worlds.comparison import PARTS
 
     console.print()
     console.print(

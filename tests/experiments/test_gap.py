@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from analysis.worlds.comparison import Gap, Metric, Pair, compare, correlation, worst
+from analysis.worlds.report import delay_rows, sentences, task_rows
 from cli.gap import gap as gap_command
-from experiments.gap import Gap, Metric, Pair, compare, correlation, worst
-from experiments.gap_report import delay_rows, sentences, task_rows
-from experiments.gap_runs import compare_all, objection_to
+from cli.gap_runs import compare_all, objection_to
 from experiments.simulated import simulate_to_folder
 from model.errors import UserError
 from model.load import load_scenario

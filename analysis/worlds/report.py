@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from experiments.gap import (
+from analysis.worlds.comparison import (
     AIM,
     PARTS,
     QUANTILES,
@@ -122,7 +122,7 @@ def delay_rows(gap: Gap) -> list[tuple[str, str, str, str, str, str]]:
 
 
 def task_rows(gap: Gap, policy: str) -> list[tuple[str, ...]]:
-    """Tasks decided alike, one row a kind of target: see ``experiments.gap.TaskGap``; times in ms.
+    """Tasks decided alike, one row a kind of target, times in ms: see ``TaskGap``.
 
     (kind, share decided alike, tasks, mean, median, 90 % of |.|, and the mean by part).
     """

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from analysis.worlds.comparison import Gap, Pair, compare
 from emulation.options import RunOptions, without_netem
 from emulation.run import require_machine, require_policy
 from emulation.session import BROKEN, run_session
-from experiments.gap import Gap, Pair, compare
 from experiments.simulated import simulate_to_folder
 from model.errors import INTERRUPTED, UserError
 from model.worlds import require_simulable
