@@ -7,9 +7,9 @@ import statistics
 import click
 from rich.table import Table
 
+from benchmarks.bringup import Bringup, compare
 from cli import bench_simulator, bench_training
 from cli.bench_sampling import measure
-from emulation.bringup import Bringup, compare
 from emulation.options import RunOptions
 from emulation.run import require_machine
 from model.load import load_scenario

@@ -30,7 +30,7 @@ def simulator(scenario: str, slots: int, repeat: int) -> None:
     With decisions given (70 % at home, 20 % own edge, 10 % anywhere) and pings. Ratio: to the plain
     Python version of the same model that the tests compare with, in the same run.
     """
-    from experiments.simulator_bench import enlarged, layout_of, measure_speed
+    from benchmarks.simulator_bench import enlarged, layout_of, measure_speed
 
     resolved = load_scenario(scenario, {"slots": slots})
     plain = _plain_speed(resolved)
@@ -53,10 +53,10 @@ def simulator(scenario: str, slots: int, repeat: int) -> None:
 
 
 def _plain_speed(scenario: Scenario) -> float:
-    from experiments.simulator_bench import decide
+    from benchmarks.reference import Reference
+    from benchmarks.simulator_bench import decide
     from rl.simulator.batch import PIECE_MB, Batch
     from rl.simulator.layout import WIRE_OVERHEAD
-    from tests.rl.reference import Reference
 
     batch = Batch(scenario, [0])
     decide(batch)
@@ -79,7 +79,7 @@ def accuracy(
 
     Against parts of 0.005 MB, on the same decisions, in case1, case2, case3 or each SCENARIO.
     """
-    from experiments.simulator_bench import measure_accuracy
+    from benchmarks.simulator_bench import measure_accuracy
     from rl.simulator.batch import PIECE_MB
 
     table = Table("scenario", "policy", "UD, s/MB", "part, MB", "UD error", "worst episode",
@@ -109,7 +109,7 @@ def environment(scenario: str, steps: int, repeat: int) -> None:
 
     A step is a slot: observations, masks, rewards and infos of all agents included.
     """
-    from experiments.simulator_bench import measure_environment
+    from benchmarks.simulator_bench import measure_environment
 
     resolved = load_scenario(scenario, {"slots": steps + 10})
     runs = [measure_environment(resolved, steps) for _ in range(repeat)]

@@ -16,7 +16,7 @@ from rl.learning.config import algorithms, load_config
 from rl.learning.options import PpoOptions
 
 if TYPE_CHECKING:
-    from experiments.benchmarl_bench import Speed
+    from benchmarks.benchmarl_bench import Speed
     from model.scenario import Scenario
     from rl.learning.options import TrainingConfig
 
@@ -40,7 +40,7 @@ def training(scenario: str, names: tuple[str, ...], chunks: int, settings: tuple
     """
     overrides = parse_assignments(settings, "--set", "options.clip=0.2")
     # torch and numba take seconds to load, which a wrong option need not wait for.
-    from experiments import benchmarl_bench
+    from benchmarks import benchmarl_bench
 
     resolved = load_scenario(scenario)
     console = Screen()
@@ -72,7 +72,7 @@ def _table(speeds: dict[str, Speed]) -> Table:
 
 
 def _ours(scenario: Scenario, config: TrainingConfig, chunks: int) -> Speed:
-    from experiments.benchmarl_bench import Speed
+    from benchmarks.benchmarl_bench import Speed
     from rl.learning.training import Training
 
     run = Training(config, scenario, 1, Path())
@@ -93,7 +93,7 @@ def _ours(scenario: Scenario, config: TrainingConfig, chunks: int) -> Speed:
 
 
 def _theirs(scenario: Scenario, chunks: int) -> Speed:
-    from experiments.benchmarl_bench import Workload, measure
+    from benchmarks.benchmarl_bench import Workload, measure
 
     config = load_config(REFERENCE, {}, scenario)
     options = config.options

@@ -1,6 +1,6 @@
 """BenchMARL's MAPPO on ``crowd_edge_v0``: agents share an actor, and a critic sees the state.
 
-``experiments/benchmarl_bench.py`` tells BenchMARL what the task is; the environment itself goes to
+``benchmarks/benchmarl_bench.py`` tells BenchMARL what the task is; the environment itself goes to
 TorchRL as it is. The budget is a toy's. docs/learning.md says what to install.
 
     ./lab python examples/learn_benchmarl.py [SCENARIO] [ITERATIONS]
@@ -19,7 +19,7 @@ from benchmarl.models import MlpConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from experiments.benchmarl_bench import task
+from benchmarks.benchmarl_bench import task
 from model.load import load_scenario
 
 

@@ -19,6 +19,7 @@ ROOMS = (
     "experiments",
     "analysis",
     "records",
+    "benchmarks",
     "cli",
 )
 MAX_LINES = 450

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("model", "controller", "emulation", "rl", "experiments", "analysis", "records", "cli")
+ROOMS = (
+    "model",
+    "controller",
+    "emulation",
+    "rl",
+    "experiments",
+    "analysis",
+    "records",
+    "benchmarks",
+    "cli",
+)
 THE_ROOM = {"records/console.py", "records/streams.py"}
 OTHERWISE = {
     "rich.console.Console": "records.console.Screen",

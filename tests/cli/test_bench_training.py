@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks import benchmarl_bench
 from cli.main import main
-from experiments import benchmarl_bench
 from model.load import load_scenario
 from rl.env import CrowdEdge
 

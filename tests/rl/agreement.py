@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.reference import Reference
 from model.scenario import Scenario
 from rl.simulator import arrays as ix
 from rl.simulator.batch import Batch
-from tests.rl.reference import Reference
 from tests.rl.worlds import decide_randomly
 
 COLUMNS = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import networkx as nx
@@ -173,7 +173,7 @@ class Reference:
         heapq.heappush(self.events, (time, kind, epoch, hop, part, task, since))
 
     def _advance(self, until: float) -> None:
-        handlers = {
+        handlers: dict[int, Callable[[float, int, int, int, float], None]] = {
             PART: self._part,
             ALL_IN: lambda now, hop, part, task, since: self._arrive(now, task),
             DELIVERED: lambda now, hop, part, task, since: self.delivered.update({task: now}),

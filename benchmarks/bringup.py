@@ -45,7 +45,7 @@ def measure_stock(options: RunOptions) -> Bringup:
     It shapes and verifies less, connects to no controller and installs no path.
     """
     datapath = "kernel" if options.datapath == "system" else "user"
-    inside = ["unshare", "--net", "--mount", sys.executable, "-m", "emulation.stock_mininet"]
+    inside = ["unshare", "--net", "--mount", sys.executable, "-m", "benchmarks.stock_mininet"]
     environment = {"PYTHONPATH": str(PROJECT)}
     command = [*inside, options.scenario.name, datapath]
     answer = json.loads(run(command, env=environment, timeout_s=_STOCK_TIMEOUT_S).splitlines()[-1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiments.simulator_bench import (
+from benchmarks.simulator_bench import (
     decide,
     enlarged,
     layout_of,

@@ -1,0 +1,1 @@
+"""Measurements of the lab itself: bring-up, simulator, training; and what they are held against."""
