@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from cli.interrupting import interrupt_again
+from cli.interrupts import interrupt_again
 from cli.main import main
 from records.streams import run_guarded
 

@@ -6,7 +6,7 @@ import shlex
 
 import click
 
-from cli.running import find_run
+from cli.api_client import find_run
 from records.streams import say
 
 

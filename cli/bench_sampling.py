@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import httpx
 import psutil
 
-from cli.running import RunningApi
+from cli.api_client import RunningApi
 from emulation.ledger import Ledger
 from emulation.machinery import Machinery
 from emulation.options import RunOptions

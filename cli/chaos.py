@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import click
 
 from cli.ignored import refuse
-from cli.interrupting import interruptible
+from cli.interrupts import interruptible
 from emulation.options import FiniteRange, RunOptions
 from emulation.run import require_machine
 from emulation.session import BROKEN

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.showing import FOLDER, out_option, read, show_files, show_sentences, show_tables
+from cli.output import FOLDER, out_option, read, show_files, show_sentences, show_tables
 from model.errors import UserError
 from records.streams import say_json
 

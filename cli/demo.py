@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from cli.compare import read_columns
-from cli.showing import show_files
+from cli.output import show_files
 from emulation.options import RunOptions
 from model.errors import UserError
 from model.load import load_scenario

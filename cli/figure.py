@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from analysis.figures import FIGURES, Source, draw
-from cli.showing import FOLDER, keep_invalid_option, reading, show_files, show_sentences
+from cli.output import FOLDER, keep_invalid_option, reading, show_files, show_sentences
 
 _HELP = "\n".join(f"  {name:<8} {what}" for name, (_, what) in FIGURES.items())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cli.showing import (
+from cli.output import (
     folders_argument,
     keep_invalid_option,
     read,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cli.showing import FOLDER, keep_invalid_option, read, show_files, show_sentences
+from cli.output import FOLDER, keep_invalid_option, read, show_files, show_sentences
 
 
 @click.command()

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from cli.ignored import refuse
-from cli.interrupting import interruptible
+from cli.interrupts import interruptible
 from emulation.options import common_options, emulation_only, emulation_options
 from emulation.policy_files import with_absolute_files
 from experiments.guest import completed

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress
 from rich.table import Table
 
 from cli.ignored import refuse
-from cli.interrupting import interruptible
+from cli.interrupts import interruptible
 from experiments.pool import usable_cores
 from experiments.sweep.book import Book, ask, counts, locked
 from experiments.sweep.cell import Cell

@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from cli.interrupting import interruptible
+from cli.interrupts import interruptible
 from experiments.pool import in_parallel
 from model.errors import INTERRUPTED, UserError
 from model.load import load_scenario, parse_assignments

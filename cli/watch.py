@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
-from cli.running import find_run
+from cli.api_client import find_run
 from model.errors import UserError
 from records.console import Screen
 from records.streams import reader_is_gone

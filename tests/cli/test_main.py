@@ -123,7 +123,7 @@ def test_an_interrupt_at_any_moment_of_the_start_gives_no_traceback(
 
 def test_an_interrupt_that_a_library_swallows_comes_again() -> None:
     script = (
-        "import ctypes, signal, sys, time; from cli.interrupting import interrupt_again\n"
+        "import ctypes, signal, sys, time; from cli.interrupts import interrupt_again\n"
         "sys.unraisablehook = interrupt_again\n"
         "ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))()\n"
         "try: print('swallowed'); time.sleep(30)\n"

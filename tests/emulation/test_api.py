@@ -12,7 +12,7 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 
-from cli.running import RunningApi
+from cli.api_client import RunningApi
 from emulation.ledger import RUNS_DIR
 from model.errors import UserError
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console, RenderableType
 
-from cli import api, running, watch
+from cli import api, api_client, watch
 from model.errors import UserError
 
 
@@ -17,29 +17,29 @@ from model.errors import UserError
 def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """Runs that are alive."""
     living: list[str] = []
-    monkeypatch.setattr(running, "living_runs", lambda: living)
-    monkeypatch.setattr(running, "RUNS_DIR", tmp_path)
+    monkeypatch.setattr(api_client, "living_runs", lambda: living)
+    monkeypatch.setattr(api_client, "RUNS_DIR", tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     return living
 
 
 def test_a_run_is_found_by_its_id_or_alone(runs: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run is under way"):
-        running.find_run(None)
+        api_client.find_run(None)
     runs.append("ab12")
-    assert running.find_run(None) == running.find_run("ab12")
-    assert running.find_run(None).socket == tmp_path / "ab12" / "api.sock"
+    assert api_client.find_run(None) == api_client.find_run("ab12")
+    assert api_client.find_run(None).socket == tmp_path / "ab12" / "api.sock"
     runs.append("cd34")
     with pytest.raises(UserError, match="name one: ab12, cd34"):
-        running.find_run(None)
+        api_client.find_run(None)
     with pytest.raises(UserError, match=r"no run '\.\./x' is under way"):
-        running.find_run("../x")
+        api_client.find_run("../x")
 
 
 def test_it_says_who_may_ask(runs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(UserError, match="use sudo"):
-        running.find_run(None)
+        api_client.find_run(None)
 
 
 def test_api_prints_where_it_is(runs: list[str], tmp_path: Path) -> None:
