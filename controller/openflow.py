@@ -28,7 +28,9 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from controller.messages import (
+from controller.handshake import Screen, StrangerError
+from controller.openflow_encoding import encode, new_cookie
+from controller.switch_messages import (
     BarrierDone,
     Failed,
     Order,
@@ -40,8 +42,6 @@ from controller.messages import (
     SwitchConnected,
     SwitchLost,
 )
-from controller.screen import Screen, StrangerError
-from controller.wire import encode, new_cookie
 
 log = logging.getLogger("controller")
 

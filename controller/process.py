@@ -6,8 +6,9 @@ r"""The controller as a process of its own.
         [--listen 127.0.0.1:6653] [--events-fd N] [--arp on|off]
 
 With ``--events-fd`` it tells events and takes commands over an inherited stream socket, one JSON
-object a line (see ``controller.channel``); when the other end closes, it ends. Without, it serves
-until it is stopped, as stock Mininet wants it. What is worth a line goes to stderr either way.
+object a line (see ``controller.orchestrator_link``); when the other end closes, it ends. Without,
+it serves until it is stopped, as stock Mininet wants it. What is worth a line goes to stderr either
+way.
 
 It ends with status 0 after ``stop``, SIGTERM or SIGINT; with 1 and a traceback after any failure.
 """
@@ -24,12 +25,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from controller.api.feed import ApiFeed
-from controller.backlog import LinkSampler
-from controller.channel import Channel
-from controller.clock import Looked, SlotClock, SlotEnded, Slots
-from controller.control import Control, ControllerError, Event
-from controller.messages import Report
+from controller.core import Control, ControllerError, Event
+from controller.link_sampler import LinkSampler
 from controller.openflow import LIBRARIES, OpenFlow, default_library
+from controller.orchestrator_link import Channel
+from controller.sampling_clock import Looked, SlotClock, SlotEnded, Slots
+from controller.switch_messages import Report
 from model.network import Network, build_network
 from model.scenario import Scenario
 

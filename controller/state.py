@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from controller.backlog import LinkReading
 from controller.forwarding import Flow, FlowKey, Forwarding
-from controller.messages import PortCounters
+from controller.link_sampler import LinkReading
+from controller.switch_messages import PortCounters
 from model.addressing import datapath_id
 from model.network import Network
 

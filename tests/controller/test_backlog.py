@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.backlog import (
+from controller.link_sampler import (
     BacklogError,
     LinkReading,
     LinkSampler,

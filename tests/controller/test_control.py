@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.backlog import LinkReading
-from controller.clock import SlotEnded
-from controller.control import Control, ControllerError, Event
+from controller.core import Control, ControllerError, Event
 from controller.forwarding import Flow, FlowChange, FlowKey, Forwarding
-from controller.messages import (
+from controller.link_sampler import LinkReading
+from controller.sampling_clock import SlotEnded
+from controller.switch_messages import (
     AskPorts,
     Barrier,
     BarrierDone,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from controller.forwarding import FlowChange, Forwarding
-from controller.messages import AskPorts, Barrier, MakeMeter, Order, SendPacket, Sweep
 from controller.openflow import LIBRARIES, LibraryName, load
-from controller.wire import COOKIE, encode, new_cookie
+from controller.openflow_encoding import COOKIE, encode, new_cookie
+from controller.switch_messages import AskPorts, Barrier, MakeMeter, Order, SendPacket, Sweep
 from tests.controller.scenarios import network
 
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from controller.handshake import Screen, StrangerError
 from controller.openflow import LIBRARIES
-from controller.screen import Screen, StrangerError
 from model.addressing import datapath_id
 from model.network import build_network
 from tests.controller.lab import Controller

@@ -7,7 +7,7 @@ from functools import singledispatch
 from typing import Any
 
 from controller.forwarding import ARP_METER, Flow, FlowChange
-from controller.messages import AskPorts, Barrier, MakeMeter, Order, SendPacket, Sweep
+from controller.switch_messages import AskPorts, Barrier, MakeMeter, Order, SendPacket, Sweep
 
 _COOKIE_BITS = 64
 _CONNECTION_BITS = 28

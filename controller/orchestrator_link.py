@@ -41,7 +41,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from controller.messages import Failed
+from controller.switch_messages import Failed
 
 log = logging.getLogger("controller")
 

@@ -8,8 +8,8 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from controller.backlog import LinkReading, LinkSampler, timed_sample
-from controller.messages import Failed
+from controller.link_sampler import LinkReading, LinkSampler, timed_sample
+from controller.switch_messages import Failed
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ from functools import singledispatchmethod
 from typing import Any
 
 from controller import arp
-from controller.backlog import LinkReading, VirtualBacklog
-from controller.clock import Looked, SlotEnded
 from controller.forwarding import Forwarding, changes
-from controller.messages import (
+from controller.link_sampler import LinkReading, VirtualBacklog
+from controller.sampling_clock import Looked, SlotEnded
+from controller.state import ControllerState, Switch
+from controller.switch_messages import (
     AskPorts,
     Barrier,
     BarrierDone,
@@ -34,7 +35,6 @@ from controller.messages import (
     SwitchConnected,
     SwitchLost,
 )
-from controller.state import ControllerState, Switch
 from model.network import Network
 
 Event = dict[str, Any]
