@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from emulation.commands import run
-from emulation.ledger import Ledger
+from emulation.host.commands import run
+from emulation.host.ledger import Ledger
 from emulation.machinery import PROJECT, Machinery
 from emulation.options import RunOptions
 

@@ -17,7 +17,7 @@ from mininet.link import TCLink
 from mininet.net import Mininet
 from mininet.node import OVSSwitch
 
-from emulation.commands import run
+from emulation.host.commands import run
 from emulation.openvswitch import SCHEMA
 from topologies.crowd_edge import CrowdEdgeTopo
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from controller.api.places import socket_path, token_path
-from emulation.ledger import RUNS_DIR, living_runs
+from emulation.host.ledger import RUNS_DIR, living_runs
 from model.errors import UserError
 
 _TIMEOUT_S = 20.0

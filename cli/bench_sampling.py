@@ -12,7 +12,7 @@ import httpx
 import psutil
 
 from cli.api_client import RunningApi
-from emulation.ledger import Ledger
+from emulation.host.ledger import Ledger
 from emulation.machinery import Machinery
 from emulation.options import RunOptions
 from model.errors import UserError

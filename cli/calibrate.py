@@ -12,8 +12,8 @@ import click
 from emulation.calibrate import calibrate as measure
 from emulation.calibrate import steps
 from emulation.calibration.card import Card, store
-from emulation.commands import EmulationError
-from emulation.ledger import living_runs
+from emulation.host.commands import EmulationError
+from emulation.host.ledger import living_runs
 from model.errors import UserError
 from records.console import screen_of_tables, styled
 from records.streams import one_line, say, say_json

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from emulation.capabilities import probe
+from emulation.host.capabilities import probe
 from emulation.transcoding.calibrate import Fit, fit, measure, scenario_text, steps
 from model.errors import UserError
 from model.load import SCENARIO_FOLDER, load_scenario

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from emulation.calibration.card import machine_card
-from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, probe
+from emulation.host.capabilities import REQUIRED_TO_RUN, Capabilities, probe
 from records.console import screen_of_tables, styled
 from records.streams import say, say_json
 

@@ -6,8 +6,8 @@ import os
 
 import click
 
-from emulation.ledger import RUNS_DIR, living_runs
-from emulation.ledger import clean as clean_dead_runs
+from emulation.host.ledger import RUNS_DIR, living_runs
+from emulation.host.ledger import clean as clean_dead_runs
 from model.errors import UserError
 from records.streams import say
 

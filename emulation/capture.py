@@ -22,10 +22,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from emulation import processes
-from emulation.commands import ProcessError
 from emulation.fabric import port_name, process_environment
-from emulation.ledger import Ledger
+from emulation.host import processes
+from emulation.host.commands import ProcessError
+from emulation.host.ledger import Ledger
 from emulation.options import RunOptions
 from model.addressing import interface_name
 from model.errors import UserError, nearest

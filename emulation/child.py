@@ -11,11 +11,12 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from emulation import kernel, privileges, seccomp
+from emulation import privileges, seccomp
 from emulation.guest import filter as guest_filter
 from emulation.guest.process import run_guest
 from emulation.guest.sources import Sources
-from emulation.identities import GUESTS
+from emulation.host import syscalls
+from emulation.host.uids import GUESTS
 from emulation.messages import Fatal, NodeConfig, to_list
 from emulation.node import Ends, run_nodes
 from emulation.transcoding.worker import serve
@@ -88,7 +89,7 @@ class Child:
         config = self._config
         last_capability = self._begin(config.oom_score_adj)
         if is_worker:
-            kernel.unshare(kernel.NEW_NET)  # FFmpeg needs no network: none, and no loopback
+            syscalls.unshare(syscalls.NEW_NET)  # FFmpeg needs no network: none, and no loopback
         else:
             privileges.enter_namespace(config.netns)
         if self._view is not None:
@@ -99,7 +100,7 @@ class Child:
 
     def _become_guest(self, device: int, view: View | None) -> None:
         last_capability = self._begin(_GUESTS_OOM_SCORE)
-        kernel.unshare(kernel.NEW_NET)  # nothing in it, and its loopback is down
+        syscalls.unshare(syscalls.NEW_NET)  # nothing in it, and its loopback is down
         if view is not None:
             view.enter(without_proc=True)
         privileges.close_all_but(device, self._parent)

@@ -22,9 +22,10 @@ from typing import Any
 
 from mininet.topo import Topo
 
-from emulation import netlink, shaping, sysctls
-from emulation.iproute import Batch
-from emulation.ledger import Ledger
+from emulation import shaping
+from emulation.host import netlink, sysctls
+from emulation.host.iproute import Batch
+from emulation.host.ledger import Ledger
 from emulation.openvswitch import Bridge, Datapath, OpenVSwitch
 from emulation.shaping import Shape
 from model.addressing import GATEWAY_IP, GATEWAY_MAC, interface_name

@@ -13,7 +13,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from emulation import processes
+from emulation.host import processes
 from emulation.incidents import Incidents
 from emulation.machinery import Machinery
 from model.errors import UserError

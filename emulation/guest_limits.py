@@ -14,8 +14,8 @@ import os
 import re
 from pathlib import Path
 
-from emulation.ledger import Ledger
-from emulation.shares import LEAST_WEIGHT, PERIOD_US, Offer, find_offer
+from emulation.host.cpu_quota import LEAST_WEIGHT, PERIOD_US, Offer, find_offer
+from emulation.host.ledger import Ledger
 
 CORES_SHARE, MEMORY_SHARE = 0.5, 0.5
 _MOUNTED = Path("/sys/fs/cgroup")

@@ -13,21 +13,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulation import processes
 from emulation.briefing import Briefer
 from emulation.cells import cells
 from emulation.channel import Channel
 from emulation.extremes import first_exchanges
 from emulation.fabric import FABRIC, Fabric, process_environment
 from emulation.guest_limits import GuestLimits
-from emulation.identities import first_uid
-from emulation.ledger import Ledger
+from emulation.host import processes
+from emulation.host.cpu_quota import Shares
+from emulation.host.ledger import Ledger
+from emulation.host.netlink import namespace_path
+from emulation.host.uids import first_uid
 from emulation.messages import NodeConfig, guest_name
-from emulation.netlink import namespace_path
 from emulation.openvswitch import CONTROLLER
 from emulation.options import RunOptions
 from emulation.policy_files import hidden_folders, is_users
-from emulation.shares import Shares
 from emulation.spawning import SpawnerLink
 from emulation.transcoding.content import prepare
 from model.compute import frequency_trace

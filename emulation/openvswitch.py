@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from emulation import processes
-from emulation.commands import EmulationError, run
+from emulation.host import processes
+from emulation.host.commands import EmulationError, run
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 CONTROLLER = "tcp:127.0.0.1:6653"

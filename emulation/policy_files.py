@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from emulation.identities import FIRST
+from emulation.host.uids import FIRST
 from model.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent.parent

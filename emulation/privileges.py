@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from emulation import kernel
+from emulation.host import syscalls
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -34,7 +34,7 @@ def enter_namespace(path: str) -> None:
     """Move this process into the network namespace at ``path``; raises ``OSError``."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        kernel.setns(handle, kernel.NEW_NET)
+        syscalls.setns(handle, syscalls.NEW_NET)
     except OSError as error:
         raise OSError(error.errno, f"{path}: {error.strerror}") from error
     finally:
@@ -110,12 +110,12 @@ def drop(
     if uid <= 0 or gid <= 0:
         raise ValueError(f"nodes run unprivileged: uid {uid} and gid {gid} must be above 0")
     limit_resources(share)
-    kernel.prctl(_PR_SET_TIMERSLACK, _TIMER_SLACK_NS)
+    syscalls.prctl(_PR_SET_TIMERSLACK, _TIMER_SLACK_NS)
     os.umask(0o077)
     os.chdir("/")
-    kernel.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    syscalls.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     for capability in range(last_capability + 1):
-        kernel.prctl(_PR_CAPBSET_DROP, capability)
+        syscalls.prctl(_PR_CAPBSET_DROP, capability)
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     # The change from uid 0 clears the permitted and effective capabilities.
@@ -127,12 +127,12 @@ def drop(
 
 def hide_memory() -> None:
     """Keep processes of the same user out of this one's memory and of its part of /proc."""
-    kernel.prctl(_PR_SET_DUMPABLE, 0)
+    syscalls.prctl(_PR_SET_DUMPABLE, 0)
 
 
 def end_with_parent() -> None:
     """Have this process killed when its parent ends."""
-    kernel.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    syscalls.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def seal(parent: int) -> None:
@@ -140,7 +140,7 @@ def seal(parent: int) -> None:
 
     ``parent`` is a pidfd of it, closed here. Ends the process if the parent has died meanwhile.
     """
-    kernel.prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    syscalls.prctl(_PR_SET_NO_NEW_PRIVS, 1)
     hide_memory()
     # A change of uid clears the death signal, hence only now; the parent may be gone already. Its
     # pid would not tell: seen from another PID namespace it is 0, alive or dead.

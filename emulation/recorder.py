@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from emulation.cpu import CpuWatch
+from emulation.host.idle_cpu import CpuWatch
 from emulation.live import Status
 from emulation.messages import Transcoded
 from emulation.monitor import Usage

@@ -28,9 +28,9 @@ from typing import Any, NoReturn
 import click
 from click.core import ParameterSource
 
-from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, probe
 from emulation.extremes import require_buffers, require_first_exchanges
 from emulation.guest.description import require_parameters
+from emulation.host.capabilities import REQUIRED_TO_RUN, Capabilities, probe
 from emulation.judged import HandedIn, draw_seed, require_walls
 from emulation.options import (
     RunOptions,

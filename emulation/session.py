@@ -11,10 +11,10 @@ from types import FrameType
 
 from emulation import capture
 from emulation.channel import Channel
-from emulation.commands import EmulationError
 from emulation.conductor import Conductor
 from emulation.fabric import FABRIC
-from emulation.ledger import Ledger, living_runs
+from emulation.host.commands import EmulationError
+from emulation.host.ledger import Ledger, living_runs
 from emulation.live import View, choose_view
 from emulation.machinery import Machinery
 from emulation.options import RunOptions

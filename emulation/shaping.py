@@ -13,7 +13,7 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.rtnl.tcmsg import plugins, sched_pfifo
 
-from emulation.iproute import Batch
+from emulation.host.iproute import Batch
 from model.errors import UserError
 
 _CLASS, _LEAF = 0x00010001, 0x00100000

@@ -12,7 +12,7 @@ import os
 import socket
 from typing import Protocol
 
-from emulation import kernel
+from emulation.host import syscalls
 
 _TCP, _ICMP, _REFUSED = b"T", b"I", b"-"
 _KINDS = {
@@ -99,11 +99,11 @@ class SocketMaker:
     def _make(self, kind: bytes) -> socket.socket:
         own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            kernel.setns(self._namespace, kernel.NEW_NET)
+            syscalls.setns(self._namespace, syscalls.NEW_NET)
             try:
                 return socket.socket(*_KINDS[kind])
             finally:
-                kernel.setns(own, kernel.NEW_NET)
+                syscalls.setns(own, syscalls.NEW_NET)
         finally:
             os.close(own)
 

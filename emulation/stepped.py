@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from emulation.channel import Channel
-from emulation.ledger import clean
+from emulation.host.ledger import clean
 from emulation.machinery import PROJECT
 from emulation.options import RunOptions
 from emulation.session import run_session

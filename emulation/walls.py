@@ -20,7 +20,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from emulation import kernel, seccomp
+from emulation import seccomp
+from emulation.host import syscalls
 
 _EMPTY = "mode=0555,size=4k,nr_inodes=16"
 _NO_PROC, _MOST_CPUINFO = "mode=0555,size=128k,nr_inodes=4", 1 << 16
@@ -65,12 +66,12 @@ def _try_processes() -> None:
 
 
 def _try_files() -> None:
-    kernel.unshare(kernel.NEW_MOUNTS)
+    syscalls.unshare(syscalls.NEW_MOUNTS)
     arrange([])
 
 
 def _try_filter() -> None:
-    kernel.prctl(38, 1)  # no_new_privs, of this trial's process
+    syscalls.prctl(38, 1)  # no_new_privs, of this trial's process
     seccomp.install()
 
 
@@ -78,13 +79,13 @@ class ProcessWall:
     """In this block, every fork's child is process 1 of a PID namespace of its own."""
 
     def __enter__(self) -> None:
-        kernel.unshare(kernel.NEW_PID)
+        syscalls.unshare(syscalls.NEW_PID)
 
     def __exit__(self, *_: object) -> None:
         # Only who is back in its own namespace can make the next one.
         own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            kernel.setns(own, kernel.NEW_PID)
+            syscalls.setns(own, syscalls.NEW_PID)
         finally:
             os.close(own)
 
@@ -104,7 +105,7 @@ class View:
         if pid == 0:
             os.close(parent_out)
             try:
-                kernel.unshare(kernel.NEW_MOUNTS)
+                syscalls.unshare(syscalls.NEW_MOUNTS)
                 arrange()
                 os.write(ready_out, b"+")
             except BaseException as error:  # noqa: BLE001 - the parent raises it again
@@ -125,8 +126,8 @@ class View:
 
     def enter(self, *, without_proc: bool) -> None:
         """Give this process a copy of its own, with its own scratch space and /proc, or none."""
-        kernel.setns(self._descriptor, kernel.NEW_MOUNTS)
-        kernel.unshare(kernel.NEW_MOUNTS | kernel.NEW_IPC)
+        syscalls.setns(self._descriptor, syscalls.NEW_MOUNTS)
+        syscalls.unshare(syscalls.NEW_MOUNTS | syscalls.NEW_IPC)
         if without_proc:
             cover_proc(self._processors)
         else:
@@ -136,13 +137,13 @@ class View:
 
 def mount_scratch() -> None:
     """Give this process scratch space of its own. Raises ``OSError``."""
-    kernel.mount("tmpfs", _SCRATCH, kernel.HARMLESS, _SCRATCH_OPTIONS)
+    syscalls.mount("tmpfs", _SCRATCH, syscalls.HARMLESS, _SCRATCH_OPTIONS)
     os.environ["TMPDIR"] = _SCRATCH
 
 
 def cover_proc(processors: bytes) -> None:
     """Leave nothing in /proc but the processors' description. Raises ``OSError``."""
-    kernel.mount("tmpfs", "/proc", kernel.HARMLESS, _NO_PROC)
+    syscalls.mount("tmpfs", "/proc", syscalls.HARMLESS, _NO_PROC)
     Path("/proc/cpuinfo").write_bytes(processors)
     Path("/proc/cpuinfo").chmod(0o444)
 
@@ -155,7 +156,7 @@ def processors() -> bytes:
 def _mount_proc() -> None:
     for options in _PROC_OPTIONS:
         try:
-            kernel.mount("proc", "/proc", kernel.READ_ONLY, options)
+            syscalls.mount("proc", "/proc", syscalls.READ_ONLY, options)
         except OSError:
             if not options:
                 raise
@@ -165,13 +166,13 @@ def _mount_proc() -> None:
 
 def arrange(hidden: Sequence[str]) -> None:
     """Make this process's mount namespace what nodes may see: everything but ``hidden``."""
-    kernel.make_private()
+    syscalls.make_private()
     folders = [os.path.realpath(f) for f in (*_ALWAYS_HIDDEN, *hidden)]
     for folder in sorted({f for f in folders if Path(f).is_dir()}):
         _release(folder)
-        kernel.mount("tmpfs", folder, kernel.READ_ONLY, _EMPTY)
+        syscalls.mount("tmpfs", folder, syscalls.READ_ONLY, _EMPTY)
     _replace_devices()
-    kernel.make_read_only()
+    syscalls.make_read_only()
 
 
 def _release(folder: str) -> None:
@@ -182,7 +183,7 @@ def _release(folder: str) -> None:
     for point in sorted(below, key=len, reverse=True):
         # It may have been unmounted with one above it, or the run that owned it has just ended.
         try:
-            kernel.detach(point)
+            syscalls.detach(point)
         except OSError:
             continue
 
@@ -191,10 +192,10 @@ def _replace_devices() -> None:
     """/dev of five harmless devices and a place for the node's scratch space."""
     # The new /dev hides the old one, so the devices are held by descriptors meanwhile.
     held = {name: os.open(f"/dev/{name}", os.O_PATH) for name in DEVICES}
-    kernel.mount("tmpfs", "/dev", kernel.HARMLESS & ~4, "mode=0755,size=64k,nr_inodes=32")
+    syscalls.mount("tmpfs", "/dev", syscalls.HARMLESS & ~4, "mode=0755,size=64k,nr_inodes=32")
     for name, descriptor in held.items():
         Path("/dev", name).touch()
-        kernel.bind(f"/proc/self/fd/{descriptor}", f"/dev/{name}")
+        syscalls.bind(f"/proc/self/fd/{descriptor}", f"/dev/{name}")
         os.close(descriptor)
     Path(_SCRATCH).mkdir()
     for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1")):

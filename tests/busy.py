@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from emulation.cpu import CpuWatch
+from emulation.host.idle_cpu import CpuWatch
 
 if TYPE_CHECKING:
     from records.reader import Result

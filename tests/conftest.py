@@ -11,7 +11,7 @@ from functools import cache
 
 import pytest
 
-from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, probe
+from emulation.host.capabilities import REQUIRED_TO_RUN, Capabilities, probe
 from tests.repeating import Repeating, in_ci
 from tests.sharing import Sharing, processes
 

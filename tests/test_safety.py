@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from emulation import ledger as ledger_module
-from emulation.ledger import Ledger
+from emulation.host import ledger as ledger_module
+from emulation.host.ledger import Ledger
 from tests.test_architecture import ROOMS, ROOT
 
 SHELLS = {"sh", "bash", "dash", "/bin/sh", "/bin/bash"}
 SHELL_CALLS = {"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"}
-SCRIPT_OF_CONSTANTS = "emulation/capabilities.py"
+SCRIPT_OF_CONSTANTS = "emulation/host/capabilities.py"
 """The probe's script of commands, which has nothing of a user's in it."""
 SECRETS = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}\b|"

@@ -11,8 +11,8 @@ import pytest
 
 from cli.run import run as cli_run
 from emulation import run
-from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, Finding
 from emulation.extremes import require_buffers, require_first_exchanges
+from emulation.host.capabilities import REQUIRED_TO_RUN, Capabilities, Finding
 from emulation.options import RunOptions
 from emulation.policy_files import hidden_folders, require_files_of_policy
 from model.errors import UserError

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from emulation.commands import CommandError, run
+from emulation.host.commands import CommandError, run
 from model.errors import UserError
 from records.ownership import give_to_user, make_folder
 from records.provenance import git_state, machine, utc_now

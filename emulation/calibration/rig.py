@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emulation import netlink, processes
 from emulation.channel import Channel
-from emulation.commands import ProcessError
-from emulation.cpu import CpuWatch
 from emulation.fabric import FABRIC, Fabric, process_environment
-from emulation.ledger import Ledger
+from emulation.host import netlink, processes
+from emulation.host.commands import ProcessError
+from emulation.host.idle_cpu import CpuWatch
+from emulation.host.ledger import Ledger
 from emulation.machinery import PROJECT, Machinery
 from emulation.options import RunOptions
 from model.addressing import host_ip, interface_name

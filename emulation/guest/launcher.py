@@ -44,11 +44,12 @@ from typing import Any
 import numpy as np
 
 import rl.policies
-from emulation import kernel, privileges
+from emulation import privileges
 from emulation.guest import simulator_batch as batches
 from emulation.guest import unprivileged
 from emulation.guest.simulator_batch import Batch, Setting
 from emulation.guest.sources import Sources
+from emulation.host import syscalls
 from emulation.policy_files import PROJECT, place_of, policy_file
 from emulation.walls import outcome, try_walls
 
@@ -149,7 +150,7 @@ def _enter_namespaces() -> dict[str, str]:
             missing["files"] = f"{why}; the kernel has no Landlock"
     else:
         unprivileged.enter_user_namespace()
-        kernel.unshare(kernel.NEW_PID)
+        syscalls.unshare(syscalls.NEW_PID)
         _continue_in_a_child()
     if why := outcome(batches.try_filter):
         missing["system calls"] = why

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from emulation import kernel
+from emulation.host import syscalls
 from emulation.walls import DEVICES
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -36,9 +36,9 @@ def visible(files: Sequence[str], packages: Sequence[str] = ()) -> list[Path]:
 
 def arrange(paths: Sequence[Path]) -> None:
     """Make ``paths`` all that this process's mount namespace has. Raises ``OSError``."""
-    kernel.make_private()
+    syscalls.make_private()
     # No path of ``paths`` may lie in the folder that is covered.
-    kernel.mount("tmpfs", str(_ROOM), kernel.HARMLESS & ~kernel.NO_EXEC, "mode=0755,size=4m")
+    syscalls.mount("tmpfs", str(_ROOM), syscalls.HARMLESS & ~syscalls.NO_EXEC, "mode=0755,size=4m")
     for path in _without_nested(paths):
         _show(path)
     for name in _EMPTY_FOLDERS:
@@ -46,12 +46,12 @@ def arrange(paths: Sequence[Path]) -> None:
     for name in DEVICES:
         device = _ROOM / "dev" / name
         device.touch()
-        kernel.bind(f"/dev/{name}", str(device))
+        syscalls.bind(f"/dev/{name}", str(device))
     os.chdir(_ROOM)
-    kernel.pivot_root(".", ".")
-    kernel.detach(".")
+    syscalls.pivot_root(".", ".")
+    syscalls.detach(".")
     os.chdir("/")
-    kernel.make_read_only()
+    syscalls.make_read_only()
 
 
 def _without_nested(paths: Sequence[Path]) -> Iterator[Path]:
@@ -73,4 +73,4 @@ def _show(path: Path) -> None:
         place.mkdir(exist_ok=True)
     else:
         place.touch()
-    kernel.bind(str(path), str(place))
+    syscalls.bind(str(path), str(place))

@@ -16,13 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
-from emulation import kernel, privileges, walls
+from emulation import privileges, walls
 from emulation.guest import filter as guest_filter
 from emulation.guest import room, unprivileged
 from emulation.guest import simulator_codec as packets
 from emulation.guest.simulator_process import run_simulator_guest
 from emulation.guest.sources import Sources
-from emulation.identities import first_uid_of_simulation
+from emulation.host import syscalls
+from emulation.host.uids import first_uid_of_simulation
 
 _OOM_SCORE = 900
 """Policies are to be killed for memory before anything else."""
@@ -98,7 +99,7 @@ class Batch:
 def try_namespaces() -> None:
     """Make all namespaces and a root without being root. Raises ``OSError``."""
     unprivileged.enter_user_namespace()
-    kernel.unshare(kernel.NEW_PID | kernel.NEW_NET | kernel.NEW_IPC | kernel.NEW_MOUNTS)
+    syscalls.unshare(syscalls.NEW_PID | syscalls.NEW_NET | syscalls.NEW_IPC | syscalls.NEW_MOUNTS)
     room.arrange(room.visible(()))
     pid = os.fork()
     if pid == 0:
@@ -109,7 +110,7 @@ def try_namespaces() -> None:
 
 def try_filter() -> None:
     """Put the filter on this process. Raises ``OSError``."""
-    kernel.prctl(38, 1)  # no_new_privs, of this trial's process
+    syscalls.prctl(38, 1)  # no_new_privs, of this trial's process
     guest_filter.install()
 
 
@@ -159,9 +160,9 @@ class _Parent:
         processors = walls.processors()
         if setting.root or setting.namespaces:
             with suppress(OSError):  # a container without the right: sockets are refused anyway
-                kernel.unshare(kernel.NEW_NET | kernel.NEW_IPC)
+                syscalls.unshare(syscalls.NEW_NET | syscalls.NEW_IPC)
         if setting.has_mounts:
-            kernel.unshare(kernel.NEW_MOUNTS)
+            syscalls.unshare(syscalls.NEW_MOUNTS)
             room.arrange(self._paths)
             walls.cover_proc(processors)
 
@@ -173,19 +174,19 @@ class _Parent:
         parent = os.pidfd_open(os.getpid())
         for number, pipe in enumerate(pipes):
             if self._setting.has_processes:
-                kernel.unshare(kernel.NEW_PID)
+                syscalls.unshare(syscalls.NEW_PID)
             pid = os.fork()
             if pid == 0:
                 self._be_child(pipe, number, parent)
             children.append(pid)
             if self._setting.has_processes:
-                kernel.setns(self._own_processes, kernel.NEW_PID)
+                syscalls.setns(self._own_processes, syscalls.NEW_PID)
         os.close(parent)
 
     def _be_child(self, pipe: socket.socket, number: int, parent: int) -> NoReturn:
         try:
             if self._setting.has_mounts:
-                kernel.unshare(kernel.NEW_MOUNTS | kernel.NEW_IPC)
+                syscalls.unshare(syscalls.NEW_MOUNTS | syscalls.NEW_IPC)
                 walls.mount_scratch()
             privileges.close_all_but(pipe.fileno(), parent)
             self._drop(number, parent)

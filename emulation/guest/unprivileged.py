@@ -13,7 +13,8 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-from emulation import kernel, privileges
+from emulation import privileges
+from emulation.host import syscalls
 
 _NEW_USER = 0x10000000
 _CAPSET = {"x86_64": 126, "aarch64": 91}
@@ -33,7 +34,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def enter_user_namespace() -> None:
     """Move this process into a user namespace of its own, with the same uid. Raises ``OSError``."""
     uid, gid = os.geteuid(), os.getegid()
-    kernel.unshare(_NEW_USER)
+    syscalls.unshare(_NEW_USER)
     own = Path("/proc/self")
     for name, text in (
         ("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from emulation.commands import run
+from emulation.host.commands import run
 
 _NAME, _COMPILER = "jump", "gcc"
 _SOURCE = r"""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from emulation.commands import EmulationError
-from emulation.ledger import clean
+from emulation.host.commands import EmulationError
+from emulation.host.ledger import clean
 from experiments.chaos import snapshot
 from experiments.chaos.fault import SPEEDUP, Fault, Scene, short_scenario
 from experiments.chaos.invariants import records_wrong
@@ -138,7 +138,7 @@ def bring_ups(count: int) -> Iterator[tuple[float, int, float]]:
     """
     import psutil
 
-    from emulation.ledger import Ledger
+    from emulation.host.ledger import Ledger
     from emulation.machinery import Machinery
     from emulation.options import RunOptions
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from emulation.commands import run
+from emulation.host.commands import run
 from emulation.session import BROKEN, DONE
 from experiments.chaos import clock, pressure
 from experiments.chaos.fault import Scene, fault

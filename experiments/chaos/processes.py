@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pyarrow.compute as pc
 
-from emulation.commands import run
-from emulation.iproute import Batch
+from emulation.host.commands import run
+from emulation.host.iproute import Batch
 from emulation.session import BROKEN, DONE
 from experiments.chaos.fault import SLOTS, Scene, fault
 from model.addressing import interface_name

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulation.commands import CommandError, run
-from emulation.identities import run_of_uid
-from emulation.ledger import RUNS_DIR, living_runs, run_processes
-from emulation.netlink import NETNS_DIR, existing_namespaces
+from emulation.host.commands import CommandError, run
+from emulation.host.ledger import RUNS_DIR, living_runs, run_processes
+from emulation.host.netlink import NETNS_DIR, existing_namespaces
+from emulation.host.uids import run_of_uid
 
 _RUN = re.compile(rf"\bce([0-9a-f]{{4}})-|{RUNS_DIR}/([0-9a-f]{{4}})\b|\brun ([0-9a-f]{{4}})\b")
 _CGROUPS = Path("/sys/fs/cgroup")

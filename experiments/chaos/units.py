@@ -8,7 +8,7 @@ import time
 
 import pyarrow.compute as pc
 
-from emulation import netlink
+from emulation.host import netlink
 from emulation.wire import Frame, Kind, encode
 from experiments.chaos.fault import Scene, fault
 from experiments.chaos.processes import a_moment, goes_on

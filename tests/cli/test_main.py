@@ -14,7 +14,7 @@ import click
 import pytest
 
 from cli import __version__, check, main
-from emulation.capabilities import REQUIRED_TO_RUN, Capabilities, Finding
+from emulation.host.capabilities import REQUIRED_TO_RUN, Capabilities, Finding
 from model.errors import INTERRUPTED, UserError
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from emulation.briefing import Briefer
 from emulation.cells import cells
-from emulation.identities import FIRST
+from emulation.host.uids import FIRST
 from emulation.messages import Baseline, Bye, Fatal, NodeConfig, Ready, Record, from_list
 from emulation.policy_files import is_users
 from emulation.spawning import Spawned, SpawnerLink

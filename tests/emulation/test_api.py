@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.api_client import RunningApi
-from emulation.ledger import RUNS_DIR
+from emulation.host.ledger import RUNS_DIR
 from model.errors import UserError
 
 pytestmark = pytest.mark.ovs

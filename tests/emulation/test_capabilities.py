@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from emulation import capabilities
-from emulation.capabilities import (
+from emulation.host import capabilities
+from emulation.host.capabilities import (
     CONSEQUENCES,
     REQUIRED_TO_RUN,
     TRIALS,

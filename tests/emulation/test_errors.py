@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from emulation import netlink, processes
 from emulation.calibration.rig import Rig
 from emulation.channel import Channel
-from emulation.commands import CommandError, EmulationError, ProcessError
+from emulation.host import netlink, processes
+from emulation.host.commands import CommandError, EmulationError, ProcessError
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_only_commands_are_command_errors() -> None:
     """``CommandError`` prints a shell command, which may be typed to see what is wrong."""
-    allowed = {ROOT / "emulation/commands.py", ROOT / "emulation/iproute.py"}
+    allowed = {ROOT / "emulation/host/commands.py", ROOT / "emulation/host/iproute.py"}
     for path in [*ROOT.glob("*/*.py"), *ROOT.glob("emulation/*/*.py"), *ROOT.glob("*/chaos/*.py")]:
         if path in allowed or "tests" in path.parts:
             continue

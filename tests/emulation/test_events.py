@@ -30,7 +30,7 @@ events:
 
 _BROKEN_CABLES = """
 from emulation import fabric, run
-from emulation.commands import CommandError
+from emulation.host.commands import CommandError
 
 def set_cable(*_, **__):
     raise CommandError(["ip"], 1, "", "no such cable")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from emulation import netlink
 from emulation.extremes import (
     GAP_S,
     LIMIT_S,
@@ -16,7 +15,8 @@ from emulation.extremes import (
     require_first_exchanges,
 )
 from emulation.fabric import FABRIC, Fabric
-from emulation.ledger import Ledger
+from emulation.host import netlink
+from emulation.host.ledger import Ledger
 from emulation.shaping import Shape, verify
 from model.errors import UserError
 from model.load import load_scenario

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from emulation import netlink
-from emulation.commands import CommandError, run
 from emulation.fabric import FABRIC, Fabric
-from emulation.ledger import Ledger, clean
+from emulation.host import netlink
+from emulation.host.commands import CommandError, run
+from emulation.host.ledger import Ledger, clean
 from emulation.shaping import Shape, ShapingError, verify
 from model.addressing import GATEWAY_IP, host_ip
 from tests.emulation.scenarios import small_scenario

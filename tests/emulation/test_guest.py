@@ -312,7 +312,7 @@ def test_every_jump_of_the_filter_lands_in_it(machine: str, processes: bool) -> 
 
 CALLS = """
 import ctypes, errno, os, socket, sys, threading
-from emulation import kernel
+from emulation.host import syscalls as kernel
 from emulation.guest import filter as guest_filter
 kernel.prctl(38, 1)
 guest_filter.install()
@@ -360,7 +360,7 @@ def test_a_room_has_code_and_named_files_and_no_more(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s")
     script = f"""
 import os
-from emulation import kernel
+from emulation.host import syscalls as kernel
 from emulation.guest import room
 paths = room.visible([{str(given)!r}])
 kernel.unshare(kernel.NEW_MOUNTS)

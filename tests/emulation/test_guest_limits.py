@@ -13,7 +13,7 @@ import pytest
 
 from emulation import guest_limits
 from emulation.guest_limits import GuestLimits, own_memory_group
-from emulation.ledger import Ledger
+from emulation.host.ledger import Ledger
 
 _WAIT = "import sys; sys.stdin.readline()\n"
 _BURN = _WAIT + "import time\nend = time.monotonic() + 60\nwhile time.monotonic() < end: pass"

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from emulation.changes import NetworkChanges
-from emulation.commands import ProcessError
 from emulation.guard import Guard
+from emulation.host.commands import ProcessError
 from emulation.incidents import Incidents
 from model.errors import UserError
 from model.load import load_scenario

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from emulation.commands import CommandError, run
-from emulation.iproute import Batch
+from emulation.host.commands import CommandError, run
+from emulation.host.iproute import Batch
 
 
 def test_an_empty_batch_runs_nothing() -> None:

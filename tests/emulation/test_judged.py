@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from cli.run import run as run_verb
 from emulation import judged
+from emulation.host.ledger import run_processes
 from emulation.judged import HandedIn, draw_seed, require_walls
-from emulation.ledger import run_processes
 from model.errors import UserError
 from model.load import load_scenario
 from model.random_streams import MAX_SEED

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from emulation import ledger
+from emulation.host import ledger
 from experiments.chaos import snapshot
 from records.reader import find_results
 from tests.emulation.typed import started_lab

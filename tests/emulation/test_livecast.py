@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pytest
 
 from analysis.prototype import ROLES, prototype_of
-from emulation.ledger import run_processes
+from emulation.host.ledger import run_processes
 from emulation.transcoding import content
 from emulation.transcoding.ffmpeg import FRAME_TOLERANCE
 from experiments.chaos import snapshot

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from emulation.identities import FIRST
+from emulation.host.uids import FIRST
 from emulation.messages import (
     Arrived,
     Baseline,
@@ -135,8 +135,8 @@ def test_the_wire_carries_x(bench: Bench, closing: ExitStack, rate_mbps: float) 
     The median of some transfers, each of which is short: a hypervisor that takes a core away for
     20 ms stops a transfer for as long, which no pacing makes up for.
     """
+    from emulation.host.netlink import inside
     from emulation.loop import Clock, Loop
-    from emulation.netlink import inside
     from emulation.transfer import Order, Transfers
     from emulation.unit import Unit
     from emulation.work import TimedWork

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from emulation.ledger import Ledger, clean
+from emulation.host.cpu_quota import Offer, Shares, find_offer
+from emulation.host.ledger import Ledger, clean
 from emulation.monitor import Monitor, interface_bytes
-from emulation.shares import Offer, Shares, find_offer
 
 _BURN = "import time\nend = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
 

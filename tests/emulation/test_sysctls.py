@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from emulation import sysctls
-from emulation.netlink import inside
-from emulation.sysctls import NEEDED_IN_HOSTS, OFF_IN_HOSTS, SysctlError
+from emulation.host import sysctls
+from emulation.host.netlink import inside
+from emulation.host.sysctls import NEEDED_IN_HOSTS, OFF_IN_HOSTS, SysctlError
 
 PROJECT = Path(__file__).parents[2]
 
@@ -37,7 +37,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Pat
             there.setattr(sysctls, "_ROOT", str(namespace))
             work()  # type: ignore[operator]
 
-    monkeypatch.setattr("emulation.netlink.inside", enter)
+    monkeypatch.setattr("emulation.host.netlink.inside", enter)
     return machine, namespace
 
 
@@ -108,8 +108,8 @@ def test_a_value_that_the_kernel_changes_is_refused(
 
 _WITHOUT_IPV6 = """
 import subprocess
-from emulation import run, sysctls
-from emulation.netlink import inside
+from emulation import run; from emulation.host import sysctls
+from emulation.host.netlink import inside
 
 def hide():
     command = ["mount", "-t", "tmpfs", "none", "/proc/sys/net/ipv6"]

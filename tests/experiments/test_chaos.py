@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from emulation.ledger import RUNS_DIR, Ledger, clean
+from emulation.host.ledger import RUNS_DIR, Ledger, clean
 from experiments.chaos import snapshot
 from experiments.chaos.fault import all_faults
 from experiments.chaos.loop import bring_ups, draw, run_fault
@@ -105,7 +105,7 @@ def test_a_run_that_begins_while_another_cleans_up_gets_a_place_of_its_own(
 ) -> None:
     """Its directory may be removed between any two steps of making it."""
     tokens = iter(["aaaa", "bbbb", "cccc"])
-    monkeypatch.setattr("emulation.ledger.draw_run_id", lambda: next(tokens))
+    monkeypatch.setattr("emulation.host.ledger.draw_run_id", lambda: next(tokens))
     made = Path.mkdir
 
     def mkdir(path: Path, *arguments: object, **options: object) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from emulation import processes
-from emulation.commands import ProcessError
+from emulation.host import processes
+from emulation.host.commands import ProcessError
 from model.text import safe_line
 from records.display import fidelity_line
 

@@ -194,13 +194,13 @@ def _found(loot: object) -> object:
 
 
 def _living_runs() -> object:
-    from emulation.ledger import living_runs
+    from emulation.host.ledger import living_runs
 
     return _found(living_runs())
 
 
 def _namespaces() -> object:
-    from emulation.netlink import existing_namespaces
+    from emulation.host.netlink import existing_namespaces
 
     return _found(existing_namespaces())
 
@@ -212,6 +212,6 @@ def _load() -> object:
 
 
 def _fabric() -> object:
-    from emulation.ledger import Ledger
+    from emulation.host.ledger import Ledger
 
     return Ledger.open_new()

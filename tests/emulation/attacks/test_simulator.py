@@ -38,7 +38,7 @@ if caller != "root" and os.geteuid() == 0:
     os.setresgid(65534, 65534, 65534)
     os.setresuid(65534, 65534, 65534)
 if caller == "plain":
-    from emulation import kernel
+    from emulation.host import syscalls as kernel
     from emulation.guest import unprivileged
     kernel.prctl(4, 1)  # a change of uid has taken its own part of /proc away
     unprivileged.enter_user_namespace()

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulation.ledger import Ledger
+from emulation.host.ledger import Ledger
 
 PERIOD_US = 100_000
 """A quota holds over each such period, the kernel's default: in a shorter one a small share is so

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from emulation.commands import CommandError, run
+from emulation.host.commands import CommandError, run
 
 
 class Batch:

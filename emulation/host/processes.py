@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from emulation.commands import ProcessError
-from emulation.netlink import namespace_path
+from emulation.host.commands import ProcessError
+from emulation.host.netlink import namespace_path
 from model.text import safe_line
 
 _TERM_GRACE_S = 3.0

@@ -55,7 +55,7 @@ def write(namespace: str, needed: Mapping[str, str], off: Mapping[str, str]) -> 
 
     Raises ``SysctlError`` naming the setting, what the kernel says and what to do.
     """
-    from emulation.netlink import inside  # the probe of the machine does without netlink
+    from emulation.host.netlink import inside  # the probe of the machine does without netlink
 
     machines = {name: _read(name) for name in (*needed, *off)}
 

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from emulation import netlink
-from emulation.identities import draw_run_id, run_of_uid
-from emulation.iproute import Batch
+from emulation.host import netlink
+from emulation.host.iproute import Batch
+from emulation.host.uids import draw_run_id, run_of_uid
 from model.errors import UserError
 
 RUNS_DIR = Path("/run/crowd-edge-lab")

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from pyroute2 import IPRoute, netns
 
-from emulation.commands import EmulationError
+from emulation.host.commands import EmulationError
 
 NETNS_DIR = Path("/run/netns")
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from emulation import sysctls
+from emulation.host import sysctls
 
 TIMEOUT_S = 20.0
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"

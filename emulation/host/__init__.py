@@ -1,0 +1,1 @@
+"""What touches Linux: netlink, external commands, processes, cgroups, uids and settings."""
