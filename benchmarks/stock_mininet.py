@@ -18,7 +18,7 @@ from mininet.net import Mininet
 from mininet.node import OVSSwitch
 
 from emulation.host.commands import run
-from emulation.openvswitch import SCHEMA
+from emulation.network.openvswitch import SCHEMA
 from topologies.crowd_edge import CrowdEdgeTopo
 
 

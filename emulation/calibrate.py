@@ -12,8 +12,8 @@ from typing import get_args
 from emulation.calibration.card import Card, Line, describe_machine, new_card
 from emulation.calibration.probes import FULL, LOADS, QUICK, Plan, Probes, Protocol
 from emulation.calibration.rig import SCENARIO, Rig
-from emulation.fabric import Fabric
 from emulation.host.ledger import Ledger, living_runs
+from emulation.network.fabric import Fabric
 from emulation.options import RunOptions
 from emulation.run import require_machine
 

@@ -3,9 +3,9 @@
 tcpdump sees a packet that leaves by an interface after the interface's qdisc, when the driver gets
 it, and one that arrives before anything else does. The packets of link ``a>b`` arrive at the
 fabric's interface ``b-a`` and are passed on to ``a-b``, whose qdisc is the link's queue
-(``emulation.fabric`` draws it). So ``pcap/a-b.in.pcap`` holds them as they *enter* the queue,
-captured at ``b-a``, and ``pcap/a-b.pcap`` as they *leave* it, captured at ``a-b``. The two files
-together tell how long each packet waited.
+(``emulation.network.fabric`` draws it). So ``pcap/a-b.in.pcap`` holds them as they *enter* the
+queue, captured at ``b-a``, and ``pcap/a-b.pcap`` as they *leave* it, captured at ``a-b``. The two
+files together tell how long each packet waited.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from emulation.fabric import port_name, process_environment
 from emulation.host import processes
 from emulation.host.commands import ProcessError
 from emulation.host.ledger import Ledger
+from emulation.network.fabric import port_name, process_environment
 from emulation.options import RunOptions
 from model.addressing import interface_name
 from model.errors import UserError, nearest

@@ -17,7 +17,6 @@ from emulation.briefing import Briefer
 from emulation.cells import cells
 from emulation.channel import Channel
 from emulation.extremes import first_exchanges
-from emulation.fabric import FABRIC, Fabric, process_environment
 from emulation.guest_limits import GuestLimits
 from emulation.host import processes
 from emulation.host.cpu_quota import Shares
@@ -25,7 +24,8 @@ from emulation.host.ledger import Ledger
 from emulation.host.netlink import namespace_path
 from emulation.host.uids import first_uid
 from emulation.messages import NodeConfig, guest_name
-from emulation.openvswitch import CONTROLLER
+from emulation.network.fabric import FABRIC, Fabric, process_environment
+from emulation.network.openvswitch import CONTROLLER
 from emulation.options import RunOptions
 from emulation.policy_files import hidden_folders, is_users
 from emulation.spawning import SpawnerLink

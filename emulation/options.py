@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from emulation.judged import HandedIn
-from emulation.openvswitch import Datapath
+from emulation.network.openvswitch import Datapath
 from model.errors import UserError
 from model.load import scenario_names
 from model.network import build_network

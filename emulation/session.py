@@ -12,11 +12,11 @@ from types import FrameType
 from emulation import capture
 from emulation.channel import Channel
 from emulation.conductor import Conductor
-from emulation.fabric import FABRIC
 from emulation.host.commands import EmulationError
 from emulation.host.ledger import Ledger, living_runs
 from emulation.live import View, choose_view
 from emulation.machinery import Machinery
+from emulation.network.fabric import FABRIC
 from emulation.options import RunOptions
 from emulation.recorder import Recorder
 from emulation.stepping import Stepper

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emulation.cells import cells
-from emulation.fabric import FABRIC
 from emulation.host.ledger import processes_of
 from emulation.host.netlink import namespace_path
 from emulation.machinery import PROJECT
+from emulation.network.fabric import FABRIC
 from model.network import build_network
 from model.scenario import Scenario
 from records.reader import find_results

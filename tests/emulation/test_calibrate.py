@@ -21,9 +21,9 @@ from emulation.calibration import card as cards
 from emulation.calibration.card import Card, Line, describe_machine, machine_card, store
 from emulation.calibration.probes import LOADS, QUICK, Probes
 from emulation.calibration.rig import SCENARIO, Rig
-from emulation.fabric import Fabric
 from emulation.host.ledger import RUN_VARIABLE, RUNS_DIR, Ledger
 from emulation.host.netlink import existing_namespaces
+from emulation.network.fabric import Fabric
 from emulation.options import RunOptions
 from emulation.run import require_machine
 from records.packets import Packets

@@ -29,7 +29,7 @@ events:
 """
 
 _BROKEN_CABLES = """
-from emulation import fabric, run
+from emulation.network import fabric; from emulation import run
 from emulation.host.commands import CommandError
 
 def set_cable(*_, **__):

@@ -14,10 +14,10 @@ from emulation.extremes import (
     require_buffers,
     require_first_exchanges,
 )
-from emulation.fabric import FABRIC, Fabric
 from emulation.host import netlink
 from emulation.host.ledger import Ledger
-from emulation.shaping import Shape, verify
+from emulation.network.fabric import FABRIC, Fabric
+from emulation.network.shaping import Shape, verify
 from model.errors import UserError
 from model.load import load_scenario
 from model.network import build_network
@@ -111,7 +111,7 @@ def test_a_run_with_too_small_a_buffer_stops_before_it_starts(tmp_path: Path) ->
 
 @pytest.mark.parametrize("rate_mbps", WIDEST)
 def test_whole_bytes_are_asked_for(rate_mbps: float) -> None:
-    from emulation.shaping import _htb
+    from emulation.network.shaping import _htb
 
     bits = int(_htb(rate_mbps).split()[1].removesuffix("bit"))
     assert bits == 8 * Shape(rate_mbps, 10_000).rate_bytes_per_s

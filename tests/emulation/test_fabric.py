@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from emulation.fabric import FABRIC, Fabric
 from emulation.host import netlink
 from emulation.host.commands import CommandError, run
 from emulation.host.ledger import Ledger, clean
-from emulation.shaping import Shape, ShapingError, verify
+from emulation.network.fabric import FABRIC, Fabric
+from emulation.network.shaping import Shape, ShapingError, verify
 from model.addressing import GATEWAY_IP, host_ip
 from tests.emulation.scenarios import small_scenario
 from topologies.crowd_edge import CrowdEdgeTopo

@@ -22,12 +22,12 @@ from typing import Any
 
 from mininet.topo import Topo
 
-from emulation import shaping
 from emulation.host import netlink, sysctls
 from emulation.host.iproute import Batch
 from emulation.host.ledger import Ledger
-from emulation.openvswitch import Bridge, Datapath, OpenVSwitch
-from emulation.shaping import Shape
+from emulation.network import shaping
+from emulation.network.openvswitch import Bridge, Datapath, OpenVSwitch
+from emulation.network.shaping import Shape
 from model.addressing import GATEWAY_IP, GATEWAY_MAC, interface_name
 from model.network import Link
 

@@ -1,0 +1,1 @@
+"""The emulated network: namespaces, a private Open vSwitch, shaped queues."""
