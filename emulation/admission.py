@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 
-from emulation.briefing import Briefing
 from emulation.loop import Clock
+from emulation.protocol.briefing import Briefing
+from emulation.protocol.frames import Frame, WireError
 from emulation.transcoding.content import index_of
-from emulation.wire import Frame, WireError
 from model.clips import catalogue
 
 _EARLY_S = 1e-3

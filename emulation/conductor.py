@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from emulation.changes import NetworkChanges
-from emulation.channel import Channel
 from emulation.guard import Guard
 from emulation.incidents import Incidents
 from emulation.live import View
 from emulation.machinery import Machinery
-from emulation.messages import (
+from emulation.monitor import Monitor
+from emulation.protocol.json_channel import Channel
+from emulation.protocol.messages import (
     POLICY_FAULT,
     Arrived,
     Baseline,
@@ -36,7 +37,6 @@ from emulation.messages import (
     Transcoded,
     from_list,
 )
-from emulation.monitor import Monitor
 from emulation.recorder import Recorder
 from emulation.status import Row, status_orders
 from emulation.stepping import Onlooker

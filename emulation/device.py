@@ -10,12 +10,13 @@ from functools import partial
 
 import numpy as np
 
-from emulation.briefing import Agent, payload_bytes
-from emulation.deciders import Decider
-from emulation.extremes import PINGS
 from emulation.loop import Clock, Loop
 from emulation.memory import Memory
-from emulation.messages import (
+from emulation.ping import Pinger
+from emulation.protocol.briefing import Agent, payload_bytes
+from emulation.protocol.deciders import Decider
+from emulation.protocol.link_limits import PINGS
+from emulation.protocol.messages import (
     POLICY_FAULT,
     Born,
     Dispatched,
@@ -26,7 +27,6 @@ from emulation.messages import (
     Record,
     Replaced,
 )
-from emulation.ping import Pinger
 from emulation.remote import Remote
 from emulation.transcoding.content import load
 from emulation.transfer import Order, Transfers

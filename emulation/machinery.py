@@ -13,21 +13,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulation.briefing import Briefer
 from emulation.cells import cells
-from emulation.channel import Channel
-from emulation.extremes import first_exchanges
 from emulation.guest_limits import GuestLimits
 from emulation.host import processes
 from emulation.host.cpu_quota import Shares
 from emulation.host.ledger import Ledger
 from emulation.host.netlink import namespace_path
 from emulation.host.uids import first_uid
-from emulation.messages import NodeConfig, guest_name
 from emulation.network.fabric import FABRIC, Fabric, process_environment
 from emulation.network.openvswitch import CONTROLLER
 from emulation.options import RunOptions
 from emulation.policy_files import hidden_folders, is_users
+from emulation.protocol.briefing import Briefer
+from emulation.protocol.json_channel import Channel
+from emulation.protocol.link_limits import first_exchanges
+from emulation.protocol.messages import NodeConfig, guest_name
 from emulation.spawning import SpawnerLink
 from emulation.transcoding.content import prepare
 from model.compute import frequency_trace

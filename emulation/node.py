@@ -23,21 +23,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulation.admission import Admission
-from emulation.briefing import Agent, Briefing, Overflow
-from emulation.deciders import Decider, InProcess
 from emulation.device import Device
-from emulation.extremes import LIMIT_S
 from emulation.guest.link import GuestPolicy
 from emulation.loop import Clock, Loop
-from emulation.messages import Baseline, Bye, Fatal, Ready, Slot
 from emulation.node_channel import NodeChannel, phase_now
 from emulation.ping import Pinger
+from emulation.protocol.briefing import Agent, Briefing, Overflow
+from emulation.protocol.deciders import Decider, InProcess
+from emulation.protocol.frames import HEADER_BYTES, MESSAGE_BYTES
+from emulation.protocol.link_limits import LIMIT_S
+from emulation.protocol.messages import Baseline, Bye, Fatal, Ready, Slot
 from emulation.remote import Remote
 from emulation.sockets import MadeElsewhere, OwnNamespace, Sockets
 from emulation.transcoding.queue import Transcoding
 from emulation.transfer import Listener, Transfers
 from emulation.unit import Unit
-from emulation.wire import HEADER_BYTES, MESSAGE_BYTES
 from emulation.work import TimedWork, Work
 from model.errors import UserError
 

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from emulation.loop import READ, WRITE, Loop
-from emulation.messages import Record, to_list
+from emulation.protocol.messages import Record, to_list
 from model.errors import UserError
 
 _FLUSH_REAL_S = 0.05

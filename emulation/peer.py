@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 from emulation.loop import READ, WRITE
 from emulation.pacing import pace
-from emulation.wire import HEADER_BYTES, Frame, Kind, WireError, decode, encode, error_frame
+from emulation.protocol.frames import (
+    HEADER_BYTES,
+    Frame,
+    Kind,
+    WireError,
+    decode,
+    encode,
+    error_frame,
+)
 
 if TYPE_CHECKING:
     from emulation.unit import Unit

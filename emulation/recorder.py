@@ -8,9 +8,9 @@ from typing import Any
 
 from emulation.host.idle_cpu import CpuWatch
 from emulation.live import Status
-from emulation.messages import Transcoded
 from emulation.monitor import Usage
 from emulation.options import RunOptions
+from emulation.protocol.messages import Transcoded
 from emulation.taskbook import TaskBook
 from model.clips import catalogue_of
 from model.network import Network

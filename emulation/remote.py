@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from emulation.deciders import Placing, See
 from emulation.loop import Clock, Loop
-from emulation.messages import Record, Seen
+from emulation.protocol.deciders import Placing, See
+from emulation.protocol.messages import Record, Seen
 from model.observation import Decision, DeviceProfile, TaskView
 from rl.views import table
 

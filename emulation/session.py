@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from emulation import capture
-from emulation.channel import Channel
 from emulation.conductor import Conductor
 from emulation.host.commands import EmulationError
 from emulation.host.ledger import Ledger, living_runs
@@ -18,6 +17,7 @@ from emulation.live import View, choose_view
 from emulation.machinery import Machinery
 from emulation.network.fabric import FABRIC
 from emulation.options import RunOptions
+from emulation.protocol.json_channel import Channel
 from emulation.recorder import Recorder
 from emulation.stepping import Stepper
 from emulation.taskbook import TaskBook

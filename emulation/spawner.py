@@ -59,9 +59,9 @@ import rl.policies
 from emulation.child import Child
 from emulation.guest import room
 from emulation.guest.sources import Sources
-from emulation.messages import NodeConfig, guest_name
 from emulation.node import Ends
 from emulation.policy_files import PROJECT, place_of, policy_file, user_folder
+from emulation.protocol.messages import NodeConfig, guest_name
 from emulation.sockets import SocketMaker
 from emulation.walls import ProcessWall, View, arrange, try_walls
 from model.errors import UserError

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from emulation.briefing import Briefing
-from emulation.messages import NodeConfig
+from emulation.protocol.briefing import Briefing
+from emulation.protocol.messages import NodeConfig
 from model.errors import UserError
 
 _CHUNK = 65536

@@ -13,10 +13,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from emulation.channel import Channel
 from emulation.host.ledger import clean
 from emulation.machinery import PROJECT
 from emulation.options import RunOptions
+from emulation.protocol.json_channel import Channel
 from emulation.session import run_session
 from model.errors import UserError
 from model.scenario import Scenario

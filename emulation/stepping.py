@@ -21,9 +21,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from emulation.channel import Channel
 from emulation.machinery import Machinery
-from emulation.messages import Born, Known, Seen, TaskRecord
+from emulation.protocol.json_channel import Channel
+from emulation.protocol.messages import Born, Known, Seen, TaskRecord
 from rl.views import COLUMNS
 
 WAIT = 0.15

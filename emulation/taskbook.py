@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emulation.messages import Arrived, Born, Dispatched, Failed, Known, Service
+from emulation.protocol.messages import Arrived, Born, Dispatched, Failed, Known, Service
 from model.network import Network
 from model.text import safe_line
 from model.workload import TaskTrace

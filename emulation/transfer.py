@@ -15,8 +15,8 @@ from typing import Protocol
 
 from emulation.loop import READ, WRITE, Clock, Loop, Timer
 from emulation.pacing import pace, pacing_bytes_per_s, task_socket
+from emulation.protocol.frames import MESSAGE_BYTES, Frame, FrameReader, Kind, WireError, encode
 from emulation.sockets import OwnNamespace, Sockets
-from emulation.wire import MESSAGE_BYTES, Frame, FrameReader, Kind, WireError, encode
 from model.addressing import TASK_PORT
 from model.scenario import TransferSpec
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 from emulation.admission import Admission
 from emulation.loop import READ, Clock, Loop
-from emulation.messages import Arrived, Log, Record, Service
 from emulation.pacing import task_socket
 from emulation.peer import Peer
+from emulation.protocol.frames import MAX_ERROR_BYTES, Frame, Kind, WireError
+from emulation.protocol.messages import Arrived, Log, Record, Service
 from emulation.sockets import OwnNamespace, Sockets
 from emulation.transfer import Order, Transfers
-from emulation.wire import MAX_ERROR_BYTES, Frame, Kind, WireError
 from emulation.work import Job, Outcome, Work
 from model.addressing import TASK_PORT
 

@@ -1,4 +1,4 @@
-"""The header of the frames between devices and units, as bytes; ``emulation.wire`` says the rest.
+"""The header of the frames between devices and units, as bytes; see ``emulation.protocol.frames``.
 
 It stands here because two rooms need it that must not know each other: the emulation, which sends
 it, and the analysis, which finds tasks in packet captures by it. All fields are big-endian:
@@ -11,7 +11,7 @@ it, and the analysis, which finds tasks in packet captures by it. All fields are
          8     4  task: its id, the position in the run's trace
         12     4  attempt: which try of the transfer this is, from 1 (HELLO: 0)
         16     8  payload bytes: how many bytes follow the header (real bytes)
-        24     8  value, IEEE 754 double, by type, see ``emulation.wire``
+        24     8  value, IEEE 754 double, by type, see ``emulation.protocol.frames``
 """
 
 from __future__ import annotations

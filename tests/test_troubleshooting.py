@@ -11,10 +11,10 @@ import pytest
 
 from cli.run import run as cli_run
 from emulation import run
-from emulation.extremes import require_buffers, require_first_exchanges
 from emulation.host.capabilities import REQUIRED_TO_RUN, Capabilities, Finding
 from emulation.options import RunOptions
 from emulation.policy_files import hidden_folders, require_files_of_policy
+from emulation.protocol.link_limits import require_buffers, require_first_exchanges
 from model.errors import UserError
 from model.load import load_scenario
 from model.network import build_network

@@ -21,10 +21,10 @@ from typing import Any
 
 from emulation.loop import READ, Clock, Loop
 from emulation.ping import Pinger
+from emulation.protocol.frames import HEADER_BYTES
 from emulation.sockets import OwnNamespace
 from emulation.transfer import Order, Transfers
 from emulation.unit import Unit
-from emulation.wire import HEADER_BYTES
 from emulation.work import TimedWork
 from model.addressing import TASK_PORT
 from model.compute import FrequencyTrace

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emulation.channel import Channel
 from emulation.host import netlink, processes
 from emulation.host.commands import ProcessError
 from emulation.host.idle_cpu import CpuWatch
@@ -27,6 +26,7 @@ from emulation.host.ledger import Ledger
 from emulation.machinery import PROJECT, Machinery
 from emulation.network.fabric import FABRIC, Fabric, process_environment
 from emulation.options import RunOptions
+from emulation.protocol.json_channel import Channel
 from model.addressing import host_ip, interface_name
 from model.network import Link
 from model.scenario import BaseStationSpec, ClusterSpec, NetworkSpec, Scenario, WorkloadSpec

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 
 from emulation.guest.launcher_client import guests
-from emulation.guest.simulator_codec import Facts
 from emulation.policy_files import user_folder, with_absolute_files
+from emulation.protocol.simulator_codec import Facts
 from rl.policies import Value
 
 

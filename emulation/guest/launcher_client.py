@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from emulation import privileges
-from emulation.guest import codec
-from emulation.guest import simulator_codec as packets
 from emulation.policy_files import PROJECT, user_folder
+from emulation.protocol import guest_codec as codec
+from emulation.protocol import simulator_codec as packets
 from model.errors import UserError
 from model.text import safe_line
 from rl.policies import Value

@@ -12,8 +12,8 @@ import socket
 import sys
 from collections.abc import Callable
 
-from emulation.deciders import decision_of, policy_of
-from emulation.guest import codec
+from emulation.protocol import guest_codec
+from emulation.protocol.deciders import decision_of, policy_of
 from model.errors import UserError
 from model.observation import DeviceProfile
 from rl.policies.base import Policy
@@ -37,7 +37,7 @@ class _Printed(io.TextIOBase):
         if len(self._line) > _LONGEST_LINE:
             lines, self._line = [*lines, self._line], ""
         for line in filter(None, lines):
-            self._send(codec.to_text(codec.PRINTED, line))
+            self._send(guest_codec.to_text(guest_codec.PRINTED, line))
         return len(text)
 
 
@@ -59,37 +59,39 @@ class Guest:
 
     def _answer(self, data: bytes) -> bytes:
         kind, rest = data[:1], data[1:]
-        if kind == codec.RESET:
+        if kind == guest_codec.RESET:
             return self._reset(rest)
         assert self._policy is not None  # noqa: S101 - a device asks for a reset first
         assert self._profile is not None  # noqa: S101
         targets = len(self._profile.targets)
-        if kind == codec.DECIDE:
+        if kind == guest_codec.DECIDE:
             return self._decide(rest, self._policy, self._profile)
         try:
-            self._policy.begin_slot(codec.from_slot(rest, targets))
+            self._policy.begin_slot(guest_codec.from_slot(rest, targets))
         except Exception as error:  # noqa: BLE001 - a policy may raise anything
-            return codec.to_text(codec.COMPLAINT, f"{raised('begin_slot', error)}{hint(error)}")
+            return guest_codec.to_text(
+                guest_codec.COMPLAINT, f"{raised('begin_slot', error)}{hint(error)}"
+            )
         return b""
 
     def _reset(self, data: bytes) -> bytes:
-        name, params, profile, key = codec.from_reset(data)
+        name, params, profile, key = guest_codec.from_reset(data)
         try:
             self._policy, self._profile = policy_of(name, params, profile, key), profile
         except UserError as error:
-            return codec.to_text(codec.REFUSED, f"{error}{hint(error)}")
+            return guest_codec.to_text(guest_codec.REFUSED, f"{error}{hint(error)}")
         except Exception as error:  # noqa: BLE001 - a module may raise anything on import
             reason = f"policy: {raised('import', error)}{hint(error)}"
-            return codec.to_text(codec.REFUSED, reason)
-        return codec.READY
+            return guest_codec.to_text(guest_codec.REFUSED, reason)
+        return guest_codec.READY
 
     def _decide(self, data: bytes, policy: Policy, profile: DeviceProfile) -> bytes:
-        number, task, seen = codec.from_decide(data, len(profile.targets))
+        number, task, seen = guest_codec.from_decide(data, len(profile.targets))
         try:
             found = decision_of(policy, profile, seen, task)
         except PolicyError as error:
-            return codec.to_fault(number, f"{error}{hint(error)}")
-        return codec.to_decision(number, found.target, found.rate_mbps)
+            return guest_codec.to_fault(number, f"{error}{hint(error)}")
+        return guest_codec.to_decision(number, found.target, found.rate_mbps)
 
 
 def hint(error: BaseException | None) -> str:

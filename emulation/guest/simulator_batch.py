@@ -19,11 +19,11 @@ from typing import NoReturn
 from emulation import privileges, walls
 from emulation.guest import filter as guest_filter
 from emulation.guest import room, unprivileged
-from emulation.guest import simulator_codec as packets
 from emulation.guest.simulator_process import run_simulator_guest
 from emulation.guest.sources import Sources
 from emulation.host import syscalls
 from emulation.host.uids import first_uid_of_simulation
+from emulation.protocol import simulator_codec as packets
 
 _OOM_SCORE = 900
 """Policies are to be killed for memory before anything else."""

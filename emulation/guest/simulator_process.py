@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from emulation.briefing import generator
-from emulation.guest import codec
-from emulation.guest import simulator_codec as packets
 from emulation.guest.process import Guest, hint
+from emulation.protocol import guest_codec
+from emulation.protocol import simulator_codec as packets
+from emulation.protocol.briefing import generator
 from model.errors import UserError
 from model.observation import Decision, DeviceProfile
 from rl import policies
@@ -74,7 +74,7 @@ class SimulatorGuest(Guest):
             task, seen = packets.from_decide(data, targets)
             return _decision(seat, lambda: seat.policy.decide(seen, task))
         if kind == packets.SLOT:
-            seen = codec.from_slot(data[packets.HEAD.size :], targets)
+            seen = guest_codec.from_slot(data[packets.HEAD.size :], targets)
             _called("begin_slot", lambda: seat.policy.begin_slot(seen))
         elif isinstance(seat.policy, StatePolicy):
             return _with_state(seat, seat.policy, kind, data)
@@ -125,7 +125,7 @@ def _described(data: bytes) -> bytes:
 
 
 def _seated(data: bytes) -> _Seat:
-    name, params, profile, key = codec.from_reset(data)
+    name, params, profile, key = guest_codec.from_reset(data)
     policy = _made(lambda: policies.create(name, params))
     _called("reset", lambda: policy.reset(profile, generator(key)))
     return _Seat(policy, profile)

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emulation.wire import MAX_RESULT_BYTES
+from emulation.protocol.frames import MAX_RESULT_BYTES
 from model.clips import Picture
 
 PATH = "/usr/local/bin:/usr/bin:/bin"

@@ -10,9 +10,9 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from emulation.loop import READ, WRITE, Clock, Loop
-from emulation.messages import Transcoded
+from emulation.protocol.frames import MAX_RESULT_BYTES
+from emulation.protocol.messages import Transcoded
 from emulation.transcoding import content
-from emulation.wire import MAX_RESULT_BYTES
 from emulation.work import Done, Job, Outcome
 from model.clips import PACKET_BYTES, Clip, Picture, catalogue, picture
 from model.compute import FrequencyTrace

@@ -9,7 +9,7 @@ import time
 import pyarrow.compute as pc
 
 from emulation.host import netlink
-from emulation.wire import Frame, Kind, encode
+from emulation.protocol.frames import Frame, Kind, encode
 from experiments.chaos.fault import Scene, fault
 from experiments.chaos.processes import a_moment, goes_on
 from model.addressing import TASK_PORT, host_ip

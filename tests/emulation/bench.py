@@ -12,11 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-from emulation.briefing import Briefer
 from emulation.cells import cells
 from emulation.host.uids import FIRST
-from emulation.messages import Baseline, Bye, Fatal, NodeConfig, Ready, Record, from_list
 from emulation.policy_files import is_users
+from emulation.protocol.briefing import Briefer
+from emulation.protocol.messages import Baseline, Bye, Fatal, NodeConfig, Ready, Record, from_list
 from emulation.spawning import Spawned, SpawnerLink
 from model.addressing import host_ip
 from model.network import Network, Node, build_network

@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from emulation.admission import Admission
-from emulation.briefing import Briefer, Briefing, payload_bytes
 from emulation.loop import Clock
-from emulation.wire import Frame, Kind, WireError, encode
+from emulation.protocol.briefing import Briefer, Briefing, payload_bytes
+from emulation.protocol.frames import Frame, Kind, WireError, encode
 from model.network import build_network
 from model.workload import generate_trace
 from tests.emulation.scenarios import small_scenario

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from emulation.memory import Memory
-from emulation.messages import Ping, Seen, Slot, from_list, to_list
+from emulation.protocol.messages import Ping, Seen, Slot, from_list, to_list
 
 TARGETS = ("c1d1", "c1d2", "e1")
 

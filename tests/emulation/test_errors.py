@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from emulation.calibration.rig import Rig
-from emulation.channel import Channel
 from emulation.host import netlink, processes
 from emulation.host.commands import CommandError, EmulationError, ProcessError
+from emulation.protocol.json_channel import Channel
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from emulation.extremes import (
+from emulation.host import netlink
+from emulation.host.ledger import Ledger
+from emulation.network.fabric import FABRIC, Fabric
+from emulation.network.shaping import Shape, verify
+from emulation.protocol.link_limits import (
     GAP_S,
     LIMIT_S,
     first_exchanges,
     require_buffers,
     require_first_exchanges,
 )
-from emulation.host import netlink
-from emulation.host.ledger import Ledger
-from emulation.network.fabric import FABRIC, Fabric
-from emulation.network.shaping import Shape, verify
 from model.errors import UserError
 from model.load import load_scenario
 from model.network import build_network

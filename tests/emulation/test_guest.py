@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emulation.briefing import Agent, Briefer, Briefing
-from emulation.guest import codec, room
 from emulation.guest import filter as guest_filter
+from emulation.guest import room
 from emulation.guest.link import GuestPolicy
 from emulation.guest.process import Guest
 from emulation.guest.sources import Sources
 from emulation.loop import Clock, Loop
+from emulation.protocol import guest_codec
+from emulation.protocol.briefing import Agent, Briefer, Briefing
 from model.errors import UserError
 from model.network import build_network
 from model.observation import Decision, Observation, TaskView
@@ -77,7 +78,7 @@ class Desk:
         self.loop, self.clock, self.ear = Loop(), Clock(1.0), Ear()
         self.device, self.policy = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.policy.settimeout(5.0)
-        self.policy.send(codec.READY)
+        self.policy.send(guest_codec.READY)
         self.link = GuestPolicy(self.loop, self.clock, agent(), self.device, self.ear)
         self.link.await_ready()
 
@@ -106,8 +107,8 @@ def desk() -> Iterator[Desk]:
 @pytest.mark.parametrize("status", [False, True])
 def test_an_observation_survives_its_journey(status: bool) -> None:
     sent = seen(status)
-    number, task, got = codec.from_decide(
-        codec.to_decide(2**32 - 1, TASK, sent)[1:], len(sent.rtt_s)
+    number, task, got = guest_codec.from_decide(
+        guest_codec.to_decide(2**32 - 1, TASK, sent)[1:], len(sent.rtt_s)
     )
     assert (number, task) == (2**32 - 1, TASK)
     for here, there in zip(astuple(sent), astuple(got), strict=True):
@@ -117,19 +118,19 @@ def test_an_observation_survives_its_journey(status: bool) -> None:
 
 def test_what_is_sent_at_the_reset_is_profile_parameters_and_a_key() -> None:
     own = agent()
-    packet = codec.to_reset("x:Y", {"a": 1}, own.profile, own.policy_key)
-    assert codec.from_reset(packet[1:]) == ("x:Y", {"a": 1}, own.profile, own.policy_key)
+    packet = guest_codec.to_reset("x:Y", {"a": 1}, own.profile, own.policy_key)
+    assert guest_codec.from_reset(packet[1:]) == ("x:Y", {"a": 1}, own.profile, own.policy_key)
     assert set(json.loads(packet[1:])) == {"policy", "params", "profile", "key"}
 
 
 def test_a_decision_is_carried_out_once(desk: Desk) -> None:
     desk.ask(7)
-    assert desk.policy.recv(1 << 16)[:1] == codec.RESET
-    assert codec.from_decide(desk.policy.recv(1 << 16)[1:], 4)[0] == 7
-    desk.send(codec.to_decision(7, 1, 5.0))
+    assert desk.policy.recv(1 << 16)[:1] == guest_codec.RESET
+    assert guest_codec.from_decide(desk.policy.recv(1 << 16)[1:], 4)[0] == 7
+    desk.send(guest_codec.to_decision(7, 1, 5.0))
     assert desk.ear.placed == [Decision(1, 5.0)]
     assert len(desk.link.decision_ns) == 1
-    desk.send(codec.to_decision(7, 1, 5.0))
+    desk.send(guest_codec.to_decision(7, 1, 5.0))
     assert desk.ear.ends == ["it sent a decision that was not asked for"]
 
 
@@ -138,7 +139,7 @@ def test_a_decision_is_carried_out_once(desk: Desk) -> None:
 )
 def test_an_illegal_decision_is_the_policys_fault(desk: Desk, target: int, rate: float) -> None:
     desk.ask(7)
-    desk.send(codec.to_decision(7, target, rate))
+    desk.send(guest_codec.to_decision(7, target, rate))
     (fault,) = desk.ear.placed
     assert isinstance(fault, PolicyError)
     assert not desk.ear.ends
@@ -152,7 +153,7 @@ def test_a_late_decision_is_dropped_and_the_task_stays(desk: Desk) -> None:
         desk.loop.step(0.01)
     assert desk.ear.placed == [Decision(0, agent().profile.max_rate_mbps)]
     assert desk.link.undecided == 1
-    desk.send(codec.to_decision(7, 1, 5.0))
+    desk.send(guest_codec.to_decision(7, 1, 5.0))
     assert len(desk.ear.placed) == 1
     assert not desk.ear.ends
 
@@ -168,7 +169,7 @@ def test_the_scenario_says_how_long_a_decision_may_take() -> None:
     device, policy = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     loop, ear = Loop(), Ear()
     with device, policy:
-        policy.send(codec.READY)
+        policy.send(guest_codec.READY)
         link = GuestPolicy(loop, Clock(1.0), told, device, ear)
         link.await_ready()
         begin = time.monotonic()
@@ -183,9 +184,9 @@ def test_the_scenario_says_how_long_a_decision_may_take() -> None:
 @pytest.mark.parametrize(
     "packet",
     [
-        b"?", b"A", b"A" + b"x" * 19, b"A" + b"x" * 21, b"F", b"F" + b"x" * 3, codec.READY,
-        codec.to_text(codec.REFUSED, "no"), codec.PRINTED + b"x" * 5000,
-        codec.to_decision(8, 0, 5.0), codec.to_fault(8, "x"), b'["known",1,0.5]',
+        b"?", b"A", b"A" + b"x" * 19, b"A" + b"x" * 21, b"F", b"F" + b"x" * 3, guest_codec.READY,
+        guest_codec.to_text(guest_codec.REFUSED, "no"), guest_codec.PRINTED + b"x" * 5000,
+        guest_codec.to_decision(8, 0, 5.0), guest_codec.to_fault(8, "x"), b'["known",1,0.5]',
     ],
 )  # fmt: skip
 def test_what_is_no_answer_ends_the_policy_and_nothing_else(desk: Desk, packet: bytes) -> None:
@@ -216,11 +217,14 @@ def test_a_policy_that_reads_nothing_holds_nothing_up(desk: Desk) -> None:
 
 
 def test_texts_are_counted_and_cleaned(desk: Desk) -> None:
-    desk.send(codec.to_text(codec.PRINTED, "\x1b[2Jup"), codec.to_text(codec.COMPLAINT, "a\nb"))
+    desk.send(
+        guest_codec.to_text(guest_codec.PRINTED, "\x1b[2Jup"),
+        guest_codec.to_text(guest_codec.COMPLAINT, "a\nb"),
+    )
     assert desk.ear.lines[0].isprintable()
     assert desk.ear.complaints[0].isprintable()
     for _ in range(250):
-        desk.send(*[codec.to_text(codec.PRINTED, "x")] * 10)
+        desk.send(*[guest_codec.to_text(guest_codec.PRINTED, "x")] * 10)
         if desk.ear.ends:
             break
     assert desk.ear.ends == ["it sent more than 2000 lines of text"]
@@ -232,22 +236,25 @@ def test_the_process_answers_with_what_its_policy_does() -> None:
     with ours, theirs:
         guest = Guest(theirs)
         own = agent("tests.emulation.policies_of_tests:Unruly")
-        reset = codec.to_reset(own.policy, {}, own.profile, own.policy_key)
-        assert guest._answer(reset) == codec.READY
-        assert guest._answer(codec.to_slot(seen()))[:1] == codec.COMPLAINT
-        answers = [guest._answer(codec.to_decide(k, TASK, seen())) for k in range(3)]
-        assert "target 99 is not one of" in codec.from_fault(answers[0][1:])[1]
-        assert codec.from_decision(answers[1][1:]) == (1, 0, 5.0)
-        assert "RuntimeError: no idea (policies_of_tests.py" in codec.from_fault(answers[2][1:])[1]
+        reset = guest_codec.to_reset(own.policy, {}, own.profile, own.policy_key)
+        assert guest._answer(reset) == guest_codec.READY
+        assert guest._answer(guest_codec.to_slot(seen()))[:1] == guest_codec.COMPLAINT
+        answers = [guest._answer(guest_codec.to_decide(k, TASK, seen())) for k in range(3)]
+        assert "target 99 is not one of" in guest_codec.from_fault(answers[0][1:])[1]
+        assert guest_codec.from_decision(answers[1][1:]) == (1, 0, 5.0)
+        assert (
+            "RuntimeError: no idea (policies_of_tests.py"
+            in guest_codec.from_fault(answers[2][1:])[1]
+        )
         for policy, reason in (
             ("tests.emulation.policies_of_tests:Refuses", "reset: ValueError: wrong model file"),
             ("oracle", "needs the truth"),
             ("nowhere:X", "nowhere"),
         ):
-            reset = codec.to_reset(policy, {}, own.profile, own.policy_key)
+            reset = guest_codec.to_reset(policy, {}, own.profile, own.policy_key)
             answer = guest._answer(reset)
-            assert answer[:1] == codec.REFUSED
-            assert reason in codec.from_text(answer[1:])
+            assert answer[:1] == guest_codec.REFUSED
+            assert reason in guest_codec.from_text(answer[1:])
 
 
 @pytest.mark.parametrize("when", ["reset", "begin_slot", "decide"])
@@ -257,13 +264,13 @@ def test_a_file_that_a_policy_does_not_see_is_named_with_what_to_do(when: str) -
         guest = Guest(theirs)
         own = agent("tests.emulation.policies_of_tests:ReadsAFile")
         packets = (
-            codec.to_reset(own.policy, {"when": when}, own.profile, own.policy_key),
-            codec.to_slot(seen()),
-            codec.to_decide(1, TASK, seen()),
+            guest_codec.to_reset(own.policy, {"when": when}, own.profile, own.policy_key),
+            guest_codec.to_slot(seen()),
+            guest_codec.to_decide(1, TASK, seen()),
         )
         packet = packets[("reset", "begin_slot", "decide").index(when)]
         if when != "reset":
-            assert guest._answer(packets[0]) == codec.READY
+            assert guest._answer(packets[0]) == guest_codec.READY
         text = guest._answer(packet).decode(errors="replace")
     assert f"{when}: FileNotFoundError" in text
     assert "/nowhere/weights.pt" in text
@@ -274,7 +281,7 @@ def test_a_refusal_is_the_users_mistake() -> None:
     device, policy = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     loop = Loop()
     with device, policy:
-        policy.send(codec.to_text(codec.REFUSED, "policy: reset: no"))
+        policy.send(guest_codec.to_text(guest_codec.REFUSED, "policy: reset: no"))
         with pytest.raises(UserError, match="policy: reset: no"):
             GuestPolicy(loop, Clock(1.0), agent(), device, Ear()).await_ready()
         device_2, policy_2 = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

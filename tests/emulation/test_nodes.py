@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from emulation.host.uids import FIRST
-from emulation.messages import (
+from emulation.protocol.messages import (
     Arrived,
     Baseline,
     Born,

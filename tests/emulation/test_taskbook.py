@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulation.messages import Arrived, Born, Dispatched, Failed, Known, Service
+from emulation.protocol.messages import Arrived, Born, Dispatched, Failed, Known, Service
 from emulation.taskbook import TaskBook
 from model.network import build_network
 from model.workload import TaskTrace

@@ -16,7 +16,7 @@ import pytest
 
 from cli import calibrate_clips
 from emulation.loop import Clock, Loop
-from emulation.messages import Transcoded
+from emulation.protocol.messages import Transcoded
 from emulation.transcoding import content, ffmpeg, worker
 from emulation.transcoding.calibrate import Fit, Measured, fit, scenario_text
 from emulation.transcoding.queue import Transcoding

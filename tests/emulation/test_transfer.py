@@ -11,11 +11,11 @@ import pytest
 
 from emulation import transfer
 from emulation.loop import Clock, Loop
-from emulation.messages import Arrived, Log, Record, Service
 from emulation.pacing import pacing_bytes_per_s
+from emulation.protocol.frames import Frame, Kind, encode
+from emulation.protocol.messages import Arrived, Log, Record, Service
 from emulation.transfer import Order, Transfers
 from emulation.unit import Unit
-from emulation.wire import Frame, Kind, encode
 from emulation.work import TimedWork
 from model.compute import FrequencyTrace
 from model.scenario import TransferSpec

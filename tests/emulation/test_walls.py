@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 
 from emulation import seccomp
-from emulation.briefing import Briefer, Briefing, generator
-from emulation.channel import Channel
 from emulation.host import ledger
 from emulation.host.uids import FIRST, first_uid
 from emulation.machinery import PROJECT, Machinery
-from emulation.messages import from_list
 from emulation.options import RunOptions
+from emulation.protocol.briefing import Briefer, Briefing, generator
+from emulation.protocol.json_channel import Channel
+from emulation.protocol.messages import from_list
 from model.network import build_network
 from model.random_streams import stream
 from model.scenario import CloudSpec, Scenario

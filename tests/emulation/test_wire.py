@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulation.wire import (
+from emulation.protocol.frames import (
     HEADER_BYTES,
     MAX_PAYLOAD,
     MAX_VALUE,

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from emulation.channel import Channel
-from emulation.messages import (
+from emulation.protocol.json_channel import Channel
+from emulation.protocol.messages import (
     Arrived,
     Baseline,
     Born,

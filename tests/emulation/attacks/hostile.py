@@ -9,7 +9,7 @@ import stat
 
 import numpy as np
 
-from emulation.guest import codec
+from emulation.protocol import guest_codec
 from model.observation import Decision, DeviceProfile, Observation, TaskView
 from rl.policies.base import Policy
 from tests.emulation.attacks import files, network, objects  # noqa: F401 - they enter their attacks
@@ -102,7 +102,7 @@ class Floods(_Liar):
 
     def lie(self, pipe: socket.socket) -> None:
         for _ in range(100_000):
-            pipe.send(codec.to_text(codec.PRINTED, "x" * 400))
+            pipe.send(guest_codec.to_text(guest_codec.PRINTED, "x" * 400))
 
 
 class Prints(_Liar):
@@ -117,7 +117,7 @@ class SendsMuch(_Liar):
     """One packet of half a megabyte."""
 
     def lie(self, pipe: socket.socket) -> None:
-        pipe.send(codec.PRINTED + b"x" * 500_000)
+        pipe.send(guest_codec.PRINTED + b"x" * 500_000)
 
 
 class DecidesUnasked(_Liar):
@@ -125,7 +125,7 @@ class DecidesUnasked(_Liar):
 
     def lie(self, pipe: socket.socket) -> None:
         for task in range(200):
-            pipe.send(codec.to_decision(task, 0, 5.0))
+            pipe.send(guest_codec.to_decision(task, 0, 5.0))
 
 
 class SpeaksOldRecords(_Liar):
@@ -140,8 +140,8 @@ class ReadyTwice(_Liar):
     """It is reset, it claims again; and refuses to be."""
 
     def lie(self, pipe: socket.socket) -> None:
-        pipe.send(codec.READY)
-        pipe.send(codec.to_text(codec.REFUSED, "no"))
+        pipe.send(guest_codec.READY)
+        pipe.send(guest_codec.to_text(guest_codec.REFUSED, "no"))
 
 
 class ClosesThePipe(_Liar):

@@ -8,7 +8,7 @@ import struct
 from functools import partial
 from itertools import product
 
-from emulation.wire import Frame, FrameReader, Kind, encode
+from emulation.protocol.frames import Frame, FrameReader, Kind, encode
 from model.addressing import GATEWAY_IP, TASK_PORT
 from tests.emulation.attacks.base import Got, Scene, attack, each
 

@@ -14,8 +14,8 @@ from types import FrameType
 import numpy as np
 
 import model.scenario as scenario_module
-from emulation.briefing import Briefing
-from emulation.messages import NodeConfig
+from emulation.protocol.briefing import Briefing
+from emulation.protocol.messages import NodeConfig
 from tests.emulation.attacks.base import MASK, Got, Scene, attack, masked
 
 _OBSERVED = {

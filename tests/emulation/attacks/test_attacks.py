@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from emulation.briefing import Briefer
+from emulation.protocol.briefing import Briefer
 from experiments.chaos import snapshot
 from model.load import load_scenario
 from model.network import build_network

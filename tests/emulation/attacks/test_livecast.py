@@ -19,12 +19,12 @@ from pathlib import Path
 import pytest
 
 from emulation.admission import Admission
-from emulation.briefing import Briefer, Briefing
 from emulation.loop import Clock, Loop
-from emulation.messages import Arrived, Record, from_list
+from emulation.protocol.briefing import Briefer, Briefing
+from emulation.protocol.frames import HEADER_BYTES, Frame, Kind, decode, encode
+from emulation.protocol.messages import Arrived, Record, from_list
 from emulation.transcoding import content, ffmpeg, worker
 from emulation.unit import Unit
-from emulation.wire import HEADER_BYTES, Frame, Kind, decode, encode
 from emulation.work import Done, Job, Outcome
 from model.clips import PACKET_BYTES, Picture, catalogue_of
 from model.compute import FrequencyTrace

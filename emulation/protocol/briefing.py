@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from emulation.extremes import GAP_S, LIMIT_S, first_exchanges
+from emulation.protocol.frames import MAX_TASK_BYTES, MAX_WORK_GHZ_S
+from emulation.protocol.link_limits import GAP_S, LIMIT_S, first_exchanges
 from emulation.transcoding.content import clip_path, digests
-from emulation.wire import MAX_TASK_BYTES, MAX_WORK_GHZ_S
 from model.addressing import host_ip
 from model.clips import catalogue_of
 from model.compute import FrequencyTrace, frequency_trace
@@ -56,7 +56,8 @@ class Agent:
         tasks: its own.
         content: folder of the clips that its tasks are about; '' where they are about none.
         decision_limit_slots: how long a task waits for a user's policy, in slots.
-        first_gap_s, first_limit_s: of its first exchanges, see ``emulation.extremes``; real s.
+        first_gap_s, first_limit_s: of its first exchanges, see ``emulation.protocol.link_limits``;
+            real s.
     """
 
     index: int

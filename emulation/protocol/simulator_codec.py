@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emulation.guest import codec
+from emulation.protocol import guest_codec
 from model.observation import DeviceProfile, FloatArray, Observation, TaskView
 from rl.policies import Value
 from rl.policies.state import Layout, SystemState
@@ -83,7 +83,7 @@ def to_reset(
     key: tuple[int, ...],
 ) -> bytes:
     """Have a device's policy made and reset; ``key`` is of its random stream."""
-    return head(RESET, number) + codec.to_reset(policy, dict(params), profile, key)[1:]
+    return head(RESET, number) + guest_codec.to_reset(policy, dict(params), profile, key)[1:]
 
 
 def to_attach(number: int, layout: Layout) -> bytes:
@@ -117,7 +117,7 @@ def from_state(data: bytes, targets: int) -> tuple[Observation, SystemState]:
     """The observation and the state of ``DECIDE_BY_STATE``, without its head."""
     size, units, links = _SIZES.unpack_from(data)
     end = _SIZES.size + size
-    seen = codec.observation(data[_SIZES.size : end], targets)
+    seen = guest_codec.observation(data[_SIZES.size : end], targets)
     numbers = np.frombuffer(bytearray(data[end:]), np.float64)
     time_s, age_s = numbers[:2].tolist()
     return seen, SystemState(time_s, age_s, *_split(numbers[2:], units, links))
@@ -150,7 +150,7 @@ def task_of(data: bytes) -> TaskView:
 
 def from_decide(data: bytes, targets: int) -> tuple[TaskView, Observation]:
     """The task and the observation of ``DECIDE``, head included."""
-    return task_of(data), codec.observation(data[HEAD.size :], targets)
+    return task_of(data), guest_codec.observation(data[HEAD.size :], targets)
 
 
 def to_facts(facts: Facts) -> bytes:
@@ -168,8 +168,8 @@ def from_facts(data: bytes) -> Facts:
             str(algorithm),
             bool(begins),
         ] if len(parameters) < _MOST_FACTS:
-            names = tuple(codec.from_text(str(p).encode()) for p in parameters)
-            name, algorithm = (codec.from_text(t.encode()) for t in (name, algorithm))
+            names = tuple(guest_codec.from_text(str(p).encode()) for p in parameters)
+            name, algorithm = (guest_codec.from_text(t.encode()) for t in (name, algorithm))
             return Facts(name, str(needs), names, algorithm, begins)
     raise ValueError("no facts")
 

@@ -34,8 +34,9 @@ _MAX_NUMBER = 1e15
 class NodeConfig:
     """What the spawner is told of a node: where it lives and as whom, nothing of the network.
 
-    The rest, ``emulation.briefing.Briefing``, goes to the node alone, over its control socket: all
-    nodes share the spawner's memory, so nothing may lie in there that not all of them may know.
+    The rest, ``emulation.protocol.briefing.Briefing``, goes to the node alone, over its control
+    socket: all nodes share the spawner's memory, so nothing may lie in there that not all of them
+    may know.
 
     Attributes:
         name: the unit's name in the network.

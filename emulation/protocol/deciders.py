@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from emulation.briefing import Agent, generator
+from emulation.protocol.briefing import Agent, generator
 from model.errors import UserError
 from model.observation import Decision, DeviceProfile, Observation, TaskView
 from rl.policies import Value, create
