@@ -17,7 +17,7 @@ from emulation.guest.process import run_guest
 from emulation.guest.sources import Sources
 from emulation.host import syscalls
 from emulation.host.uids import GUESTS
-from emulation.node import Ends, run_nodes
+from emulation.node.main import Ends, run_nodes
 from emulation.protocol.messages import Fatal, NodeConfig, to_list
 from emulation.transcoding.worker import serve
 from emulation.walls import View

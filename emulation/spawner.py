@@ -4,8 +4,8 @@ Loads once the code that every node needs, and forks a node in milliseconds when
 orchestrator asks. Node processes share its memory, so it knows nothing of scenario, network or
 tasks: what a node may know, the orchestrator tells it alone. It keeps root only to place its
 children behind their walls (``emulation.walls``, ``emulation.privileges``), and to make sockets in
-the namespaces of devices that share a process (``emulation.sockets``). A user's policy runs in no
-node, but in a process that serves its device alone (``emulation.guest``): without network, files
+the namespaces of devices that share a process (``emulation.node.sockets``). A user's policy runs in
+no node, but in a process that serves its device alone (``emulation.guest``): without network, files
 or /proc, and it has given up every privilege before it imports the policy.
 
 Requests are lines of JSON, each to be answered before the next:
@@ -59,10 +59,10 @@ import rl.policies
 from emulation.child import Child
 from emulation.guest import room
 from emulation.guest.sources import Sources
-from emulation.node import Ends
+from emulation.node.main import Ends
+from emulation.node.sockets import SocketMaker
 from emulation.policy_files import PROJECT, place_of, policy_file, user_folder
 from emulation.protocol.messages import NodeConfig, guest_name
-from emulation.sockets import SocketMaker
 from emulation.walls import ProcessWall, View, arrange, try_walls
 from model.errors import UserError
 from rl.policies import weights

@@ -30,7 +30,7 @@ WAIT = 0.15
 """Share of a slot after its start at which the caller is told even if a report is missing."""
 DUE = 0.25
 """Share of a slot after its start until which its decisions are passed on; devices wait a little
-longer (``emulation.remote.PATIENCE``)."""
+longer (``emulation.node.external_policy.PATIENCE``)."""
 
 
 class Onlooker:

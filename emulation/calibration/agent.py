@@ -19,13 +19,13 @@ import sys
 import time
 from typing import Any
 
-from emulation.loop import READ, Clock, Loop
-from emulation.ping import Pinger
+from emulation.node.event_loop import READ, Clock, Loop
+from emulation.node.ping import Pinger
+from emulation.node.sockets import OwnNamespace
+from emulation.node.task_sender import Order, Transfers
+from emulation.node.task_server import Unit
+from emulation.node.work import TimedWork
 from emulation.protocol.frames import HEADER_BYTES
-from emulation.sockets import OwnNamespace
-from emulation.transfer import Order, Transfers
-from emulation.unit import Unit
-from emulation.work import TimedWork
 from model.addressing import TASK_PORT
 from model.compute import FrequencyTrace
 from model.scenario import TransferSpec
@@ -134,7 +134,7 @@ class Agent:
         # Request numbers are unique in the whole network, as tasks must be.
         self._transfers.send(Order(unit, 0, id, bytes, _WORK_GHZ_S, rate_mbps))
 
-    # emulation.transfer.Listener
+    # emulation.node.task_sender.Listener
 
     def dispatched(self, order: Order) -> None:
         """Note when the first byte went."""

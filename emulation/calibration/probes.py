@@ -12,7 +12,7 @@ import numpy as np
 
 from emulation.calibration.card import Line
 from emulation.calibration.rig import FloatArray, Rig, Samples
-from emulation.pacing import PAYLOAD_PER_WIRE_BYTE
+from emulation.node.pacing import PAYLOAD_PER_WIRE_BYTE
 from model.wire_format import HEADER_BYTES
 from records.fidelity import (
     GAP_ERROR,

@@ -220,7 +220,7 @@ class Replaced(NamedTuple):
 
 
 class Bye(NamedTuple):
-    """The last record of an orderly end; see ``emulation.node`` for the counters."""
+    """The last record of an orderly end; see ``emulation.node.main`` for the counters."""
 
     counters: dict[str, float | None]
 

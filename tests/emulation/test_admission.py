@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from emulation.admission import Admission
-from emulation.loop import Clock
+from emulation.node.admission import Admission
+from emulation.node.event_loop import Clock
 from emulation.protocol.briefing import Briefer, Briefing, payload_bytes
 from emulation.protocol.frames import Frame, Kind, WireError, encode
 from model.network import build_network

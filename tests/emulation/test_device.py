@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from emulation.memory import Memory
+from emulation.node.observations import Memory
 from emulation.protocol.messages import Ping, Seen, Slot, from_list, to_list
 
 TARGETS = ("c1d1", "c1d2", "e1")

@@ -18,10 +18,10 @@ import pytest
 
 from emulation.guest import filter as guest_filter
 from emulation.guest import room
-from emulation.guest.link import GuestPolicy
 from emulation.guest.process import Guest
 from emulation.guest.sources import Sources
-from emulation.loop import Clock, Loop
+from emulation.node.event_loop import Clock, Loop
+from emulation.node.guest_link import GuestPolicy
 from emulation.protocol import guest_codec
 from emulation.protocol.briefing import Agent, Briefer, Briefing
 from model.errors import UserError

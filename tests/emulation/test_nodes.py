@@ -136,10 +136,10 @@ def test_the_wire_carries_x(bench: Bench, closing: ExitStack, rate_mbps: float) 
     20 ms stops a transfer for as long, which no pacing makes up for.
     """
     from emulation.host.netlink import inside
-    from emulation.loop import Clock, Loop
-    from emulation.transfer import Order, Transfers
-    from emulation.unit import Unit
-    from emulation.work import TimedWork
+    from emulation.node.event_loop import Clock, Loop
+    from emulation.node.task_sender import Order, Transfers
+    from emulation.node.task_server import Unit
+    from emulation.node.work import TimedWork
     from model.compute import FrequencyTrace
     from model.scenario import TransferSpec
     from tests.emulation.test_transfer import Ear

@@ -9,14 +9,14 @@ from functools import partial
 
 import pytest
 
-from emulation import transfer
-from emulation.loop import Clock, Loop
-from emulation.pacing import pacing_bytes_per_s
+from emulation.node import task_sender
+from emulation.node.event_loop import Clock, Loop
+from emulation.node.pacing import pacing_bytes_per_s
+from emulation.node.task_sender import Order, Transfers
+from emulation.node.task_server import Unit
+from emulation.node.work import TimedWork
 from emulation.protocol.frames import Frame, Kind, encode
 from emulation.protocol.messages import Arrived, Log, Record, Service
-from emulation.transfer import Order, Transfers
-from emulation.unit import Unit
-from emulation.work import TimedWork
 from model.compute import FrequencyTrace
 from model.scenario import TransferSpec
 from tests.busy import measuring
@@ -152,7 +152,7 @@ def test_spare_connections_are_opened_ahead_of_need(bed: Bed) -> None:
 def test_connections_that_rest_long_are_closed_but_for_the_spares(
     bed: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "_STALE_S", 0.3)
+    monkeypatch.setattr(task_sender, "_STALE_S", 0.3)
     bed.sender.spares = 1
     for task in range(6):
         bed.send(task, size=100_000)

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from emulation.node.task_server import _MAX_UNSENT_BYTES
 from emulation.protocol.frames import Frame, FrameReader, Kind, WireError, encode
 from emulation.protocol.messages import Log, from_list, to_list
-from emulation.unit import _MAX_UNSENT_BYTES
 from model.wire_format import HEADER, HEADER_BYTES, MAGIC, VERSION
 from tests.emulation.test_transfer import LOCALHOST, Bed
 from tests.fuzz.bounds import bounded, require_told, tries

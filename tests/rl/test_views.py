@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emulation.memory import Memory
+from emulation.node.observations import Memory
 from rl.env import crowd_edge_v0
 from rl.simulator import senses
 from rl.views import COLUMNS, NEVER, OLDEST_S, table, unseen

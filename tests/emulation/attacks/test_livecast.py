@@ -18,14 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from emulation.admission import Admission
-from emulation.loop import Clock, Loop
+from emulation.node.admission import Admission
+from emulation.node.event_loop import Clock, Loop
+from emulation.node.task_server import Unit
+from emulation.node.work import Done, Job, Outcome
 from emulation.protocol.briefing import Briefer, Briefing
 from emulation.protocol.frames import HEADER_BYTES, Frame, Kind, decode, encode
 from emulation.protocol.messages import Arrived, Record, from_list
 from emulation.transcoding import content, ffmpeg, worker
-from emulation.unit import Unit
-from emulation.work import Done, Job, Outcome
 from model.clips import PACKET_BYTES, Picture, catalogue_of
 from model.compute import FrequencyTrace
 from model.load import load_scenario
@@ -277,7 +277,7 @@ def test_connections_of_one_address_are_bounded(
     edge: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Expected: those beyond the limit are closed, the others work."""
-    monkeypatch.setattr("emulation.unit._MOST_CONNECTIONS", 5)
+    monkeypatch.setattr("emulation.node.task_server._MOST_CONNECTIONS", 5)
     handles = [edge.connect() for _ in range(8)]
     edge.settle()
     assert len(edge.unit._peers) == 5

@@ -8,7 +8,7 @@ import socket
 import time
 from typing import Any
 
-from emulation.loop import READ, WRITE, Loop
+from emulation.node.event_loop import READ, WRITE, Loop
 from emulation.protocol.messages import Record, to_list
 from model.errors import UserError
 

@@ -15,8 +15,8 @@ import struct
 import time
 from collections.abc import Callable
 
-from emulation.loop import READ, Loop
-from emulation.sockets import Sockets
+from emulation.node.event_loop import READ, Loop
+from emulation.node.sockets import Sockets
 
 _SO_TIMESTAMPNS = 35
 _ECHO_REQUEST, _ECHO_REPLY = 8, 0

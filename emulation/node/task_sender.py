@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from emulation.loop import READ, WRITE, Clock, Loop, Timer
-from emulation.pacing import pace, pacing_bytes_per_s, task_socket
+from emulation.node.event_loop import READ, WRITE, Clock, Loop, Timer
+from emulation.node.pacing import pace, pacing_bytes_per_s, task_socket
+from emulation.node.sockets import OwnNamespace, Sockets
 from emulation.protocol.frames import MESSAGE_BYTES, Frame, FrameReader, Kind, WireError, encode
-from emulation.sockets import OwnNamespace, Sockets
 from model.addressing import TASK_PORT
 from model.scenario import TransferSpec
 
@@ -25,7 +25,7 @@ _UNSENT_BYTES = 262144
 """What the kernel may hold unsent: at 10 Mbps it wakes us five or ten times a second."""
 _CHUNK = memoryview(bytes(_UNSENT_BYTES))
 _HELLO_PIECE_BYTES = 3
-"""Eleven pieces: a connection's first ten segments leave unpaced (``emulation.pacing``)."""
+"""Eleven pieces: a connection's first ten segments leave unpaced (``emulation.node.pacing``)."""
 _IDLE_CONNECTIONS = 16
 """More than these are closed: they cost nothing on the wire, but the unit has to hold them, too."""
 _STALE_S = 60.0

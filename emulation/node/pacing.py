@@ -16,7 +16,7 @@ from __future__ import annotations
 import socket
 import struct
 
-from emulation.sockets import Sockets
+from emulation.node.sockets import Sockets
 
 PAYLOAD_PER_WIRE_BYTE = 1448 / 1514
 _SO_MAX_PACING_RATE = 47

@@ -22,23 +22,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emulation.admission import Admission
-from emulation.device import Device
-from emulation.guest.link import GuestPolicy
-from emulation.loop import Clock, Loop
-from emulation.node_channel import NodeChannel, phase_now
-from emulation.ping import Pinger
+from emulation.node.admission import Admission
+from emulation.node.channel import NodeChannel, phase_now
+from emulation.node.device import Device
+from emulation.node.event_loop import Clock, Loop
+from emulation.node.external_policy import Remote
+from emulation.node.guest_link import GuestPolicy
+from emulation.node.ping import Pinger
+from emulation.node.sockets import MadeElsewhere, OwnNamespace, Sockets
+from emulation.node.task_sender import Listener, Transfers
+from emulation.node.task_server import Unit
+from emulation.node.work import TimedWork, Work
 from emulation.protocol.briefing import Agent, Briefing, Overflow
 from emulation.protocol.deciders import Decider, InProcess
 from emulation.protocol.frames import HEADER_BYTES, MESSAGE_BYTES
 from emulation.protocol.link_limits import LIMIT_S
 from emulation.protocol.messages import Baseline, Bye, Fatal, Ready, Slot
-from emulation.remote import Remote
-from emulation.sockets import MadeElsewhere, OwnNamespace, Sockets
 from emulation.transcoding.queue import Transcoding
-from emulation.transfer import Listener, Transfers
-from emulation.unit import Unit
-from emulation.work import TimedWork, Work
 from model.errors import UserError
 
 _LOST_PING_SLOTS = 5

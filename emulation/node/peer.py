@@ -8,8 +8,8 @@ import struct
 import termios
 from typing import TYPE_CHECKING
 
-from emulation.loop import READ, WRITE
-from emulation.pacing import pace
+from emulation.node.event_loop import READ, WRITE
+from emulation.node.pacing import pace
 from emulation.protocol.frames import (
     HEADER_BYTES,
     Frame,
@@ -21,7 +21,7 @@ from emulation.protocol.frames import (
 )
 
 if TYPE_CHECKING:
-    from emulation.unit import Unit
+    from emulation.node.task_server import Unit
 
 _SO_RCVLOWAT = 18
 _READ_BYTES = 262144

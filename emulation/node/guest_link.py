@@ -12,7 +12,7 @@ import time
 from array import array
 from typing import NamedTuple, Protocol
 
-from emulation.loop import READ, Clock, Loop, Timer
+from emulation.node.event_loop import READ, Clock, Loop, Timer
 from emulation.protocol import guest_codec as codec
 from emulation.protocol.briefing import Agent
 from emulation.protocol.deciders import Placing, See

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from emulation.loop import Clock, Loop
+from emulation.node.event_loop import Clock, Loop
 from emulation.protocol.deciders import Placing, See
 from emulation.protocol.messages import Record, Seen
 from model.observation import Decision, DeviceProfile, TaskView

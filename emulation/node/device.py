@@ -10,9 +10,13 @@ from functools import partial
 
 import numpy as np
 
-from emulation.loop import Clock, Loop
-from emulation.memory import Memory
-from emulation.ping import Pinger
+from emulation.node.event_loop import Clock, Loop
+from emulation.node.external_policy import Remote
+from emulation.node.observations import Memory
+from emulation.node.ping import Pinger
+from emulation.node.task_sender import Order, Transfers
+from emulation.node.task_server import Unit
+from emulation.node.work import Outcome
 from emulation.protocol.briefing import Agent, payload_bytes
 from emulation.protocol.deciders import Decider
 from emulation.protocol.link_limits import PINGS
@@ -27,11 +31,7 @@ from emulation.protocol.messages import (
     Record,
     Replaced,
 )
-from emulation.remote import Remote
 from emulation.transcoding.content import load
-from emulation.transfer import Order, Transfers
-from emulation.unit import Unit
-from emulation.work import Outcome
 from model.observation import Decision, DeviceProfile, Observation, TaskView
 from model.probing import pinged
 from rl.policies.checking import PolicyError, checked
@@ -128,7 +128,7 @@ class Device:
             self._agent.ping_phase, lambda rtt, broken: self._baseline_done(rtt, broken, done)
         )
 
-    # What becomes of tasks that were sent (``emulation.transfer.Listener``).
+    # What becomes of tasks that were sent (``emulation.node.task_sender.Listener``).
 
     def dispatched(self, order: Order) -> None:
         """An attempt begins."""

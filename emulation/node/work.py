@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from emulation.loop import Clock, Loop
+from emulation.node.event_loop import Clock, Loop
 from model.compute import FifoUnit, FrequencyTrace
 
 

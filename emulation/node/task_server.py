@@ -1,7 +1,7 @@
 """A unit: takes tasks in over TCP or from its own device, and serves them first come, first served.
 
-A task joins the queue when its last byte has arrived. What service is, ``emulation.work`` says; the
-result is sent when it ends. With ``cloud.mode: overflow`` an edge whose queue is too long
+A task joins the queue when its last byte has arrived. What service is, ``emulation.node.work``
+says; the result is sent when it ends. With ``cloud.mode: overflow`` an edge whose queue is too long
 passes a task on to the cloud, bytes and all, and relays the result.
 """
 
@@ -13,15 +13,15 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from emulation.admission import Admission
-from emulation.loop import READ, Clock, Loop
-from emulation.pacing import task_socket
-from emulation.peer import Peer
+from emulation.node.admission import Admission
+from emulation.node.event_loop import READ, Clock, Loop
+from emulation.node.pacing import task_socket
+from emulation.node.peer import Peer
+from emulation.node.sockets import OwnNamespace, Sockets
+from emulation.node.task_sender import Order, Transfers
+from emulation.node.work import Job, Outcome, Work
 from emulation.protocol.frames import MAX_ERROR_BYTES, Frame, Kind, WireError
 from emulation.protocol.messages import Arrived, Log, Record, Service
-from emulation.sockets import OwnNamespace, Sockets
-from emulation.transfer import Order, Transfers
-from emulation.work import Job, Outcome, Work
 from model.addressing import TASK_PORT
 
 _MAX_UNSENT_BYTES = 1_048_576
@@ -178,7 +178,7 @@ class Unit:
         if reason:
             self._complain(f"{peer.address}: {reason}")
 
-    # What becomes of tasks that were passed on (``emulation.transfer.Listener``).
+    # What becomes of tasks that were passed on (``emulation.node.task_sender.Listener``).
 
     def dispatched(self, order: Order) -> None:
         """Of no interest: the task's own dispatch was at its device."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 
-from emulation.loop import Clock
+from emulation.node.event_loop import Clock
 from emulation.protocol.briefing import Briefing
 from emulation.protocol.frames import Frame, WireError
 from emulation.transcoding.content import index_of

@@ -1,0 +1,1 @@
+"""Node processes, unprivileged: devices that decide and send, units that serve tasks."""
