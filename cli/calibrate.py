@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from emulation.calibrate import calibrate as measure
-from emulation.calibrate import steps
 from emulation.calibration.card import Card, store
+from emulation.calibration.run import calibrate as measure
+from emulation.calibration.run import steps
 from emulation.host.commands import EmulationError
 from emulation.host.ledger import living_runs
 from model.errors import UserError

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from emulation.calibration.transcoding import Fit, fit, measure, scenario_text, steps
 from emulation.host.capabilities import probe
-from emulation.transcoding.calibrate import Fit, fit, measure, scenario_text, steps
 from model.errors import UserError
 from model.load import SCENARIO_FOLDER, load_scenario
 from model.scenario import Scenario

@@ -16,11 +16,11 @@ import numpy as np
 import psutil
 import pytest
 
-from emulation.calibrate import calibrate, steps
 from emulation.calibration import card as cards
 from emulation.calibration.card import Card, Line, describe_machine, machine_card, store
 from emulation.calibration.probes import LOADS, QUICK, Probes
 from emulation.calibration.rig import SCENARIO, Rig
+from emulation.calibration.run import calibrate, steps
 from emulation.host.ledger import RUN_VARIABLE, RUNS_DIR, Ledger
 from emulation.host.netlink import existing_namespaces
 from emulation.network.fabric import Fabric

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from cli import calibrate_clips
+from emulation.calibration.transcoding import Fit, Measured, fit, scenario_text
 from emulation.node.event_loop import Clock, Loop
 from emulation.node.work import Job, Outcome
 from emulation.protocol.messages import Transcoded
 from emulation.transcoding import content, ffmpeg, worker
-from emulation.transcoding.calibrate import Fit, Measured, fit, scenario_text
 from emulation.transcoding.queue import Transcoding
 from model.clips import Clip, catalogue, picture
 from model.compute import FrequencyTrace
