@@ -18,8 +18,8 @@ from emulation.guest.sources import Sources
 from emulation.host import syscalls
 from emulation.host.uids import GUESTS
 from emulation.node.main import Ends, run_nodes
+from emulation.node.transcoding.worker import serve
 from emulation.protocol.messages import Fatal, NodeConfig, to_list
-from emulation.transcoding.worker import serve
 from emulation.walls import View
 
 _BRIEFING_TIMEOUT_S = 2.0

@@ -22,6 +22,7 @@ from emulation.host.netlink import namespace_path
 from emulation.host.uids import first_uid
 from emulation.network.fabric import FABRIC, Fabric, process_environment
 from emulation.network.openvswitch import CONTROLLER
+from emulation.node.transcoding.content import prepare
 from emulation.options import RunOptions
 from emulation.policy_files import hidden_folders, is_users
 from emulation.protocol.briefing import Briefer
@@ -29,7 +30,6 @@ from emulation.protocol.json_channel import Channel
 from emulation.protocol.link_limits import first_exchanges
 from emulation.protocol.messages import NodeConfig, guest_name
 from emulation.spawning import SpawnerLink
-from emulation.transcoding.content import prepare
 from model.compute import frequency_trace
 from model.errors import UserError
 from model.network import Network, Node, build_network

@@ -17,9 +17,9 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from emulation.transcoding import ffmpeg
-from emulation.transcoding.content import make
-from emulation.transcoding.worker import transcoded
+from emulation.node.transcoding import ffmpeg
+from emulation.node.transcoding.content import make
+from emulation.node.transcoding.worker import transcoded
 from model.clips import Clip, catalogue, picture
 from model.errors import UserError
 from model.scenario import ClipsSpec, RepresentationSpec, Scenario

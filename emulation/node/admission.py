@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 
 from emulation.node.event_loop import Clock
+from emulation.node.transcoding.content import index_of
 from emulation.protocol.briefing import Briefing
 from emulation.protocol.frames import Frame, WireError
-from emulation.transcoding.content import index_of
 from model.clips import catalogue
 
 _EARLY_S = 1e-3

@@ -16,6 +16,7 @@ from emulation.node.observations import Memory
 from emulation.node.ping import Pinger
 from emulation.node.task_sender import Order, Transfers
 from emulation.node.task_server import Unit
+from emulation.node.transcoding.content import load
 from emulation.node.work import Outcome
 from emulation.protocol.briefing import Agent, payload_bytes
 from emulation.protocol.deciders import Decider
@@ -31,7 +32,6 @@ from emulation.protocol.messages import (
     Record,
     Replaced,
 )
-from emulation.transcoding.content import load
 from model.observation import Decision, DeviceProfile, Observation, TaskView
 from model.probing import pinged
 from rl.policies.checking import PolicyError, checked

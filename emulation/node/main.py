@@ -32,13 +32,13 @@ from emulation.node.ping import Pinger
 from emulation.node.sockets import MadeElsewhere, OwnNamespace, Sockets
 from emulation.node.task_sender import Listener, Transfers
 from emulation.node.task_server import Unit
+from emulation.node.transcoding.queue import Transcoding
 from emulation.node.work import TimedWork, Work
 from emulation.protocol.briefing import Agent, Briefing, Overflow
 from emulation.protocol.deciders import Decider, InProcess
 from emulation.protocol.frames import HEADER_BYTES, MESSAGE_BYTES
 from emulation.protocol.link_limits import LIMIT_S
 from emulation.protocol.messages import Baseline, Bye, Fatal, Ready, Slot
-from emulation.transcoding.queue import Transcoding
 from model.errors import UserError
 
 _LOST_PING_SLOTS = 5

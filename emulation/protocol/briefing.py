@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from emulation.node.transcoding.content import clip_path, digests
 from emulation.protocol.frames import MAX_TASK_BYTES, MAX_WORK_GHZ_S
 from emulation.protocol.link_limits import GAP_S, LIMIT_S, first_exchanges
-from emulation.transcoding.content import clip_path, digests
 from model.addressing import host_ip
 from model.clips import catalogue_of
 from model.compute import FrequencyTrace, frequency_trace

@@ -15,8 +15,8 @@ import pytest
 
 from analysis.prototype import ROLES, prototype_of
 from emulation.host.ledger import run_processes
-from emulation.transcoding import content
-from emulation.transcoding.ffmpeg import FRAME_TOLERANCE
+from emulation.node.transcoding import content
+from emulation.node.transcoding.ffmpeg import FRAME_TOLERANCE
 from experiments.chaos import snapshot
 from model.clips import catalogue_of, picture
 from model.load import load_scenario

@@ -17,10 +17,10 @@ import pytest
 from cli import calibrate_clips
 from emulation.calibration.transcoding import Fit, Measured, fit, scenario_text
 from emulation.node.event_loop import Clock, Loop
+from emulation.node.transcoding import content, ffmpeg, worker
+from emulation.node.transcoding.queue import Transcoding
 from emulation.node.work import Job, Outcome
 from emulation.protocol.messages import Transcoded
-from emulation.transcoding import content, ffmpeg, worker
-from emulation.transcoding.queue import Transcoding
 from model.clips import Clip, catalogue, picture
 from model.compute import FrequencyTrace
 from model.errors import UserError
@@ -202,7 +202,7 @@ def test_the_worker_ends_with_its_unit() -> None:
     ours, theirs = socket.socketpair()
     code = f"""
 import socket
-from emulation.transcoding.worker import serve
+from emulation.node.transcoding.worker import serve
 raise SystemExit(serve(socket.socket(fileno={theirs.fileno()})))
 """
     child = subprocess.Popen([sys.executable, "-c", code], pass_fds=[theirs.fileno()])

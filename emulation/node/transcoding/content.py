@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from emulation.transcoding import ffmpeg
+from emulation.node.transcoding import ffmpeg
 from model.clips import PACKET_BYTES, Clip, catalogue, picture
 from model.errors import UserError
 from model.scenario import ClipsSpec

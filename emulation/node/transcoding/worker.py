@@ -19,7 +19,7 @@ import socket
 import threading
 from typing import Any
 
-from emulation.transcoding import ffmpeg
+from emulation.node.transcoding import ffmpeg
 from model.clips import Picture
 
 NICENESS = 10

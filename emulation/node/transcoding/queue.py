@@ -10,10 +10,10 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from emulation.node.event_loop import READ, WRITE, Clock, Loop
+from emulation.node.transcoding import content
 from emulation.node.work import Done, Job, Outcome
 from emulation.protocol.frames import MAX_RESULT_BYTES
 from emulation.protocol.messages import Transcoded
-from emulation.transcoding import content
 from model.clips import PACKET_BYTES, Clip, Picture, catalogue, picture
 from model.compute import FrequencyTrace
 from model.scenario import ClipsSpec
