@@ -12,7 +12,7 @@ import click
 from cli.ignored import refuse
 from cli.interrupts import interruptible
 from emulation.options import common_options, emulation_only, emulation_options
-from emulation.policy_files import with_absolute_files
+from emulation.sandbox.policy_files import with_absolute_files
 from experiments.guest import completed
 from model.load import load_scenario, parse_assignments, parse_overrides
 from model.worlds import require_simulable, simulator_note

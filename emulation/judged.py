@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emulation.guest.sources import modules
-from emulation.policy_files import policy_file, user_folder
-from emulation.walls import try_walls
+from emulation.sandbox.namespaces import try_walls
+from emulation.sandbox.policy_files import policy_file, user_folder
+from emulation.sandbox.policy_sources import modules
 from model.errors import UserError
 
 _SEED_BITS = 128

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emulation.cells import cells
-from emulation.guest_limits import GuestLimits
 from emulation.host import processes
 from emulation.host.cpu_quota import Shares
 from emulation.host.ledger import Ledger
@@ -24,11 +23,12 @@ from emulation.network.fabric import FABRIC, Fabric, process_environment
 from emulation.network.openvswitch import CONTROLLER
 from emulation.node.transcoding.content import prepare
 from emulation.options import RunOptions
-from emulation.policy_files import hidden_folders, is_users
 from emulation.protocol.briefing import Briefer
 from emulation.protocol.json_channel import Channel
 from emulation.protocol.link_limits import first_exchanges
 from emulation.protocol.messages import NodeConfig, guest_name
+from emulation.sandbox.guest_limits import GuestLimits
+from emulation.sandbox.policy_files import hidden_folders, is_users
 from emulation.spawning import SpawnerLink
 from model.compute import frequency_trace
 from model.errors import UserError
@@ -250,7 +250,7 @@ class Machinery:
     def _start(self, name: str, arguments: list[str], label: str | None) -> socket.socket:
         """Start one of our programs with a socket whose number is its last argument."""
         ours, theirs = socket.socketpair()
-        module = {"controller": "controller.process", "spawner": "emulation.spawner"}[name]
+        module = {"controller": "controller.process", "spawner": "emulation.sandbox.spawner"}[name]
         with theirs:
             self._children[name] = processes.start(
                 [sys.executable, "-m", module, *arguments, str(theirs.fileno())],

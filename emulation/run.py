@@ -28,7 +28,6 @@ from typing import Any, NoReturn
 import click
 from click.core import ParameterSource
 
-from emulation.guest.description import require_parameters
 from emulation.host.capabilities import REQUIRED_TO_RUN, Capabilities, probe
 from emulation.judged import HandedIn, draw_seed, require_walls
 from emulation.options import (
@@ -38,14 +37,15 @@ from emulation.options import (
     needs_netem,
     without_netem,
 )
-from emulation.policy_files import (
+from emulation.protocol.link_limits import require_buffers, require_first_exchanges
+from emulation.sandbox.policy_description import require_parameters
+from emulation.sandbox.policy_files import (
     hidden_folders,
     policy_file,
     require_files_of_policy,
     user_folder,
     with_absolute_files,
 )
-from emulation.protocol.link_limits import require_buffers, require_first_exchanges
 from emulation.session import run_session
 from model.errors import UserError
 from model.load import load_scenario, parse_assignments, parse_overrides

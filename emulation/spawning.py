@@ -33,7 +33,7 @@ class Spawned:
 
 
 class SpawnerLink:
-    """Talks with ``emulation.spawner`` over one end of a socket pair, blocking.
+    """Talks with ``emulation.sandbox.spawner`` over one end of a socket pair, blocking.
 
     Attributes:
         walls: which walls around nodes this machine lacks, and why.

@@ -17,7 +17,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from emulation.policy_files import is_users
+from emulation.sandbox.policy_files import is_users
 from experiments.guest import policy_source
 from experiments.simulated import simulated
 from model.network import build_network

@@ -1,7 +1,7 @@
 """A user's own policy in the simulator: in processes behind walls, asked from the simulation's.
 
-The simulation runs here; ``emulation.guest.launcher`` starts the processes. Nothing of a user's is
-imported here, whether root simulates or not.
+The simulation runs here; ``emulation.sandbox.launcher`` starts the processes. Nothing of a user's
+is imported here, whether root simulates or not.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from emulation.guest.description import facts_of, require_parameters
-from emulation.guest.launcher_client import Print, guests, launcher
-from emulation.policy_files import is_users, policy_file, user_folder, with_absolute_files
+from emulation.sandbox.launcher_client import Print, guests, launcher
+from emulation.sandbox.policy_description import facts_of, require_parameters
+from emulation.sandbox.policy_files import is_users, policy_file, user_folder, with_absolute_files
 from experiments.guest_agents import GuestAgents
 from model.network import build_network
 from model.scenario import Scenario

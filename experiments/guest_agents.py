@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from emulation.guest.launcher_client import Guest
 from emulation.protocol import simulator_codec as packets
+from emulation.sandbox.launcher_client import Guest
 from model.errors import UserError
 from model.observation import Decision, DeviceProfile, TaskView
 from model.random_streams import stream

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from emulation.guest.description import require_parameters
-from emulation.policy_files import is_users
+from emulation.sandbox.policy_description import require_parameters
+from emulation.sandbox.policy_files import is_users
 from experiments import guest
 from model.scenario import Scenario
 from model.worlds import require_simulable, simulator_note

@@ -13,8 +13,8 @@ from cli.run import run as cli_run
 from emulation import run
 from emulation.host.capabilities import REQUIRED_TO_RUN, Capabilities, Finding
 from emulation.options import RunOptions
-from emulation.policy_files import hidden_folders, require_files_of_policy
 from emulation.protocol.link_limits import require_buffers, require_first_exchanges
+from emulation.sandbox.policy_files import hidden_folders, require_files_of_policy
 from model.errors import UserError
 from model.load import load_scenario
 from model.network import build_network
@@ -43,7 +43,7 @@ def no_netem(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emulation.policy_files._can_read", lambda *_: False)
+    monkeypatch.setattr("emulation.sandbox.policy_files._can_read", lambda *_: False)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     require_files_of_policy("mine:Mine", {"weights": str(Path(__file__).resolve())}, ())
 

@@ -1,1 +1,1 @@
-"""A user's policy: a process of its own behind walls, and the device's end of the pipe to it."""
+"""A user's policy: an unprivileged process without network, with one pipe to its device."""

@@ -26,7 +26,7 @@ LIMIT_S = 60.0
 """What a run of a few slots may take, however it is hurt; more is a hang."""
 _PROGRAMS = {
     "controller.process": "controller",
-    "emulation.spawner": "spawner",
+    "emulation.sandbox.spawner": "spawner",
     "ovs-vswitchd": "ovs-vswitchd",
     "ovsdb-server": "ovsdb-server",
 }

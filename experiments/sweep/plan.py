@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from emulation.guest.description import facts_of
+from emulation.sandbox.policy_description import facts_of
 from experiments.sweep.cell import Cell, RunCell, TrainCell
 from experiments.sweep.spec import CHECKPOINTS, PolicySpec, RunBlock, SweepFile, TrainBlock
 from experiments.tuned import load_tuned

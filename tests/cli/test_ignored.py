@@ -59,7 +59,7 @@ def test_a_sweep_in_the_simulator_refuses_keys_of_the_emulation(key: str, tmp_pa
 def test_files_of_a_policy_are_meant_from_the_callers_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from emulation.policy_files import with_absolute_files
+    from emulation.sandbox.policy_files import with_absolute_files
 
     monkeypatch.chdir(tmp_path)
     Path("w.pt").touch()
@@ -79,7 +79,7 @@ def test_files_of_a_policy_are_meant_from_the_callers_folder(
 def test_files_that_devices_cannot_read_are_told_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from emulation.policy_files import hidden_folders, require_files_of_policy
+    from emulation.sandbox.policy_files import hidden_folders, require_files_of_policy
 
     for folder in (tmp_path, *tmp_path.parents[:-2]):
         folder.chmod(0o755)

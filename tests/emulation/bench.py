@@ -14,9 +14,9 @@ from pathlib import Path
 
 from emulation.cells import cells
 from emulation.host.uids import FIRST
-from emulation.policy_files import is_users
 from emulation.protocol.briefing import Briefer
 from emulation.protocol.messages import Baseline, Bye, Fatal, NodeConfig, Ready, Record, from_list
+from emulation.sandbox.policy_files import is_users
 from emulation.spawning import Spawned, SpawnerLink
 from model.addressing import host_ip
 from model.network import Network, Node, build_network
@@ -107,7 +107,13 @@ class Nodes:
         root = Path(__file__).resolve().parents[2]
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "emulation.spawner", "--control-fd", str(theirs.fileno())],
+                [
+                    sys.executable,
+                    "-m",
+                    "emulation.sandbox.spawner",
+                    "--control-fd",
+                    str(theirs.fileno()),
+                ],
                 pass_fds=[theirs.fileno()],
                 cwd="/",
                 env={"PYTHONPATH": os.pathsep.join(filter(None, [str(root), path]))},

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emulation.guest import filter as guest_filter
-from emulation.guest import room
 from emulation.guest.process import Guest
-from emulation.guest.sources import Sources
 from emulation.node.event_loop import Clock, Loop
 from emulation.node.guest_link import GuestPolicy
 from emulation.protocol import guest_codec
 from emulation.protocol.briefing import Agent, Briefer, Briefing
+from emulation.sandbox import guest_root as room
+from emulation.sandbox import guest_seccomp as guest_filter
+from emulation.sandbox.policy_sources import Sources
 from model.errors import UserError
 from model.network import build_network
 from model.observation import Decision, Observation, TaskView
@@ -320,7 +320,7 @@ def test_every_jump_of_the_filter_lands_in_it(machine: str, processes: bool) -> 
 CALLS = """
 import ctypes, errno, os, socket, sys, threading
 from emulation.host import syscalls as kernel
-from emulation.guest import filter as guest_filter
+from emulation.sandbox import guest_seccomp as guest_filter
 kernel.prctl(38, 1)
 guest_filter.install()
 libc = ctypes.CDLL(None, use_errno=True)
@@ -368,7 +368,7 @@ def test_a_room_has_code_and_named_files_and_no_more(tmp_path: Path) -> None:
     script = f"""
 import os
 from emulation.host import syscalls as kernel
-from emulation.guest import room
+from emulation.sandbox import guest_root as room
 paths = room.visible([{str(given)!r}])
 kernel.unshare(kernel.NEW_MOUNTS)
 room.arrange(paths)

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from emulation import guest_limits
-from emulation.guest_limits import GuestLimits, own_memory_group
 from emulation.host.ledger import Ledger
+from emulation.sandbox import guest_limits
+from emulation.sandbox.guest_limits import GuestLimits, own_memory_group
 
 _WAIT = "import sys; sys.stdin.readline()\n"
 _BURN = _WAIT + "import time\nend = time.monotonic() + 60\nwhile time.monotonic() < end: pass"

@@ -16,7 +16,6 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from emulation import seccomp
 from emulation.host import ledger
 from emulation.host.uids import FIRST, first_uid
 from emulation.machinery import PROJECT, Machinery
@@ -24,6 +23,7 @@ from emulation.options import RunOptions
 from emulation.protocol.briefing import Briefer, Briefing, generator
 from emulation.protocol.json_channel import Channel
 from emulation.protocol.messages import from_list
+from emulation.sandbox import seccomp
 from model.network import build_network
 from model.random_streams import stream
 from model.scenario import CloudSpec, Scenario
@@ -145,7 +145,7 @@ def test_a_forged_environment_does_not_hide_a_node(tmp_path: Path) -> None:
 def test_a_node_cannot_clear_its_death_signal_nor_hide_from_clean() -> None:
     script = (
         "import ctypes, os, time\n"
-        "from emulation.host import syscalls as kernel; from emulation import seccomp\n"
+        "from emulation.host import syscalls as kernel; from emulation.sandbox import seccomp\n"
         f"os.setresuid(*[{first_uid('00ab') + 3}] * 3)\n"
         "kernel.prctl(38, 1)\n"
         "seccomp.install()\n"

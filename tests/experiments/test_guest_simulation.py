@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from emulation.guest.launcher_client import guests, launcher
 from emulation.host.uids import FIRST, draw_run_id, run_of_uid
+from emulation.sandbox.launcher_client import guests, launcher
 from experiments import guest
 from experiments.cells import Cell, code_version, compute, source_hash
 from experiments.guest import completed, described

@@ -39,7 +39,7 @@ if caller != "root" and os.geteuid() == 0:
     os.setresuid(65534, 65534, 65534)
 if caller == "plain":
     from emulation.host import syscalls as kernel
-    from emulation.guest import unprivileged
+    from emulation.sandbox import unprivileged
     kernel.prctl(4, 1)  # a change of uid has taken its own part of /proc away
     unprivileged.enter_user_namespace()
     open("/proc/sys/user/max_user_namespaces", "w").write("0")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from emulation.host import syscalls
-from emulation.walls import DEVICES
+from emulation.sandbox.namespaces import DEVICES
 
 PROJECT = Path(__file__).resolve().parents[2]
 _ROOM = Path("/run")

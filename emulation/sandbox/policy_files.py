@@ -16,7 +16,7 @@ from pathlib import Path
 from emulation.host.uids import FIRST
 from model.errors import UserError
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parent.parent.parent
 Value = bool | int | float | str
 
 

@@ -1,12 +1,13 @@
-"""The parent of all nodes: ``python -m emulation.spawner --control-fd N``.
+"""The parent of all nodes: ``python -m emulation.sandbox.spawner --control-fd N``.
 
 Loads once the code that every node needs, and forks a node in milliseconds whenever the
 orchestrator asks. Node processes share its memory, so it knows nothing of scenario, network or
 tasks: what a node may know, the orchestrator tells it alone. It keeps root only to place its
-children behind their walls (``emulation.walls``, ``emulation.privileges``), and to make sockets in
-the namespaces of devices that share a process (``emulation.node.sockets``). A user's policy runs in
-no node, but in a process that serves its device alone (``emulation.guest``): without network, files
-or /proc, and it has given up every privilege before it imports the policy.
+children behind their walls (``emulation.sandbox.namespaces``, ``emulation.sandbox.privileges``),
+and to make sockets in the namespaces of devices that share a process (``emulation.node.sockets``).
+A user's policy runs in no node, but in a process that serves its device alone
+(``emulation.guest``): without network, files or /proc, and it has given up every privilege before
+it imports the policy.
 
 Requests are lines of JSON, each to be answered before the next:
 
@@ -56,14 +57,14 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 import rl.policies
-from emulation.child import Child
-from emulation.guest import room
-from emulation.guest.sources import Sources
 from emulation.node.main import Ends
 from emulation.node.sockets import SocketMaker
-from emulation.policy_files import PROJECT, place_of, policy_file, user_folder
 from emulation.protocol.messages import NodeConfig, guest_name
-from emulation.walls import ProcessWall, View, arrange, try_walls
+from emulation.sandbox import guest_root
+from emulation.sandbox.child import Child
+from emulation.sandbox.namespaces import ProcessWall, View, arrange, try_walls
+from emulation.sandbox.policy_files import PROJECT, place_of, policy_file, user_folder
+from emulation.sandbox.policy_sources import Sources
 from model.errors import UserError
 from rl.policies import weights
 
@@ -196,7 +197,9 @@ class Spawner:
             return None
         if self._room is None:
             packages = (policy.relative_to(PROJECT).parts[0],) if ours and policy else ()
-            self._room = View(partial(room.arrange, room.visible(config.files, packages)))
+            self._room = View(
+                partial(guest_root.arrange, guest_root.visible(config.files, packages))
+            )
         return self._room
 
     def _prepare(self, config: NodeConfig, *, shared: bool) -> None:
@@ -303,7 +306,9 @@ def _packet_pair() -> tuple[socket.socket, socket.socket]:
 
 def main() -> None:
     """Take the control socket over and serve it."""
-    parser = argparse.ArgumentParser(prog="emulation.spawner", description="Forks node processes.")
+    parser = argparse.ArgumentParser(
+        prog="emulation.sandbox.spawner", description="Forks node processes."
+    )
     parser.add_argument("--control-fd", type=int, required=True)
     handle = socket.socket(fileno=parser.parse_args().control_fd)
     _load_policies()

@@ -10,7 +10,7 @@ import errno
 import platform
 from functools import partial
 
-from emulation import seccomp
+from emulation.sandbox import seccomp
 
 _ALLOWED = {
     "x86_64": {

@@ -16,14 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
-from emulation import privileges, walls
-from emulation.guest import filter as guest_filter
-from emulation.guest import room, unprivileged
 from emulation.guest.simulator_process import run_simulator_guest
-from emulation.guest.sources import Sources
 from emulation.host import syscalls
 from emulation.host.uids import first_uid_of_simulation
 from emulation.protocol import simulator_codec as packets
+from emulation.sandbox import guest_root, privileges, unprivileged
+from emulation.sandbox import guest_seccomp as guest_filter
+from emulation.sandbox import namespaces as walls
+from emulation.sandbox.policy_sources import Sources
 
 _OOM_SCORE = 900
 """Policies are to be killed for memory before anything else."""
@@ -100,7 +100,7 @@ def try_namespaces() -> None:
     """Make all namespaces and a root without being root. Raises ``OSError``."""
     unprivileged.enter_user_namespace()
     syscalls.unshare(syscalls.NEW_PID | syscalls.NEW_NET | syscalls.NEW_IPC | syscalls.NEW_MOUNTS)
-    room.arrange(room.visible(()))
+    guest_root.arrange(guest_root.visible(()))
     pid = os.fork()
     if pid == 0:
         os._exit(0 if os.getpid() == 1 else 1)
@@ -156,14 +156,14 @@ class _Parent:
         self._last_capability = privileges.prepare(_OOM_SCORE)
         self._uid = first_uid_of_simulation() if setting.root else os.geteuid()
         self._own_processes = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        self._paths = room.visible(setting.files, setting.packages)
+        self._paths = guest_root.visible(setting.files, setting.packages)
         processors = walls.processors()
         if setting.root or setting.namespaces:
             with suppress(OSError):  # a container without the right: sockets are refused anyway
                 syscalls.unshare(syscalls.NEW_NET | syscalls.NEW_IPC)
         if setting.has_mounts:
             syscalls.unshare(syscalls.NEW_MOUNTS)
-            room.arrange(self._paths)
+            guest_root.arrange(self._paths)
             walls.cover_proc(processors)
 
     def fork_all(

@@ -20,8 +20,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from emulation import seccomp
 from emulation.host import syscalls
+from emulation.sandbox import seccomp
 
 _EMPTY = "mode=0555,size=4k,nr_inodes=16"
 _NO_PROC, _MOST_CPUINFO = "mode=0555,size=128k,nr_inodes=4", 1 << 16

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from emulation import privileges
-from emulation.policy_files import PROJECT, user_folder
 from emulation.protocol import guest_codec as codec
 from emulation.protocol import simulator_codec as packets
+from emulation.sandbox import privileges
+from emulation.sandbox.policy_files import PROJECT, user_folder
 from model.errors import UserError
 from model.text import safe_line
 from rl.policies import Value
@@ -141,7 +141,7 @@ class LauncherClient:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "emulation.guest.launcher",
+                [sys.executable, "-m", "emulation.sandbox.launcher",
                  "--control-fd", str(theirs.fileno())],
                 env=_environment(),
                 stdin=subprocess.DEVNULL,

@@ -11,16 +11,16 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from emulation import privileges, seccomp
-from emulation.guest import filter as guest_filter
 from emulation.guest.process import run_guest
-from emulation.guest.sources import Sources
 from emulation.host import syscalls
 from emulation.host.uids import GUESTS
 from emulation.node.main import Ends, run_nodes
 from emulation.node.transcoding.worker import serve
 from emulation.protocol.messages import Fatal, NodeConfig, to_list
-from emulation.walls import View
+from emulation.sandbox import guest_seccomp as guest_filter
+from emulation.sandbox import privileges, seccomp
+from emulation.sandbox.namespaces import View
+from emulation.sandbox.policy_sources import Sources
 
 _BRIEFING_TIMEOUT_S = 2.0
 _GUESTS_OOM_SCORE = 900

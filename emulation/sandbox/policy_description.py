@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from emulation.guest.launcher_client import guests
-from emulation.policy_files import user_folder, with_absolute_files
 from emulation.protocol.simulator_codec import Facts
+from emulation.sandbox.launcher_client import guests
+from emulation.sandbox.policy_files import user_folder, with_absolute_files
 from rl.policies import Value
 
 

@@ -1,4 +1,4 @@
-"""The parent of policies' processes of simulations: ``python -m emulation.guest.launcher``.
+"""The parent of policies' processes of simulations: ``python -m emulation.sandbox.launcher``.
 
 A program of its own, started by the simulation's process and not forked from it: the memory that
 its children inherit has never held a scenario, a seed, a trace or F(t). It runs as the caller (root
@@ -44,14 +44,13 @@ from typing import Any
 import numpy as np
 
 import rl.policies
-from emulation import privileges
-from emulation.guest import simulator_batch as batches
-from emulation.guest import unprivileged
-from emulation.guest.simulator_batch import Batch, Setting
-from emulation.guest.sources import Sources
 from emulation.host import syscalls
-from emulation.policy_files import PROJECT, place_of, policy_file
-from emulation.walls import outcome, try_walls
+from emulation.sandbox import privileges, unprivileged
+from emulation.sandbox import simulator_batch as batches
+from emulation.sandbox.namespaces import outcome, try_walls
+from emulation.sandbox.policy_files import PROJECT, place_of, policy_file
+from emulation.sandbox.policy_sources import Sources
+from emulation.sandbox.simulator_batch import Batch, Setting
 
 _LAZY = (encodings.ascii, encodings.idna, np.random.default_rng)
 """Loaded here, because a child may not be able to read their files."""
@@ -168,7 +167,7 @@ def _continue_in_a_child() -> None:
 
 def main() -> None:
     """Take the control socket over and serve it."""
-    parser = argparse.ArgumentParser(prog="emulation.guest.launcher")
+    parser = argparse.ArgumentParser(prog="emulation.sandbox.launcher")
     parser.add_argument("--control-fd", type=int, required=True)
     handle = socket.socket(fileno=parser.parse_args().control_fd)
     # Ctrl-C is for the simulation, which then closes the control socket.

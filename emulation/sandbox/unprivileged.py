@@ -13,8 +13,8 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-from emulation import privileges
 from emulation.host import syscalls
+from emulation.sandbox import privileges
 
 _NEW_USER = 0x10000000
 _CAPSET = {"x86_64": 126, "aarch64": 91}
