@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from emulation.host.commands import run
 from emulation.host.ledger import Ledger
-from emulation.machinery import PROJECT, Machinery
 from emulation.options import RunOptions
+from emulation.orchestrator.deployment import PROJECT, Machinery
 
 _STOCK_TIMEOUT_S = 300.0
 

@@ -13,8 +13,8 @@ import psutil
 
 from cli.api_client import RunningApi
 from emulation.host.ledger import Ledger
-from emulation.machinery import Machinery
 from emulation.options import RunOptions
+from emulation.orchestrator.deployment import Machinery
 from model.errors import UserError
 
 _PROGRAMS = {"controller": "controller.process", "api": "controller.api.serve"}

@@ -12,8 +12,8 @@ import click
 from cli.ignored import refuse
 from cli.interrupts import interruptible
 from emulation.options import FiniteRange, RunOptions
+from emulation.orchestrator.session import BROKEN
 from emulation.run import require_machine
-from emulation.session import BROKEN
 from experiments.chaos.fault import Fault, all_faults, short_scenario
 from experiments.chaos.loop import Outcome, draw, new_folder, result_in, run_fault
 from experiments.chaos.running import HangError, Running

@@ -74,8 +74,8 @@ def _can_emulate(options: RunOptions, *, insist: bool) -> bool:
 
 
 def _emulate(options: RunOptions) -> int:
+    from emulation.orchestrator.session import run_session
     from emulation.run import require_machine, require_policy
-    from emulation.session import run_session
 
     return run_session(require_machine(require_policy(options)))
 

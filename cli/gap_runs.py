@@ -9,8 +9,8 @@ from pathlib import Path
 
 from analysis.worlds.comparison import Gap, Pair, compare
 from emulation.options import RunOptions, without_netem
+from emulation.orchestrator.session import BROKEN, run_session
 from emulation.run import require_machine, require_policy
-from emulation.session import BROKEN, run_session
 from experiments.simulated import simulate_to_folder
 from model.errors import INTERRUPTED, UserError
 from model.worlds import require_simulable

@@ -9,7 +9,8 @@ none of its decisions is carried out, the slot's tasks stay on their own devices
 wait for it; the wait is part of their delay. Every slot has one step, late or not: whoever was late
 for several catches up at once.
 
-A result folder is written as by any run. The run is a process of its own (``emulation.stepped``).
+A result folder is written as by any run. The run is a process of its own
+(``emulation.orchestrator.stepped_run``).
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulation.options import RunOptions
+from emulation.orchestrator.external_steps import DUE
+from emulation.orchestrator.stepped_run import SteppedRun
 from emulation.run import require_machine
-from emulation.stepped import SteppedRun
-from emulation.stepping import DUE
 from model.errors import UserError
 from model.scenario import Scenario
 from model.workload import TaskTrace, generate_trace

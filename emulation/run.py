@@ -37,6 +37,7 @@ from emulation.options import (
     needs_netem,
     without_netem,
 )
+from emulation.orchestrator.session import run_session
 from emulation.protocol.link_limits import require_buffers, require_first_exchanges
 from emulation.sandbox.policy_description import require_parameters
 from emulation.sandbox.policy_files import (
@@ -46,7 +47,6 @@ from emulation.sandbox.policy_files import (
     user_folder,
     with_absolute_files,
 )
-from emulation.session import run_session
 from model.errors import UserError
 from model.load import load_scenario, parse_assignments, parse_overrides
 from model.network import build_network

@@ -25,9 +25,11 @@ ROOMS = (
 MAX_LINES = 450
 
 DEVICE_ENTRIES = [
-    f"emulation.{path.stem}"
-    for name in ("agent", "device", "unit", "capabilities")
-    for path in (ROOT / "emulation").glob(f"{name}*.py")
+    "emulation.calibration.agent",
+    "emulation.host.capabilities",
+    "emulation.node.device",
+    "emulation.node.main",
+    "emulation.node.task_server",
 ]
 """What runs once for every device, dozens of times on one machine."""
 

@@ -23,9 +23,9 @@ from emulation.host import netlink, processes
 from emulation.host.commands import ProcessError
 from emulation.host.idle_cpu import CpuWatch
 from emulation.host.ledger import Ledger
-from emulation.machinery import PROJECT, Machinery
 from emulation.network.fabric import FABRIC, Fabric, process_environment
 from emulation.options import RunOptions
+from emulation.orchestrator.deployment import PROJECT, Machinery
 from emulation.protocol.json_channel import Channel
 from model.addressing import host_ip, interface_name
 from model.network import Link

@@ -12,7 +12,8 @@ Orders (orchestrator → node) are objects:
     {"cmd": "status", "queue_ghz_s": {unit: Q}, "ghz": {unit: F}}
                                    only where ``decision.compute_status`` is "observed"
     {"cmd": "decide", "slot": b, "tasks": {id: [target, rate]}}
-                                   only in a stepped run, to devices: see ``emulation.stepping``
+                                   only in a stepped run, to devices: see
+                                   ``emulation.orchestrator.external_steps``
     {"cmd": "stop"}                flush, Bye, exit status 0
 """
 

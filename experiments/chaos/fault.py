@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from emulation.session import DONE
+from emulation.orchestrator.session import DONE
 from experiments.chaos.running import Ended, Running
 from model.load import load_scenario
 from model.scenario import Scenario

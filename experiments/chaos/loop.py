@@ -139,8 +139,8 @@ def bring_ups(count: int) -> Iterator[tuple[float, int, float]]:
     import psutil
 
     from emulation.host.ledger import Ledger
-    from emulation.machinery import Machinery
     from emulation.options import RunOptions
+    from emulation.orchestrator.deployment import Machinery
 
     me = psutil.Process()
     for _ in range(count):

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from emulation.host.commands import run
-from emulation.session import BROKEN, DONE
+from emulation.orchestrator.session import BROKEN, DONE
 from experiments.chaos import clock, pressure
 from experiments.chaos.fault import Scene, fault
 from experiments.chaos.invariants import records_wrong

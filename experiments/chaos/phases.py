@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
-from emulation.session import DONE
+from emulation.orchestrator.session import DONE
 from experiments.chaos.fault import KILLED, SLOTS, Scene, fault
 from experiments.chaos.running import wait_until
 from model.errors import INTERRUPTED

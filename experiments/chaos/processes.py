@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from emulation.host.commands import run
 from emulation.host.iproute import Batch
-from emulation.session import BROKEN, DONE
+from emulation.orchestrator.session import BROKEN, DONE
 from experiments.chaos.fault import SLOTS, Scene, fault
 from model.addressing import interface_name
 from model.network import Link, build_network

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulation.cells import cells
 from emulation.host.ledger import processes_of
 from emulation.host.netlink import namespace_path
-from emulation.machinery import PROJECT
 from emulation.network.fabric import FABRIC
+from emulation.orchestrator.cells import cells
+from emulation.orchestrator.deployment import PROJECT
 from model.network import build_network
 from model.scenario import Scenario
 from records.reader import find_results

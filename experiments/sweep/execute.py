@@ -201,8 +201,8 @@ def _emulate(job: Job, cell: RunCell, folder: Path) -> Outcome:
 
 def _emulation(job: Job, cell: RunCell, folder: Path) -> None:
     from emulation.options import RunOptions
+    from emulation.orchestrator.session import run_session
     from emulation.run import require_machine, require_policy
-    from emulation.session import run_session
 
     # A group of its own: Ctrl-C is the sweep's, which passes it on.
     os.setpgid(0, 0)

@@ -12,12 +12,12 @@ import sys
 import time
 from pathlib import Path
 
-from emulation.cells import cells
 from emulation.host.uids import FIRST
+from emulation.orchestrator.cells import cells
+from emulation.orchestrator.spawner_client import Spawned, SpawnerLink
 from emulation.protocol.briefing import Briefer
 from emulation.protocol.messages import Baseline, Bye, Fatal, NodeConfig, Ready, Record, from_list
 from emulation.sandbox.policy_files import is_users
-from emulation.spawning import Spawned, SpawnerLink
 from model.addressing import host_ip
 from model.network import Network, Node, build_network
 from model.scenario import Scenario

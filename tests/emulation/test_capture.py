@@ -13,7 +13,14 @@ from analysis.pcap.files import CaptureFiles
 from analysis.pcap.points import point_of
 from analysis.pcap.reader import read_capture
 from analysis.pcap.summary import summarise
-from emulation.capture import Counts, _Tcpdump, _warnings, chosen_links, parse_closing, plan
+from emulation.orchestrator.capture import (
+    Counts,
+    _Tcpdump,
+    _warnings,
+    chosen_links,
+    parse_closing,
+    plan,
+)
 from experiments.chaos import snapshot
 from model.addressing import interface_name
 from model.errors import UserError

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from emulation.changes import NetworkChanges
-from emulation.guard import Guard
 from emulation.host.commands import ProcessError
-from emulation.incidents import Incidents
+from emulation.orchestrator.incidents import Incidents
+from emulation.orchestrator.network_events import NetworkChanges
+from emulation.orchestrator.supervisor import Guard
 from model.errors import UserError
 from model.load import load_scenario
 from model.network import build_network

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from emulation.options import RunOptions
-from emulation.recorder import Recorder
-from emulation.taskbook import TaskBook
+from emulation.orchestrator.recorder import Recorder
+from emulation.orchestrator.task_table import TaskBook
 from model.load import load_scenario
 from model.network import build_network
 from model.workload import generate_trace

@@ -14,7 +14,7 @@ import pytest
 
 from emulation.host.cpu_quota import Offer, Shares, find_offer
 from emulation.host.ledger import Ledger, clean
-from emulation.monitor import Monitor, interface_bytes
+from emulation.orchestrator.usage import Monitor, interface_bytes
 
 _BURN = "import time\nend = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulation.orchestrator.task_table import TaskBook
 from emulation.protocol.messages import Arrived, Born, Dispatched, Failed, Known, Service
-from emulation.taskbook import TaskBook
 from model.network import build_network
 from model.workload import TaskTrace
 from tests.emulation.scenarios import small_scenario

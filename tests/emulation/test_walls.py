@@ -18,8 +18,8 @@ import pytest
 
 from emulation.host import ledger
 from emulation.host.uids import FIRST, first_uid
-from emulation.machinery import PROJECT, Machinery
 from emulation.options import RunOptions
+from emulation.orchestrator.deployment import PROJECT, Machinery
 from emulation.protocol.briefing import Briefer, Briefing, generator
 from emulation.protocol.json_channel import Channel
 from emulation.protocol.messages import from_list

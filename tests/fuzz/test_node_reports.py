@@ -13,6 +13,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from emulation.orchestrator.task_table import TaskBook
 from emulation.protocol.json_channel import Channel
 from emulation.protocol.messages import (
     Arrived,
@@ -33,7 +34,6 @@ from emulation.protocol.messages import (
     from_list,
     to_list,
 )
-from emulation.taskbook import TaskBook
 from model.load import load_scenario
 from model.network import build_network
 from model.workload import generate_trace

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from emulation.host import processes
-from emulation.incidents import Incidents
-from emulation.machinery import Machinery
+from emulation.orchestrator.deployment import Machinery
+from emulation.orchestrator.incidents import Incidents
 from model.errors import UserError
 
 _LOOK_S = 0.05

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from emulation.machinery import Machinery
+from emulation.orchestrator.deployment import Machinery
 from emulation.protocol.json_channel import Channel
 from emulation.protocol.messages import Born, Known, Seen, TaskRecord
 from rl.views import COLUMNS

@@ -1,4 +1,4 @@
-"""A stepped run as a process of its own: ``python -m emulation.stepped FD``, started by its caller.
+"""A stepped run as a process of its own: ``python -m emulation.orchestrator.stepped_run FD``.
 
 In a session of its own, so that Ctrl-C reaches the caller alone; when that has gone, however it
 went, the run ends in order and takes everything with it that it has made on the machine.
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from emulation.host.ledger import clean
-from emulation.machinery import PROJECT
 from emulation.options import RunOptions
+from emulation.orchestrator.deployment import PROJECT
+from emulation.orchestrator.session import run_session
 from emulation.protocol.json_channel import Channel
-from emulation.session import run_session
 from model.errors import UserError
 from model.scenario import Scenario
 from records.reader import open_result
@@ -40,7 +40,7 @@ class SteppedRun:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "emulation.stepped", str(theirs.fileno())],
+                [sys.executable, "-m", "emulation.orchestrator.stepped_run", str(theirs.fileno())],
                 cwd=PROJECT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from emulation import capture
-from emulation.conductor import Conductor
 from emulation.host.commands import EmulationError
 from emulation.host.ledger import Ledger, living_runs
-from emulation.live import View, choose_view
-from emulation.machinery import Machinery
 from emulation.network.fabric import FABRIC
 from emulation.options import RunOptions
+from emulation.orchestrator import capture
+from emulation.orchestrator.conductor import Conductor
+from emulation.orchestrator.deployment import Machinery
+from emulation.orchestrator.external_steps import Stepper
+from emulation.orchestrator.progress import View, choose_view
+from emulation.orchestrator.recorder import Recorder
+from emulation.orchestrator.task_table import TaskBook
 from emulation.protocol.json_channel import Channel
-from emulation.recorder import Recorder
-from emulation.stepping import Stepper
-from emulation.taskbook import TaskBook
 from model.errors import INTERRUPTED, UserError
 from model.network import build_network
 from model.workload import generate_trace
@@ -215,7 +215,8 @@ def run_session(options: RunOptions, caller: Channel | None = None) -> int:
     """Run one emulation; returns the exit status: 0 done, 1 broken, 130 interrupted.
 
     Whatever ends it, nothing of it stays on the machine but the result folder. ``caller`` decides
-    in a stepped run, and is told of its result folder first; see ``emulation.stepping``.
+    in a stepped run, and is told of its result folder first; see
+    ``emulation.orchestrator.external_steps``.
     """
     capture.chosen_links(build_network(options.scenario), options.pcap)
     others = living_runs()

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress
 from rich.table import Table
 
-from emulation.taskbook import Counts
+from emulation.orchestrator.task_table import Counts
 from records.console import Screen, styled, words
 from records.streams import say
 

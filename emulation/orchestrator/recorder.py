@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulation.host.idle_cpu import CpuWatch
-from emulation.live import Status
-from emulation.monitor import Usage
 from emulation.options import RunOptions
+from emulation.orchestrator.progress import Status
+from emulation.orchestrator.task_table import TaskBook
+from emulation.orchestrator.usage import Usage
 from emulation.protocol.messages import Transcoded
-from emulation.taskbook import TaskBook
 from model.clips import catalogue_of
 from model.network import Network
 from records.writer import ResultWriter

@@ -8,12 +8,15 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from emulation.changes import NetworkChanges
-from emulation.guard import Guard
-from emulation.incidents import Incidents
-from emulation.live import View
-from emulation.machinery import Machinery
-from emulation.monitor import Monitor
+from emulation.orchestrator.deployment import Machinery
+from emulation.orchestrator.external_steps import Onlooker
+from emulation.orchestrator.incidents import Incidents
+from emulation.orchestrator.network_events import NetworkChanges
+from emulation.orchestrator.progress import View
+from emulation.orchestrator.recorder import Recorder
+from emulation.orchestrator.supervisor import Guard
+from emulation.orchestrator.target_status import Row, status_orders
+from emulation.orchestrator.usage import Monitor
 from emulation.protocol.json_channel import Channel
 from emulation.protocol.messages import (
     POLICY_FAULT,
@@ -37,9 +40,6 @@ from emulation.protocol.messages import (
     Transcoded,
     from_list,
 )
-from emulation.recorder import Recorder
-from emulation.status import Row, status_orders
-from emulation.stepping import Onlooker
 from model.errors import UserError
 from model.text import safe_line
 

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulation.cells import cells
 from emulation.host import processes
 from emulation.host.cpu_quota import Shares
 from emulation.host.ledger import Ledger
@@ -23,20 +22,21 @@ from emulation.network.fabric import FABRIC, Fabric, process_environment
 from emulation.network.openvswitch import CONTROLLER
 from emulation.node.transcoding.content import prepare
 from emulation.options import RunOptions
+from emulation.orchestrator.cells import cells
+from emulation.orchestrator.spawner_client import SpawnerLink
 from emulation.protocol.briefing import Briefer
 from emulation.protocol.json_channel import Channel
 from emulation.protocol.link_limits import first_exchanges
 from emulation.protocol.messages import NodeConfig, guest_name
 from emulation.sandbox.guest_limits import GuestLimits
 from emulation.sandbox.policy_files import hidden_folders, is_users
-from emulation.spawning import SpawnerLink
 from model.compute import frequency_trace
 from model.errors import UserError
 from model.network import Network, Node, build_network
 from model.workload import generate_trace
 from topologies.crowd_edge import CrowdEdgeTopo
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parent.parent.parent
 _ANSWER_TIMEOUT_S = 60.0
 """For a process that lives; a dead one is noticed at once. A machine that is emulated in software
 takes 15 s and more to import the controller."""

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any
 
-from emulation.incidents import Incidents
-from emulation.machinery import Machinery
-from emulation.recorder import Recorder
+from emulation.orchestrator.deployment import Machinery
+from emulation.orchestrator.incidents import Incidents
+from emulation.orchestrator.recorder import Recorder
 from model.events import CableEvent, CapacityEvent, timeline
 from model.network import Link
 

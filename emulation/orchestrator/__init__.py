@@ -1,0 +1,1 @@
+"""The parent of all processes of a run, root: bring-up, slots, records, tear-down."""
