@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from experiments.tuned import GRIDS, tune_rule, tuned_file
+from experiments.tuning import TUNING_SEEDS
 from model.load import load_scenario
 from records.console import Screen
 from records.streams import one_line, say
 from rl.simulator import announce_compiling
-from rl.tuning import TUNING_SEEDS
 
 
 @click.command()

@@ -16,11 +16,11 @@ from experiments.cells import Cell, Outcome, Store
 from experiments.guest import described
 from experiments.pool import in_parallel
 from experiments.tuned import MARK, load_tuned, parse_entry
+from experiments.tuning import TUNING_SEEDS
 from model.errors import UserError
 from model.scenario import Scenario
 from rl import policies
 from rl.policies.weights import load, shipped
-from rl.tuning import TUNING_SEEDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from experiments.cells import code_version, scenario_hash
+from experiments.tuning import TUNING_SEEDS, Known, Params, Trial, grid, tune
 from model.errors import UserError
 from model.load import shipped_ancestors
 from model.scenario import Scenario
@@ -22,7 +23,6 @@ from records.provenance import git_state, utc_now
 from records.user_folders import data_folder
 from records.writer import write_atomically
 from rl import policies
-from rl.tuning import TUNING_SEEDS, Known, Params, Trial, grid, tune
 
 TUNED_FOLDER = Path(__file__).resolve().parent.parent / "scenarios" / "tuned"
 """What comes with the lab; what a user tunes goes to `own_folder`."""

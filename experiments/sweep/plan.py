@@ -11,6 +11,7 @@ from emulation.sandbox.policy_description import facts_of
 from experiments.sweep.cell import Cell, RunCell, TrainCell
 from experiments.sweep.spec import CHECKPOINTS, PolicySpec, RunBlock, SweepFile, TrainBlock
 from experiments.tuned import load_tuned
+from experiments.tuning import TUNING_SEEDS, grid
 from model.errors import ScenarioError, UserError, nearest
 from model.load import load_scenario
 from model.scenario import Scenario
@@ -20,7 +21,6 @@ from rl import policies
 from rl.learning.config import OptionError, algorithms, load_config
 from rl.policies.learned import Learned
 from rl.policies.weights import shipped
-from rl.tuning import TUNING_SEEDS, grid
 
 MAX_CELLS = 100_000
 _LARGEST_CLUSTER = 99

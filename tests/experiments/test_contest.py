@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiments import tuning
 from experiments.cells import Cell, Store, compute, scenario_hash
 from experiments.contest import plan_contest, run_contest
 from experiments.standings import markdown, standings, write
@@ -30,7 +31,7 @@ from model.errors import UserError
 from model.load import load_scenario
 from model.scenario import Scenario
 from records.metrics import summarise_tables
-from rl import policies, tuning
+from rl import policies
 from rl.simulator.run import simulate
 
 ROOT = Path(__file__).resolve().parents[2]
