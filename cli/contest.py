@@ -16,7 +16,6 @@ from experiments.contest import (
     plan_contest,
     run_contest,
 )
-from experiments.pool import usable_cores
 from experiments.standings import (
     Standings,
     cells,
@@ -26,6 +25,7 @@ from experiments.standings import (
     title,
     write,
 )
+from experiments.sweep.worker_pool import usable_cores
 from model.errors import INTERRUPTED
 from model.load import load_scenario, parse_overrides
 from model.random_streams import MAX_SEED_IN_TABLES

@@ -16,7 +16,6 @@ from rich.table import Table
 
 from cli.ignored import refuse
 from cli.interrupts import interruptible
-from experiments.pool import usable_cores
 from experiments.sweep.book import Book, ask, counts, locked
 from experiments.sweep.cell import Cell
 from experiments.sweep.cluster import LOCAL, Cluster, connected, emulating_nodes
@@ -27,6 +26,7 @@ from experiments.sweep.pace import Pace
 from experiments.sweep.plan import Plan, make_plan
 from experiments.sweep.schedule import Tally, carry_out
 from experiments.sweep.spec import SweepFile, find_sweep
+from experiments.sweep.worker_pool import usable_cores
 from model.errors import INTERRUPTED
 from records.console import Screen, styled, words
 

@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 
 from cli.interrupts import interruptible
-from experiments.pool import in_parallel
+from experiments.sweep.worker_pool import in_parallel
 from model.errors import INTERRUPTED, UserError
 from model.load import load_scenario, parse_assignments
 from model.scenario import Scenario

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from experiments.cells import Cell, Outcome, Store
 from experiments.guest import described
-from experiments.pool import in_parallel
+from experiments.sweep.worker_pool import in_parallel
 from experiments.tuned import MARK, load_tuned, parse_entry
 from experiments.tuning import TUNING_SEEDS
 from model.errors import UserError

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.cells import ROOT, source_hash
-from experiments.pool import THREADS
 from experiments.sweep.cell import Cell
 from experiments.sweep.execute import Job, Outcome, execute
 from experiments.sweep.lanes import LOST, Ended
+from experiments.sweep.worker_pool import THREADS
 from model.errors import UserError
 
 EMULATION = "emulation"

@@ -15,8 +15,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
-from experiments.pool import end_with_parent
 from experiments.sweep.cell import Cell, RunCell, TrainCell, origin
+from experiments.sweep.worker_pool import end_with_parent
 from model.errors import INTERRUPTED, UserError
 from records.metrics import summarise
 from records.provenance import utc_now

@@ -19,9 +19,9 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Protocol
 
-from experiments.pool import begin_worker, one_thread_each
 from experiments.sweep.cell import Cell
 from experiments.sweep.execute import Job, Outcome, execute, interrupt_emulation
+from experiments.sweep.worker_pool import begin_worker, one_thread_each
 
 LOST = None
 """In place of an outcome: the process that had the cell was killed."""
