@@ -18,10 +18,7 @@ import numpy as np
 
 from analysis.scenario_labels import scenario_labels, scenario_text
 from analysis.style import Look, look, rank
-from model.errors import UserError
-from records.metrics import Summary, summarise
-from records.reader import Result, find_results, open_result
-from records.statistics import (
+from metrics.statistics import (
     Estimate,
     FloatArray,
     estimate,
@@ -29,6 +26,9 @@ from records.statistics import (
     interquartile_mean,
     paired_difference,
 )
+from metrics.summary import Summary, summarise
+from model.errors import UserError
+from records.reader import Result, find_results, open_result
 
 OnRun = Callable[[int, int], None]
 Metric = Callable[[Summary], float]
@@ -43,7 +43,7 @@ class Run:
     """A result with its metrics.
 
     Attributes:
-        summary: see ``records.metrics``.
+        summary: see ``metrics.summary``.
     """
 
     result: Result

@@ -14,9 +14,9 @@ from analysis.collection import Collection, Group, Run, paired
 from analysis.frames import tasks_until
 from analysis.style import WORLDS
 from analysis.tables import Table, shown
-from records.metrics import digits
+from metrics.statistics import Estimate, FloatArray
+from metrics.summary import digits
 from records.plain import without_nan
-from records.statistics import Estimate, FloatArray
 
 STRETCHES = 20
 """Parts of equal length that a single run is cut into for an interval: tasks that follow each other

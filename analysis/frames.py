@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from records.metrics import delays_s
+from metrics.summary import delays_s
 from records.reader import Result
 
 

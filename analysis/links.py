@@ -14,8 +14,8 @@ from analysis.figures.panels import titled
 from analysis.frames import frame
 from analysis.style import LINK_CLASSES, Drawing, legend_below, new_figure
 from analysis.tables import Table, digits
+from metrics.statistics import FloatArray, band
 from model.scenario import LinkSpec
-from records.statistics import FloatArray, band
 
 CLASSES = ("e2e", "e2d", "access", "backbone")
 _TIMES = 50

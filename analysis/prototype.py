@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from metrics.summary import NAN, FloatArray, delays_s
 from model.errors import UserError
 from model.network import Network, build_network
-from records.metrics import NAN, FloatArray, delays_s
 from records.reader import Result
 
 ROLES = {"client": "self", "edge": "edge", "md": "device"}

@@ -9,8 +9,8 @@ from analysis.collection import Collection, Group, Metric, paired
 from analysis.paper import CASES, agreement, table3
 from analysis.style import WORLDS
 from analysis.tables import Table, digits, shown
-from records.metrics import NAN, Summary
-from records.statistics import Estimate
+from metrics.statistics import Estimate
+from metrics.summary import NAN, Summary
 
 
 def _link(name: str) -> Metric:

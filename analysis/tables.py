@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from metrics.statistics import Estimate
 from model.errors import UserError
 from records.ownership import make_folder
-from records.statistics import Estimate
 from records.writer import write_atomically
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import yaml
 
 from analysis.paper import printed
+from metrics.statistics import FloatArray, band
 from model.errors import UserError
-from records.statistics import FloatArray, band
 
 LOG, CONFIG = "log.jsonl", "config.yaml"
 

@@ -20,16 +20,16 @@ from typing import Any
 from emulation.sandbox.policy_files import is_users
 from experiments.guest import policy_source
 from experiments.simulated import simulated
+from metrics.summary import summarise_tables
 from model.network import build_network
 from model.scenario import DECISION_LIMIT_SLOTS, Scenario
-from records.metrics import summarise_tables
 from records.ownership import make_folder
 from records.writer import write_atomically
 from rl import policies
 from rl.simulator.layout import Layout
 
 ROOT = Path(__file__).resolve().parent.parent
-_CODE = ("model", "rl/simulator", "rl/policies", "records/metrics.py")
+_CODE = ("model", "rl/simulator", "rl/policies", "metrics/summary.py")
 """What decides the outcome of a cell."""
 
 Outcome = dict[str, Any]
@@ -120,7 +120,7 @@ def _layout(scenario_json: str) -> Layout:
 
 
 def compute(cell: Cell) -> Outcome:
-    """Simulate a cell; pending tasks are charged until the end, as in ``records.metrics``."""
+    """Simulate a cell; pending tasks are charged until the end, as in ``metrics.summary``."""
     begin = time.process_time()
     layout = _layout(cell.scenario.model_dump_json())
     tables = simulated(cell.scenario, cell.policy, cell.params, cell.seed, layout=layout)

@@ -15,15 +15,9 @@ import numpy as np
 from experiments.cells import Outcome
 from experiments.contest import Contest, Entrant
 from experiments.guest import described
+from metrics.statistics import Estimate, FloatArray, estimate_crossed, mean, paired_difference
 from records.ownership import make_folder
 from records.plain import without_nan
-from records.statistics import (
-    Estimate,
-    FloatArray,
-    estimate_crossed,
-    mean,
-    paired_difference,
-)
 from records.writer import write_atomically
 from rl import policies
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from records.reader import Result
 
 IDLE_SHARE = 0.01
-"""As of ``records.fidelity``, which says why; that module takes a second to import."""
+"""As of ``metrics.fidelity``, which says why; that module takes a second to import."""
 WAITED_SHARE = 0.01
 """Of a measurement's time: a second may have idle CPU and still come too late for what is timed."""
 TRIES = 3
@@ -104,7 +104,7 @@ def measuring(second: float = 1.0) -> Iterator[None]:
 
 def require_idle(result: Result) -> None:
     """Raise ``TooBusyError`` if a run's own verdict says that some second was without idle CPU."""
-    from records.fidelity import judge
+    from metrics.fidelity import judge
 
     for check in judge(result).checks:
         if check.name == "idle CPU" and check.ok is False:

@@ -20,6 +20,7 @@ ROOMS = (
     "analysis",
     "records",
     "benchmarks",
+    "metrics",
     "cli",
 )
 MAX_LINES = 450

@@ -25,7 +25,7 @@ def outside_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_question_is_the_verdicts() -> None:
-    from records.fidelity import IDLE_SHARE
+    from metrics.fidelity import IDLE_SHARE
 
     assert busy.IDLE_SHARE == IDLE_SHARE
 

@@ -18,6 +18,7 @@ ROOMS = (
     "analysis",
     "records",
     "benchmarks",
+    "metrics",
     "cli",
 )
 THE_ROOM = {"records/console.py", "records/streams.py"}

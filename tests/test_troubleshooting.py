@@ -94,7 +94,7 @@ TROUBLES: dict[str, Callable[[pytest.MonkeyPatch], object]] = {
 """Beginning of a row → what brings its message about. The other rows are not raised by Python."""
 ELSEWHERE = {
     "compiling the simulator (once)": "rl/simulator/__init__.py",
-    "fidelity: invalid: no idle CPU in … seconds": "records/fidelity.py",
+    "fidelity: invalid: no idle CPU in … seconds": "metrics/fidelity.py",
     "… too busy": "tests/repeating.py",
     "set-up stopped at …": "tools/setup.sh",
     "… is missing or out of date, and not yours to change": "tools/setup.sh",

@@ -7,9 +7,9 @@ import polars as pl
 
 from analysis.figures import Source
 from analysis.style import COLOURS, GREY, Drawing, new_figure
+from metrics.queues import ping_comparison, queues_of
 from model.errors import UserError
 from model.network import build_network
-from records.queues import ping_comparison, queues_of
 from records.reader import Result, find_results, open_result
 
 

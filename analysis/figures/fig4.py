@@ -12,7 +12,7 @@ from analysis.figures import Source
 from analysis.figures.panels import grid, log_if_wide, reach, titled
 from analysis.paper import agreement, table3
 from analysis.style import GREY, WORLDS, Drawing, legend_below
-from records.metrics import Summary
+from metrics.summary import Summary
 
 
 def unit_delay(summary: Summary) -> float:

@@ -11,7 +11,7 @@ from analysis.collection import Collection, Group, Metric
 from analysis.figures import Source
 from analysis.figures.panels import grid, reach, symlog_if_wide, titled
 from analysis.style import NODE_KINDS, WORLDS, Drawing, legend_below
-from records.metrics import NAN, Summary
+from metrics.summary import NAN, Summary
 
 KINDS = ("device", "edge", "cloud")
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from analysis.collection import Run
 from analysis.figures import Source
 from analysis.style import GREY, Drawing, Look, look, new_figure
+from metrics.summary import delays_s, summarise
 from model.errors import UserError
-from records.metrics import delays_s, summarise
 from records.reader import Result
 
 FloatArray = NDArray[np.float64]

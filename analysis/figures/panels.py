@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from analysis.collection import Group
 from analysis.paper import CASES
 from analysis.style import WORLDS, new_figure
-from records.statistics import Estimate
+from metrics.statistics import Estimate
 
 _ACROSS = 3
 

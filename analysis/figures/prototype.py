@@ -14,8 +14,8 @@ from analysis.figures.panels import grid, reach, titled
 from analysis.paper import printed
 from analysis.prototype import Prototype, prototype_of
 from analysis.style import BLUE, ORANGE, SKY, Drawing, legend_below
+from metrics.statistics import Estimate, estimate, mean
 from model.errors import UserError
-from records.statistics import Estimate, estimate, mean
 
 ROLES = {"client": ("client", SKY), "edge": ("edge", BLUE), "md": ("MD", ORANGE)}
 KINDS = {"device": ("device (client and MD)", SKY), "edge": ("edge", BLUE)}

@@ -9,8 +9,8 @@ import polars as pl
 
 from analysis.frames import frame
 from analysis.style import GREY, LINK_CLASSES, NODE_KINDS, Drawing, legend_below, new_figure
+from metrics.statistics import FloatArray
 from records.reader import Result
-from records.statistics import FloatArray
 
 _BINS = 60
 _UNITS_SHOWN = 10

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from metrics.summary import TARGET_KINDS, Summary, delays_s, summarise
 from model.errors import UserError
-from records.metrics import TARGET_KINDS, Summary, delays_s, summarise
 from records.reader import Result
 
 FloatArray = NDArray[np.float64]

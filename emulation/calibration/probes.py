@@ -13,8 +13,7 @@ import numpy as np
 from emulation.calibration.card import Line
 from emulation.calibration.rig import FloatArray, Rig, Samples
 from emulation.node.pacing import PAYLOAD_PER_WIRE_BYTE
-from model.wire_format import HEADER_BYTES
-from records.fidelity import (
+from metrics.fidelity import (
     GAP_ERROR,
     GAP_SHARE,
     IDLE_SHARE,
@@ -24,7 +23,8 @@ from records.fidelity import (
     PING_ERROR_S,
     TRANSFER_ERROR,
 )
-from records.packets import Packets
+from metrics.packets import Packets
+from model.wire_format import HEADER_BYTES
 
 _FINE_GAP_ERROR = 0.01
 _PING_EVERY_S = 0.025

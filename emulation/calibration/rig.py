@@ -27,10 +27,10 @@ from emulation.network.fabric import FABRIC, Fabric, process_environment
 from emulation.options import RunOptions
 from emulation.orchestrator.deployment import PROJECT, Machinery
 from emulation.protocol.json_channel import Channel
+from metrics.packets import Packets, read_packets
 from model.addressing import host_ip, interface_name
 from model.network import Link
 from model.scenario import BaseStationSpec, ClusterSpec, NetworkSpec, Scenario, WorkloadSpec
-from records.packets import Packets, read_packets
 
 FloatArray = NDArray[np.float64]
 SCENARIO = Scenario(

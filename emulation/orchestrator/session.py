@@ -21,11 +21,11 @@ from emulation.orchestrator.progress import View, choose_view
 from emulation.orchestrator.recorder import Recorder
 from emulation.orchestrator.task_table import TaskBook
 from emulation.protocol.json_channel import Channel
+from metrics.display import print_summary
+from metrics.fidelity import judge
 from model.errors import INTERRUPTED, UserError
 from model.network import build_network
 from model.workload import generate_trace
-from records.display import print_summary
-from records.fidelity import judge
 from records.ownership import give_tree_to_user
 from records.reader import open_result
 from records.streams import complain, one_line, say

@@ -20,7 +20,7 @@ _ROOM = Path("/run")
 """Where the new root is put together; the old one, and with it the old /run, is then let go."""
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/sbin", "/etc/ld.so.cache", "/etc/localtime")
 _EMPTY_FOLDERS = ("proc", "dev/shm", "tmp")
-_CODE = ("analysis", "emulation", "experiments", "model", "records", "rl", "topologies")
+_CODE = ("analysis", "emulation", "experiments", "metrics", "model", "records", "rl", "topologies")
 
 
 def visible(files: Sequence[str], packages: Sequence[str] = ()) -> list[Path]:

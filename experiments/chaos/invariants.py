@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from metrics.fidelity import judge
 from model.errors import UserError
 from model.network import build_network
 from model.workload import generate_trace
-from records.fidelity import judge
 from records.reader import Result
 from records.schema import OUTCOMES, TABLES
 

@@ -16,7 +16,15 @@ from rl import policies
 from rl.learning.options import TrainingConfig
 
 LEARNING_CODE = ("model", "rl")
-EMULATION_CODE = ("model", "topologies", "controller", "emulation", "rl/policies", "records")
+EMULATION_CODE = (
+    "model",
+    "topologies",
+    "controller",
+    "emulation",
+    "rl/policies",
+    "records",
+    "metrics",
+)
 
 Kind = Literal["training", "simulator", "emulation"]
 

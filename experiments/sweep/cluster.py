@@ -25,7 +25,16 @@ from model.errors import UserError
 
 EMULATION = "emulation"
 """The resource of a node that can emulate; it has one of it."""
-_CODE = ("model", "topologies", "controller", "emulation", "rl", "records", "experiments")
+_CODE = (
+    "model",
+    "topologies",
+    "controller",
+    "emulation",
+    "rl",
+    "records",
+    "metrics",
+    "experiments",
+)
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 LOCAL = "local"
 Files = dict[str, bytes]

@@ -17,8 +17,8 @@ from typing import Literal
 
 from experiments.sweep.cell import Cell, RunCell, TrainCell, origin
 from experiments.sweep.worker_pool import end_with_parent
+from metrics.summary import summarise
 from model.errors import INTERRUPTED, UserError
-from records.metrics import summarise
 from records.provenance import utc_now
 from records.reader import Result, find_results, open_result
 
@@ -42,7 +42,7 @@ class Outcome:
         machine: where.
         result: its result or training folder, below the cell's.
         fidelity: verdict of an emulation.
-        metrics: flat, see ``records.metrics`` and ``rl.learning.training``.
+        metrics: flat, see ``metrics.summary`` and ``rl.learning.training``.
     """
 
     status: Status

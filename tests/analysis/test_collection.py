@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from analysis.collection import Collection, collect, paired, some
+from metrics.summary import Summary, summarise
 from model.errors import UserError
-from records.metrics import Summary, summarise
 from records.reader import open_result
 from tests.analysis.results import edited, emulated, killed, mini, simulated
 

@@ -9,7 +9,7 @@ import pytest
 
 from analysis import compare
 from analysis.collection import Collection, collect
-from records.metrics import summarise
+from metrics.summary import summarise
 from records.reader import open_result
 from tests.analysis.results import emulated, mini, simulated
 

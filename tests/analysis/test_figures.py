@@ -14,10 +14,10 @@ from analysis.collection import collect
 from analysis.figures import FIGURES, Source, draw, fig7
 from analysis.overhead import overhead
 from analysis.style import LEARNERS, POLICIES, look, rank, save
+from metrics.summary import summarise
 from model.errors import UserError
 from model.network import build_network
 from model.wire_format import HEADER, MAGIC, VERSION, Kind
-from records.metrics import summarise
 from records.reader import open_result
 from rl import policies
 from tests.analysis.captures import ping, segment, write

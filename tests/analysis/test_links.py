@@ -14,7 +14,7 @@ from analysis.collection import collect
 from analysis.frames import frame
 from analysis.report.figures import read_loads
 from analysis.style import save
-from records.metrics import summarise
+from metrics.summary import summarise
 from tests.analysis.results import edited
 
 

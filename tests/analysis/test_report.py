@@ -13,7 +13,7 @@ from analysis.collection import collect
 from analysis.report import overview, run
 from analysis.report.document import Report, Section, html, write
 from analysis.tables import Table
-from records.metrics import summarise
+from metrics.summary import summarise
 from records.reader import open_result
 from records.writer import ResultWriter, RunInfo
 from tests.analysis.results import emulated, killed, mini, simulated

@@ -12,8 +12,8 @@ from analysis.paper import agreement, ordered, printed
 from analysis.paper import table3 as paper_table3
 from analysis.style import LEARNERS
 from analysis.tables import digits, write
+from metrics.summary import summarise
 from model.load import load_scenario
-from records.metrics import summarise
 from records.reader import open_result
 from tests.analysis.results import edited, simulated
 

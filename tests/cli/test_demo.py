@@ -11,9 +11,9 @@ import pytest
 from cli import demo
 from cli.main import main
 from emulation.options import RunOptions
+from metrics.summary import summarise
 from model.errors import UserError
 from model.load import load_scenario
-from records.metrics import summarise
 from records.reader import find_results, open_result
 
 

@@ -26,7 +26,7 @@ from emulation.host.netlink import existing_namespaces
 from emulation.network.fabric import Fabric
 from emulation.options import RunOptions
 from emulation.run import require_machine
-from records.packets import Packets
+from metrics.packets import Packets
 from records.provenance import ROOT
 from tests.busy import TRIES, TooBusyError, alone, measuring
 

@@ -22,11 +22,11 @@ from emulation.orchestrator.capture import (
     plan,
 )
 from experiments.chaos import snapshot
+from metrics.packets import Packets, read_packets
 from model.addressing import interface_name
 from model.errors import UserError
 from model.load import load_scenario
 from model.network import Network, build_network
-from records.packets import Packets, read_packets
 from records.reader import Result, find_results, open_result
 from tests.analysis.captures import ping, write
 from tests.busy import alone, require_idle

@@ -20,9 +20,9 @@ from pettingzoo.test import parallel_api_test  # type: ignore[import-untyped]
 from emulation import env as environment
 from emulation.env import EmulationEnv, LateStep
 from experiments.chaos import snapshot
+from metrics.summary import delays_s
 from model.errors import UserError
 from model.load import load_scenario
-from records.metrics import delays_s
 from records.reader import Result, open_result
 from rl.env import CrowdEdge
 from rl.views import COLUMNS

@@ -16,11 +16,11 @@ from cli.run import run as run_verb
 from emulation import judged
 from emulation.host.ledger import run_processes
 from emulation.judged import HandedIn, draw_seed, require_walls
+from metrics.summary import summarise
 from model.errors import UserError
 from model.load import load_scenario
 from model.random_streams import MAX_SEED
 from model.workload import generate_trace
-from records.metrics import summarise
 from records.reader import find_results, open_result
 from records.writer import ResultWriter, RunInfo, result_folder
 from tests.emulation.typed import run_python, started_lab

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pytest
 
 from experiments.chaos import snapshot
+from metrics.summary import summarise
 from model.load import load_scenario
 from model.workload import generate_trace
-from records.metrics import summarise
 from records.reader import Result, find_results, open_result
 from tests.busy import alone, require_idle
 

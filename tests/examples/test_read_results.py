@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from experiments.simulated import simulate_to_folder
+from metrics.summary import summarise
 from model.load import load_scenario
-from records.metrics import summarise
 from records.reader import open_result
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "read_results.py"

@@ -27,10 +27,10 @@ from experiments.tuned import (
     parse_entry,
     tune_rule,
 )
+from metrics.summary import summarise_tables
 from model.errors import UserError
 from model.load import load_scenario
 from model.scenario import Scenario
-from records.metrics import summarise_tables
 from rl import policies
 from rl.simulator.run import simulate
 

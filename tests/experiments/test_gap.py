@@ -21,9 +21,9 @@ from analysis.worlds.report import delay_rows, sentences, task_rows
 from cli.gap import gap as gap_command
 from cli.gap_runs import compare_all, objection_to
 from experiments.simulated import simulate_to_folder
+from metrics.summary import summarise
 from model.errors import UserError
 from model.load import load_scenario
-from records.metrics import summarise
 from records.reader import Result, find_results, open_result
 
 SLOTS = 12

@@ -20,8 +20,8 @@ from experiments.sweep.pace import Pace
 from experiments.sweep.plan import Plan, make_plan
 from experiments.sweep.schedule import MOST_ATTEMPTS, Tally, carry_out
 from experiments.sweep.spec import SweepFile
+from metrics.summary import summarise
 from model.errors import UserError
-from records.metrics import summarise
 from records.reader import find_results, open_result
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from analysis.collection import collect
 from analysis.compare import columns, differences
 from analysis.pcap.points import names_around
+from metrics.fidelity import judge
+from metrics.summary import summarise
 from model.errors import UserError
 from records import reader
-from records.fidelity import judge
-from records.metrics import summarise
 from records.reader import open_result
 from records.schema import TABLES
 from tests.analysis.results import emulated, simulated

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from metrics.summary import Summary, delays_s, summarise, summarise_tables
 from model.load import load_scenario
-from records.metrics import Summary, delays_s, summarise, summarise_tables
 from records.reader import open_result
 from records.schema import TABLES
 from records.writer import ResultWriter, RunInfo

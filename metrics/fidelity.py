@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from metrics.audit import audit, describe
+from metrics.packets import FloatArray, Packets, read_packets
+from metrics.queues import Changes, Queues, column, ping_comparison, queues_of
 from model.network import Network, build_network
 from model.workload import generate_trace
-from records.audit import audit, describe
-from records.packets import FloatArray, Packets, read_packets
-from records.queues import Changes, Queues, column, ping_comparison, queues_of
 from records.reader import Result
 from records.schema import OUTCOMES
 

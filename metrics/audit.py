@@ -2,7 +2,7 @@
 
 The orchestrator runs it at the end of a run, with the verdict. It reads the tables alone: it trusts
 no process that wrote them. It covers tasks, units, pings and the bytes of switch ports. It does not
-cover the quality of the emulation (late processes, wrong rates): ``records.fidelity`` does.
+cover the quality of the emulation (late processes, wrong rates): ``metrics.fidelity`` does.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from metrics.queues import BoolArray, Changes, FloatArray, column
 from model.compute import FrequencyTrace, frequency_trace
 from model.network import Network
 from model.probing import pinged
 from model.profile import device_profile
 from model.workload import TaskTrace, generate_trace
-from records.queues import BoolArray, Changes, FloatArray, column
 from records.reader import Result
 
 CLOCK_S = 0.001

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from records.statistics import (
+from metrics.statistics import (
     band,
     estimate,
     estimate_crossed,

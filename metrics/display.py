@@ -9,9 +9,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from metrics.summary import summarise
 from model.text import safe_line
 from records.console import Screen, styled
-from records.metrics import summarise
 from records.reader import open_result
 from records.streams import one_line
 

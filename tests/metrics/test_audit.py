@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from metrics.audit import audit, describe
 from model.load import load_scenario
 from model.network import build_network
-from records.audit import audit, describe
 from records.reader import Result
 from records.schema import TABLES
 from rl import policies

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from metrics.fidelity import Check, Verdict, judge
+from metrics.queues import Changes, Queues, ping_comparison
 from model.compute import frequency_trace
 from model.load import load_scenario
 from model.network import build_network
 from model.workload import generate_trace
-from records.fidelity import Check, Verdict, judge
-from records.queues import Changes, Queues, ping_comparison
 from records.reader import Result
 from records.schema import TABLES
 from tests.analysis.captures import write

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from emulation.host import processes
 from emulation.host.commands import ProcessError
+from metrics.display import fidelity_line
 from model.text import safe_line
-from records.display import fidelity_line
 
 
 def test_a_verdict_shows_what_a_node_said_and_does_not_obey() -> None:
