@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from model.load import load_scenario, scenario_names
+from model.scenario.load import load_scenario, scenario_names
 
 _CLUSTERS = "network.clusters."
 _IS_SIZE = re.compile(r"network\.clusters\.\d+\.devices")

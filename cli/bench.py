@@ -12,7 +12,7 @@ from cli import bench_simulator, bench_training
 from cli.bench_sampling import measure
 from emulation.options import RunOptions
 from emulation.run import require_machine
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from records.console import Screen
 from records.streams import say
 

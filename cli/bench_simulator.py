@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from records.console import Screen
 from records.streams import say
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from model.load import load_scenario, parse_assignments
+from model.scenario.load import load_scenario, parse_assignments
 from records.console import Screen
 from rl.learning.config import algorithms, load_config
 from rl.learning.options import PpoOptions

@@ -11,8 +11,8 @@ import click
 from emulation.calibration.transcoding import Fit, fit, measure, scenario_text, steps
 from emulation.host.capabilities import probe
 from model.errors import UserError
-from model.load import SCENARIO_FOLDER, load_scenario
 from model.scenario import Scenario
+from model.scenario.load import SCENARIO_FOLDER, load_scenario
 from records.ownership import give_to_user
 from records.streams import one_line, say
 

@@ -18,8 +18,8 @@ from experiments.chaos.fault import Fault, all_faults, short_scenario
 from experiments.chaos.loop import Outcome, draw, new_folder, result_in, run_fault
 from experiments.chaos.running import HangError, Running
 from model.errors import UserError, nearest
-from model.load import load_scenario
 from model.scenario import Scenario
+from model.scenario.load import load_scenario
 from records.streams import say
 
 _JUDGED_IN_S = 600.0

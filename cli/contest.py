@@ -27,8 +27,8 @@ from experiments.standings import (
 )
 from experiments.sweep.worker_pool import usable_cores
 from model.errors import INTERRUPTED
-from model.load import load_scenario, parse_overrides
 from model.random_streams import MAX_SEED_IN_TABLES
+from model.scenario.load import load_scenario, parse_overrides
 from records.console import Screen, screen_of_tables, styled, words
 from records.ownership import give_tree_to_user
 from records.streams import one_line, say, say_json

@@ -11,7 +11,7 @@ from cli.compare import read_columns
 from cli.output import show_files
 from emulation.options import RunOptions
 from model.errors import UserError
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from records.ownership import make_folder
 from records.streams import say
 from rl.policies import default_policy

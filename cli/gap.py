@@ -13,8 +13,8 @@ from rich.table import Table
 from cli.ignored import refuse
 from emulation.options import FiniteRange, RunOptions
 from model.errors import UserError
-from model.load import load_scenario, parse_overrides
 from model.random_streams import MAX_SEED_IN_TABLES
+from model.scenario.load import load_scenario, parse_overrides
 from records.console import Screen, styled
 from records.ownership import give_tree_to_user
 from records.reader import open_result

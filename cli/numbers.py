@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from model.errors import UserError
+from model.scenario.yaml_reader import read_value
 from model.text import how_to_write
-from model.yaml_input import read_value
 
 _REFUSED = re.compile(r"'([^']{1,40})' is not a valid (?:integer|float)( range)?\.?$")
 

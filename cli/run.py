@@ -15,7 +15,7 @@ from emulation.options import common_options, emulation_only, emulation_options
 from emulation.sandbox.policy_files import with_absolute_files
 from experiments.guest import completed
 from metrics.display import print_summary
-from model.load import load_scenario, parse_assignments, parse_overrides
+from model.scenario.load import load_scenario, parse_assignments, parse_overrides
 from model.worlds import require_simulable, simulator_note
 from records.streams import say
 from rl.policies import checkpoint_note, default_policy

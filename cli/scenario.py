@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from model.errors import ScenarioError, UserError
-from model.json_schema import schema_text
-from model.load import load_scenario, parse_overrides, scenario_names
 from model.network import build_network
 from model.scenario import Scenario
-from model.yaml_input import dump_yaml
+from model.scenario.json_schema import schema_text
+from model.scenario.load import load_scenario, parse_overrides, scenario_names
+from model.scenario.yaml_reader import dump_yaml
 from records.ownership import give_to_user, make_folder
 from records.streams import one_line, say, say_json
 

@@ -14,10 +14,10 @@ from rich.table import Table
 
 from model.compute import mean_frequency_ghz
 from model.errors import UserError
-from model.load import load_scenario, parse_overrides
 from model.network import Network, build_network
 from model.random_streams import MAX_SEED
 from model.scenario import Scenario
+from model.scenario.load import load_scenario, parse_overrides
 from model.workload import TaskTrace, generate_trace
 from records.console import screen_of_tables
 from records.ownership import give_to_user, make_folder

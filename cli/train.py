@@ -21,8 +21,8 @@ from rich.table import Table
 from cli.interrupts import interruptible
 from experiments.sweep.worker_pool import in_parallel
 from model.errors import INTERRUPTED, UserError
-from model.load import load_scenario, parse_assignments
 from model.scenario import Scenario
+from model.scenario.load import load_scenario, parse_assignments
 from records.console import Screen, screen_of_tables, words
 from records.ownership import give_tree_to_user
 from records.streams import one_line, say

@@ -9,7 +9,7 @@ import click
 
 from experiments.tuned import GRIDS, tune_rule, tuned_file
 from experiments.tuning import TUNING_SEEDS
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from records.console import Screen
 from records.streams import one_line, say
 from rl.simulator import announce_compiling

@@ -14,10 +14,10 @@ from click.shell_completion import CompletionItem
 from emulation.judged import HandedIn
 from emulation.network.openvswitch import Datapath
 from model.errors import UserError
-from model.load import scenario_names
 from model.network import build_network
 from model.random_streams import MAX_SEED
 from model.scenario import LinkClass, LinkSpec, Scenario
+from model.scenario.load import scenario_names
 from rl import policies
 
 OpenFlow = Literal["ryu", "os-ken"]

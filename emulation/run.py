@@ -48,9 +48,9 @@ from emulation.sandbox.policy_files import (
     with_absolute_files,
 )
 from model.errors import UserError
-from model.load import load_scenario, parse_assignments, parse_overrides
 from model.network import build_network
 from model.scenario import Scenario
+from model.scenario.load import load_scenario, parse_assignments, parse_overrides
 from records.answers import status_of
 from records.streams import run_guarded, say
 from rl.policies import canonical, checkpoint_note, completed, create, default_policy

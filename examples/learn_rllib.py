@@ -20,7 +20,7 @@ from ray.tune.registry import register_env
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from rl.env import crowd_edge_v0
 
 

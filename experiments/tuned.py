@@ -15,9 +15,9 @@ import numpy as np
 from experiments.cells import code_version, scenario_hash
 from experiments.tuning import TUNING_SEEDS, Known, Params, Trial, grid, tune
 from model.errors import UserError
-from model.load import shipped_ancestors
 from model.scenario import Scenario
-from model.yaml_input import dump_yaml, read_yaml
+from model.scenario.load import shipped_ancestors
+from model.scenario.yaml_reader import dump_yaml, read_yaml
 from records.ownership import give_to_user, make_folder
 from records.provenance import git_state, utc_now
 from records.user_folders import data_folder

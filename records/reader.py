@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from model.consistency import MAX_TASKS, mistakes
 from model.errors import UserError
 from model.network import UNIT_KINDS, build_network
 from model.scenario import LinkClass, Scenario
+from model.scenario.consistency import MAX_TASKS, mistakes
 from model.text import is_unicode
 from records.layout import FORMAT, part_files
 from records.manifest import complaint

@@ -24,10 +24,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv  # type: ignore[import-untyped]
 
-from model.load import load_scenario
 from model.network import build_network
 from model.observation import DeviceProfile
 from model.scenario import Scenario
+from model.scenario.load import load_scenario
 from model.workload import TaskTrace
 from rl.account import Account, FloatArray, IntArray
 from rl.actions import ActionSpace, action_table, checked_seed

@@ -13,7 +13,7 @@ import pytest
 
 from cli.main import SHELL_VERBS, lab, main
 from metrics.summary import summarise
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from records.reader import find_results, open_result
 from tests.documented import PAGES, ROOT, Command, commands
 

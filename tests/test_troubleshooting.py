@@ -16,8 +16,8 @@ from emulation.options import RunOptions
 from emulation.protocol.link_limits import require_buffers, require_first_exchanges
 from emulation.sandbox.policy_files import hidden_folders, require_files_of_policy
 from model.errors import UserError
-from model.load import load_scenario
 from model.network import build_network
+from model.scenario.load import load_scenario
 from rl.learning.config import load_config
 from rl.policies import completed, create
 

@@ -33,9 +33,9 @@ if str(_ROOT) not in sys.path:
 from mininet.topo import Topo  # noqa: E402
 
 from model.addressing import PREFIX_LENGTH, datapath_id, host_ip, host_mac, port_number  # noqa: E402
-from model.load import load_scenario  # noqa: E402
 from model.network import Link, Network, build_network  # noqa: E402
 from model.scenario import Scenario  # noqa: E402
+from model.scenario.load import load_scenario  # noqa: E402
 
 
 def link_options(network: Network, link: Link) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from emulation.node.transcoding.worker import transcoded
 from model.clips import Clip, catalogue, picture
 from model.errors import UserError
 from model.scenario import ClipsSpec, RepresentationSpec, Scenario
-from model.yaml_input import dump_yaml
+from model.scenario.yaml_reader import dump_yaml
 
 _REPEATS = 3
 _LENGTHS = 3

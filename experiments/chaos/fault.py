@@ -12,8 +12,8 @@ from typing import Any
 
 from emulation.orchestrator.session import DONE
 from experiments.chaos.running import Ended, Running
-from model.load import load_scenario
 from model.scenario import Scenario
+from model.scenario.load import load_scenario
 from records.reader import Result
 
 SLOTS, SPEEDUP = 12, 5.0

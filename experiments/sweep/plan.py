@@ -13,10 +13,10 @@ from experiments.sweep.spec import CHECKPOINTS, PolicySpec, RunBlock, SweepFile,
 from experiments.tuned import load_tuned
 from experiments.tuning import TUNING_SEEDS, grid
 from model.errors import ScenarioError, UserError, nearest
-from model.load import load_scenario
 from model.scenario import Scenario
+from model.scenario.load import load_scenario
+from model.scenario.yaml_reader import KeyPath
 from model.worlds import require_simulable
-from model.yaml_input import KeyPath
 from rl import policies
 from rl.learning.config import OptionError, algorithms, load_config
 from rl.policies.learned import Learned

@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from model.complaints import mistakes_of
 from model.errors import ScenarioError, nearest
-from model.load import required_file
 from model.random_streams import MAX_SEED_IN_TABLES
 from model.scenario import Section
-from model.yaml_input import Document, KeyPath, read_yaml
+from model.scenario.error_text import mistakes_of
+from model.scenario.load import required_file
+from model.scenario.yaml_reader import Document, KeyPath, read_yaml
 from rl.learning.options import MAX_TRAINING_SEED
 
 SWEEP_FOLDER = Path(__file__).resolve().parent.parent.parent / "sweeps"

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from model.errors import UserError, nearest
-from model.load import shipped_ancestors
 from model.scenario import Scenario
+from model.scenario.load import shipped_ancestors
+from model.scenario.yaml_reader import read_yaml
 from model.text import how_to_write
-from model.yaml_input import read_yaml
 from rl import policies
 from rl.learning.options import CONFIGS, DistillOptions, PpoOptions, TrainingConfig
 

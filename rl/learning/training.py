@@ -24,7 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from model.errors import UserError
 from model.scenario import Scenario
-from model.yaml_input import dump_yaml
+from model.scenario.yaml_reader import dump_yaml
 from rl.learning.collector import Chunk, Collector
 from rl.learning.config import require_sense, teacher_of
 from rl.learning.critics import Critics

@@ -194,7 +194,7 @@ def shipped(algorithm: str, scenario: Scenario) -> tuple[Path, ...]:
     variant (``case3-burst``) takes what was trained on the case that it varies. The ``name`` that
     a file has plays no part.
     """
-    from model.load import shipped_ancestors  # a device, which only loads, does without
+    from model.scenario.load import shipped_ancestors  # a device, which only loads, does without
 
     for name in shipped_ancestors(scenario):
         found = sorted((SHIPPED / name).glob(f"{algorithm}-seed*.npz"))

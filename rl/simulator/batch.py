@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from model.clips import catalogue_of
 from model.compute import frequency_trace
-from model.consistency import require_sizes
 from model.network import Network, build_network
 from model.scenario import Scenario
+from model.scenario.consistency import require_sizes
 from model.workload import TaskTrace, generate_trace
 from model.worlds import require_simulable
 from rl.simulator import announce_compiling, kernel, senses

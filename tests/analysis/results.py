@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.simulated import simulate_to_folder
-from model.load import load_scenario
 from model.scenario import Scenario
+from model.scenario.load import load_scenario
 
 SLOTS = 20
 

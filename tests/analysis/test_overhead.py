@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from analysis.overhead import growth, overhead
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from records.reader import Result
 from records.schema import TABLES
 

@@ -12,7 +12,7 @@ import pytest
 from analysis.figures import Source, draw
 from analysis.prototype import prototype_of
 from model.errors import UserError
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from records.reader import open_result
 from records.schema import RESOURCES, TRANSCODES
 from tests.analysis.results import emulated, simulated

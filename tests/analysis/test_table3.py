@@ -13,7 +13,7 @@ from analysis.paper import table3 as paper_table3
 from analysis.style import LEARNERS
 from analysis.tables import digits, write
 from metrics.summary import summarise
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from records.reader import open_result
 from tests.analysis.results import edited, simulated
 

@@ -12,7 +12,7 @@ from benchmarks.simulator_bench import (
     measure_environment,
     measure_speed,
 )
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from rl.simulator import arrays as ix
 from rl.simulator.batch import PIECE_MB, Batch
 

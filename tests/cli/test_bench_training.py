@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import benchmarl_bench
 from cli.main import main
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from rl.env import CrowdEdge
 
 

@@ -13,7 +13,7 @@ from cli.main import main
 from emulation.options import RunOptions
 from metrics.summary import summarise
 from model.errors import UserError
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from records.reader import find_results, open_result
 
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli import main
-from model.load import SCENARIO_FOLDER, load_scenario, scenario_names
+from model.scenario.load import SCENARIO_FOLDER, load_scenario, scenario_names
 from model.workload import generate_trace
 
 

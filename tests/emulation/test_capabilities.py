@@ -27,7 +27,7 @@ from emulation.host.capabilities import (
 from emulation.options import RunOptions
 from emulation.run import _require_real_work, require_machine
 from model.errors import UserError
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 
 # Linux 6.18 without netem and fq, iproute2 6.1.
 TRIAL_OUTPUT = """\

@@ -25,8 +25,8 @@ from experiments.chaos import snapshot
 from metrics.packets import Packets, read_packets
 from model.addressing import interface_name
 from model.errors import UserError
-from model.load import load_scenario
 from model.network import Network, build_network
+from model.scenario.load import load_scenario
 from records.reader import Result, find_results, open_result
 from tests.analysis.captures import ping, write
 from tests.busy import alone, require_idle

@@ -22,7 +22,7 @@ from emulation.env import EmulationEnv, LateStep
 from experiments.chaos import snapshot
 from metrics.summary import delays_s
 from model.errors import UserError
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from records.reader import Result, open_result
 from rl.env import CrowdEdge
 from rl.views import COLUMNS
@@ -223,7 +223,7 @@ _CALLER = """
 import sys
 from pathlib import Path
 from emulation.env import EmulationEnv
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 env = EmulationEnv(load_scenario("mini", {"slots": 60}), out=Path(sys.argv[1]))
 seen, _ = env.reset(seed=1)
 print("steps", flush=True)

@@ -19,7 +19,6 @@ from emulation.protocol.link_limits import (
     require_first_exchanges,
 )
 from model.errors import UserError
-from model.load import load_scenario
 from model.network import build_network
 from model.scenario import (
     MAX_LINK_MBPS,
@@ -29,6 +28,7 @@ from model.scenario import (
     LinkSpec,
     Scenario,
 )
+from model.scenario.load import load_scenario
 from records.reader import find_results, open_result
 from tests.busy import alone, require_idle
 from tests.emulation.scenarios import small_scenario

@@ -16,8 +16,8 @@ from emulation.orchestrator.incidents import Incidents
 from emulation.orchestrator.network_events import NetworkChanges
 from emulation.orchestrator.supervisor import Guard
 from model.errors import UserError
-from model.load import load_scenario
 from model.network import build_network
+from model.scenario.load import load_scenario
 
 
 @dataclass

@@ -18,8 +18,8 @@ from emulation.host.ledger import run_processes
 from emulation.judged import HandedIn, draw_seed, require_walls
 from metrics.summary import summarise
 from model.errors import UserError
-from model.load import load_scenario
 from model.random_streams import MAX_SEED
+from model.scenario.load import load_scenario
 from model.workload import generate_trace
 from records.reader import find_results, open_result
 from records.writer import ResultWriter, RunInfo, result_folder

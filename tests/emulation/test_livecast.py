@@ -19,7 +19,7 @@ from emulation.node.transcoding import content
 from emulation.node.transcoding.ffmpeg import FRAME_TOLERANCE
 from experiments.chaos import snapshot
 from model.clips import catalogue_of, picture
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from records.reader import Result, find_results, open_result
 from tests.busy import alone, require_idle
 from tests.emulation.typed import run_lab, started_lab

@@ -9,8 +9,8 @@ import pytest
 from emulation.options import RunOptions
 from emulation.orchestrator.recorder import Recorder
 from emulation.orchestrator.task_table import TaskBook
-from model.load import load_scenario
 from model.network import build_network
+from model.scenario.load import load_scenario
 from model.workload import generate_trace
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from experiments.chaos import snapshot
 from metrics.summary import summarise
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from model.workload import generate_trace
 from records.reader import Result, find_results, open_result
 from tests.busy import alone, require_idle

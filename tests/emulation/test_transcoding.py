@@ -24,8 +24,8 @@ from emulation.protocol.messages import Transcoded
 from model.clips import Clip, catalogue, picture
 from model.compute import FrequencyTrace
 from model.errors import UserError
-from model.load import load_scenario
 from model.scenario import ClipsSpec, RepresentationSpec
+from model.scenario.load import load_scenario
 
 pytestmark = [pytest.mark.ffmpeg, pytest.mark.orderly]
 SPEC = ClipsSpec(

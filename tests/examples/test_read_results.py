@@ -9,7 +9,7 @@ import pytest
 
 from experiments.simulated import simulate_to_folder
 from metrics.summary import summarise
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from records.reader import open_result
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "read_results.py"

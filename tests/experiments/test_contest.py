@@ -29,8 +29,8 @@ from experiments.tuned import (
 )
 from metrics.summary import summarise_tables
 from model.errors import UserError
-from model.load import load_scenario
 from model.scenario import Scenario
+from model.scenario.load import load_scenario
 from rl import policies
 from rl.simulator.run import simulate
 

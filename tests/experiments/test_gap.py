@@ -23,7 +23,7 @@ from cli.gap_runs import compare_all, objection_to
 from experiments.simulated import simulate_to_folder
 from metrics.summary import summarise
 from model.errors import UserError
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from records.reader import Result, find_results, open_result
 
 SLOTS = 12

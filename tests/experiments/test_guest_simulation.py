@@ -19,8 +19,8 @@ from experiments.cells import Cell, code_version, compute, source_hash
 from experiments.guest import completed, described
 from experiments.simulated import simulated
 from model.errors import UserError
-from model.load import load_scenario
 from model.scenario import Scenario
+from model.scenario.load import load_scenario
 from rl import policies
 from rl.policies.checking import PolicyError
 from rl.simulator.run import simulate

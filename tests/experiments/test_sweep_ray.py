@@ -18,7 +18,7 @@ import pytest
 from experiments.sweep.cell import RunCell
 from experiments.sweep.cluster import _work
 from experiments.sweep.execute import Job
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from records.reader import find_results, open_result
 
 ROOT = Path(__file__).resolve().parents[2]

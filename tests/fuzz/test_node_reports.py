@@ -34,8 +34,8 @@ from emulation.protocol.messages import (
     from_list,
     to_list,
 )
-from model.load import load_scenario
 from model.network import build_network
+from model.scenario.load import load_scenario
 from model.workload import generate_trace
 from records.reader import open_result
 from records.schema import OUTCOMES

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pytest
 
 from metrics.audit import audit, describe
-from model.load import load_scenario
 from model.network import build_network
+from model.scenario.load import load_scenario
 from records.reader import Result
 from records.schema import TABLES
 from rl import policies

@@ -13,8 +13,8 @@ import pytest
 from metrics.fidelity import Check, Verdict, judge
 from metrics.queues import Changes, Queues, ping_comparison
 from model.compute import frequency_trace
-from model.load import load_scenario
 from model.network import build_network
+from model.scenario.load import load_scenario
 from model.workload import generate_trace
 from records.reader import Result
 from records.schema import TABLES

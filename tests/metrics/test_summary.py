@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from metrics.summary import Summary, delays_s, summarise, summarise_tables
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from records.reader import open_result
 from records.schema import TABLES
 from records.writer import ResultWriter, RunInfo

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import ScenarioError
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 
 Writer = Callable[..., Path]
 """Writes a file: ``write(text, name)``."""

@@ -7,7 +7,7 @@ import pytest
 
 from model.clips import PACKET_BYTES, catalogue, picture
 from model.errors import ScenarioError
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from model.workload import generate_trace
 
 SCENARIO = load_scenario("livecast")

@@ -14,8 +14,8 @@ from model.compute import (
     frequency_trace,
     mean_frequency_ghz,
 )
-from model.load import load_scenario
 from model.network import build_network
+from model.scenario.load import load_scenario
 
 STEP_S = 1e-3
 times = st.floats(0, 30, allow_nan=False)

@@ -19,10 +19,10 @@ from model.cost import (
     task_cost,
 )
 from model.errors import ScenarioError
-from model.load import load_scenario
 from model.network import build_network
 from model.observation import DeviceProfile, TaskView
 from model.profile import device_profile
+from model.scenario.load import load_scenario
 
 
 def profile(name: str = "mini") -> DeviceProfile:

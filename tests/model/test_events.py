@@ -6,9 +6,9 @@ import pytest
 
 from model.errors import ScenarioError
 from model.events import CableEvent, CapacityEvent, timeline
-from model.load import load_scenario
 from model.network import build_network
 from model.scenario import CapacityChange, EventsSpec
+from model.scenario.load import load_scenario
 
 
 def test_timeline_is_ordered_and_names_links() -> None:

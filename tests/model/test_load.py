@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from model.complaints import keys_at
 from model.errors import ScenarioError
-from model.json_schema import schema_text
-from model.load import (
+from model.scenario import Scenario
+from model.scenario.error_text import keys_at
+from model.scenario.json_schema import schema_text
+from model.scenario.load import (
     SCENARIO_FOLDER,
     load_scenario,
     parse_assignments,
     parse_overrides,
     scenario_names,
 )
-from model.scenario import Scenario
-from model.yaml_input import MAX_BYTES, dump_yaml, read_yaml
+from model.scenario.yaml_reader import MAX_BYTES, dump_yaml, read_yaml
 from tests.model.complaining import Writer, complaint
 
 WORKLOAD = "workload: {tasks_per_epoch: 1, work_ghz_s: 2, data_mb: 3}\n"

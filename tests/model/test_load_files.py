@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from tests.model.complaining import Writer, complaint
 
 

@@ -6,8 +6,8 @@ import networkx as nx
 import pytest
 
 from model.addressing import host_ip, host_mac, interface_name
-from model.load import load_scenario, scenario_names
 from model.network import build_network, cluster_sizes
+from model.scenario.load import load_scenario, scenario_names
 
 
 @pytest.mark.parametrize("name", scenario_names())

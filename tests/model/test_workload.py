@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from model.load import load_scenario
 from model.network import build_network
 from model.scenario import Scenario
+from model.scenario.load import load_scenario
 from model.workload import TaskTrace, generate_trace
 
 ALPHA = 1e-4

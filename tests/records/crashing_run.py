@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from records.writer import ResultWriter, RunInfo
 
 

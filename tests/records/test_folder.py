@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.errors import UserError
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from records.ownership import give_tree_to_user, make_folder
 from records.reader import find_results, open_result
 from records.schema import TABLES

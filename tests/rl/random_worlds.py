@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from model.consistency import mistakes
 from model.network import build_network
 from model.scenario import (
     BaseStationSpec,
@@ -30,6 +29,7 @@ from model.scenario import (
     TransferSpec,
     WorkloadSpec,
 )
+from model.scenario.consistency import mistakes
 
 Rng = np.random.Generator
 

@@ -17,8 +17,8 @@ from experiments.simulated import simulate_to_folder
 from experiments.sweep.plan import make_plan
 from experiments.sweep.spec import SweepFile
 from model.errors import UserError
-from model.load import SCENARIO_FOLDER, load_scenario, parse_assignments, shipped_ancestors
 from model.scenario import Scenario
+from model.scenario.load import SCENARIO_FOLDER, load_scenario, parse_assignments, shipped_ancestors
 from rl import policies
 from rl.learning.config import load_config
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from cli.main import main
-from model.load import load_scenario
 from model.network import build_network
 from model.observation import Decision, DeviceProfile, Observation, TaskView
 from model.profile import device_profile
+from model.scenario.load import load_scenario
 from rl.policies.base import Policy
 from rl.policies.checking import PolicyError, checked
 from rl.simulator.run import simulate

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from model.errors import ScenarioError
-from model.load import load_scenario
 from model.probing import pinged
 from model.scenario import LinkFailure, ProbeSpec, WorkloadSpec
+from model.scenario.load import load_scenario
 from rl.simulator import _cache_folder, kernel, limits
 from rl.simulator.batch import Batch
 from rl.simulator.layout import Layout

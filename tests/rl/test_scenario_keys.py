@@ -14,9 +14,9 @@ import pytest
 from pydantic import BaseModel
 
 from model.errors import ScenarioError
-from model.load import load_scenario
 from model.observation import Decision, Observation, TaskView
 from model.scenario import Scenario
+from model.scenario.load import load_scenario
 from model.worlds import require_simulable, simulator_note
 from rl.policies.base import Policy
 from rl.simulator.run import simulate

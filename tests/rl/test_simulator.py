@@ -11,9 +11,9 @@ import pytest
 from model.clips import catalogue_of
 from model.compute import frequency_trace
 from model.errors import UserError
-from model.load import load_scenario
 from model.observation import Decision, Observation, TaskView
 from model.scenario import CloudSpec, EventsSpec, LinkFailure, Scenario, WorkloadSpec
+from model.scenario.load import load_scenario
 from records.schema import TABLES
 from rl import policies
 from rl.policies.base import Policy

@@ -11,7 +11,7 @@ ovsdb-server "$folder/conf.db" "--remote=punix:$folder/db.sock" "${daemon[@]}"
 trap 'kill $(cat "$folder"/*.pid) ${controller:-} 2>/dev/null || true' EXIT
 ovs-vsctl --no-wait init
 ovs-vswitchd "${daemon[@]}"
-"$python" -c "from model.load import load_scenario as l; print(l('$scenario').model_dump_json())" \
+"$python" -c "from model.scenario.load import load_scenario as l; print(l('$scenario').model_dump_json())" \
   > "$folder/scenario.json"
 "$python" -m controller.process --scenario "$folder/scenario.json" 2> "$folder/controller.log" &
 controller=$!

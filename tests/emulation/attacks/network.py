@@ -206,7 +206,7 @@ def _namespaces() -> object:
 
 
 def _load() -> object:
-    from model.load import load_scenario
+    from model.scenario.load import load_scenario
 
     return load_scenario("mini", {}).network.access
 

@@ -13,7 +13,7 @@ from types import FrameType
 
 import numpy as np
 
-import model.scenario as scenario_module
+import model.scenario.schema as scenario_module
 from emulation.protocol.briefing import Briefing
 from emulation.protocol.messages import NodeConfig
 from tests.emulation.attacks.base import MASK, Got, Scene, attack, masked

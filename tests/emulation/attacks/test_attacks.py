@@ -15,9 +15,9 @@ import pytest
 
 from emulation.protocol.briefing import Briefer
 from experiments.chaos import snapshot
-from model.load import load_scenario
 from model.network import build_network
 from model.scenario import Scenario
+from model.scenario.load import load_scenario
 from model.workload import generate_trace
 from records.reader import Result, find_results, open_result
 from tests.emulation.attacks import files, network, objects  # noqa: F401 - they enter their attacks
@@ -143,7 +143,7 @@ PROBE = """
 import sys
 from tests.emulation.attacks import files, network, objects
 from tests.emulation.attacks.base import Scene, carry_out, masked
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 secret = load_scenario("mini", {"network.access.rate_mbps": 19.876543})
 own = [1234.56789 + len(sys.argv)]
 scene = Scene(None, None, None, sys.argv[2], sys.argv[3], frozenset({masked(own[0])}),

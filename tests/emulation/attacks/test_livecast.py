@@ -28,8 +28,8 @@ from emulation.protocol.frames import HEADER_BYTES, Frame, Kind, decode, encode
 from emulation.protocol.messages import Arrived, Record, from_list
 from model.clips import PACKET_BYTES, Picture, catalogue_of
 from model.compute import FrequencyTrace
-from model.load import load_scenario
 from model.network import build_network
+from model.scenario.load import load_scenario
 from model.workload import generate_trace
 
 SCENARIO = load_scenario("livecast-mini", {"slots": 60})

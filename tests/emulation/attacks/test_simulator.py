@@ -15,8 +15,8 @@ import sys
 import pytest
 
 from model.compute import frequency_trace
-from model.load import load_scenario
 from model.network import build_network
+from model.scenario.load import load_scenario
 from model.workload import generate_trace
 from tests.emulation.attacks import files, network, objects  # noqa: F401 - they enter their attacks
 from tests.emulation.attacks.base import ATTACKS, PREFIX, masked
@@ -49,7 +49,7 @@ RUN = """
 import json
 from experiments.simulated import simulated
 from experiments.guest import missing_walls
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 asked = json.loads(sys.stdin.read())
 lines = []
 scenario = load_scenario("mini", asked["settings"])
@@ -58,7 +58,7 @@ print(json.dumps([lines, missing_walls(asked["policy"])]))
 """
 RUN_IN_ONE_PROCESS = """
 import contextlib, io, json
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from rl import policies
 from rl.simulator.run import simulate
 asked = json.loads(sys.stdin.read())

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from model.load import load_scenario
 from model.scenario import Scenario
+from model.scenario.load import load_scenario
 from rl.learning.collector import Chunk, Collector
 from rl.learning.networks import Actor, ActorShape
 from rl.learning.options import Credit

@@ -10,8 +10,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model.load import load_scenario
 from model.scenario import Scenario
+from model.scenario.load import load_scenario
 from rl.learning.collector import Collector
 from rl.learning.credit import (
     LinkHistory,

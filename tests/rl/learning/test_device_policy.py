@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from model.errors import UserError
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from rl import policies
 from rl.learning.collector import Collector
 from rl.learning.networks import Actor

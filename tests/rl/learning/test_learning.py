@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from rl.learning import unroll
 from rl.learning.collector import Collector, log_prob
 from rl.learning.credit import _pushed_back, delays_s

@@ -18,7 +18,7 @@ from cli.train import train
 from experiments.sweep.plan import make_plan
 from experiments.sweep.spec import SweepFile
 from model.errors import UserError
-from model.load import load_scenario, parse_assignments
+from model.scenario.load import load_scenario, parse_assignments
 from rl.learning.config import FOLDER, OptionError, algorithms, load_config, options_of
 from rl.learning.options import CONFIGS, TrainingConfig
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from model.errors import UserError
-from model.load import load_scenario
+from model.scenario.load import load_scenario
 from rl.learning.config import algorithms, load_config
 from rl.learning.training import Learner, Training, make_learner
 from rl.policies import weights

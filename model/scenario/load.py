@@ -16,15 +16,15 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from model.blame import culprit, name_for
-from model.complaints import keys_at, mistakes_of
-from model.consistency import Mistake, mistakes
 from model.errors import ScenarioError, nearest
-from model.late_events import late_events, without
 from model.scenario import Scenario, WorkloadSpec
-from model.yaml_input import MAX_BYTES, Document, KeyPath, read_value, read_yaml
+from model.scenario.blame import culprit, name_for
+from model.scenario.consistency import Mistake, mistakes
+from model.scenario.error_text import keys_at, mistakes_of
+from model.scenario.late_events import late_events, without
+from model.scenario.yaml_reader import MAX_BYTES, Document, KeyPath, read_value, read_yaml
 
-SCENARIO_FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
+SCENARIO_FOLDER = Path(__file__).resolve().parent.parent.parent / "scenarios"
 MAX_MISTAKES = 10
 _OWN = ("name", "description")
 """What a scenario does not inherit."""

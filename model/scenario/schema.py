@@ -375,7 +375,7 @@ class EventsSpec(Section):
 
 
 class Scenario(Section):
-    """One experiment, complete. ``model.load.load_scenario`` reads it from YAML."""
+    """One experiment, complete. ``model.scenario.load.load_scenario`` reads it from YAML."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")] = Field(
         description="name of the experiment and of its folder under results/"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from model.yaml_input import KeyPath
+from model.scenario.yaml_reader import KeyPath
 
 _LENGTH: tuple[KeyPath, ...] = (("slots",), ("slot_s",))
 _NODES: tuple[KeyPath, ...] = (("network", "base_stations"), ("network", "clusters"))

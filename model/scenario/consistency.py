@@ -17,7 +17,7 @@ from model.scenario import (
     LinkFailure,
     Scenario,
 )
-from model.yaml_input import KeyPath
+from model.scenario.yaml_reader import KeyPath
 
 MAX_UNITS = 2000
 """Hosts of an experiment: a device's knowledge of its peers grows with their square."""

@@ -10,11 +10,11 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from model.consistency import Mistake
 from model.errors import nearest
 from model.scenario import NODE_NAME, Scenario
+from model.scenario.consistency import Mistake
+from model.scenario.yaml_reader import KeyPath
 from model.text import how_to_write
-from model.yaml_input import KeyPath
 
 _WORDS = {
     "float_type": "must be a number",

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from model.scenario import Scenario
-from model.yaml_input import KeyPath
+from model.scenario.yaml_reader import KeyPath
 
 
 def late_events(scenario: Scenario, written: Callable[[KeyPath], int]) -> set[KeyPath]:
     """Return the key paths of the events that a later word about the run's length leaves out.
 
     An event at or after the end is a mistake in the file that has both, and none where a file on
-    top of it, or the command line, makes the run shorter. ``written`` is as of ``model.blame``.
+    top of it, or the command line, makes the run shorter. ``written`` is as of
+    ``model.scenario.blame``.
     """
     shortened = max(written(("slots",)), written(("slot_s",)))
     return {
