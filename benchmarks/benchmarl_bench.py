@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from model.scenario import Scenario
-from rl.env import CrowdEdge, crowd_edge_v0
+from rl.environment.simulated import CrowdEdge, crowd_edge_v0
 
 WARM_UP = 1
 """Rounds that are not timed."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from model.network import build_network
 from model.scenario import BaseStationSpec, ClusterSpec, Scenario
 from rl import policies
-from rl.env import CrowdEdge
+from rl.environment.simulated import CrowdEdge
 from rl.simulator import arrays as ix
 from rl.simulator.batch import Batch
 from rl.simulator.layout import Layout

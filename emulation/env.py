@@ -1,4 +1,4 @@
-"""An emulated run as a PettingZoo environment: ``rl.agents``'s contract over the real network.
+"""An emulated run as a PettingZoo environment: the contract of ``rl.environment``, over a network.
 
 ``reset`` brings a run up, ``step`` gives the decisions on the tasks that are born in the slot that
 has just begun and returns when that slot has ended, with what the real devices saw by then: their
@@ -33,10 +33,10 @@ from emulation.run import require_machine
 from model.errors import UserError
 from model.scenario import Scenario
 from model.workload import TaskTrace, generate_trace
-from rl.account import UNDECIDED, FloatArray, IntArray
-from rl.agents import Decided, DeviceAgents, resolved
-from rl.interface import EnvOptions, Options
-from rl.views import COLUMNS, unseen
+from rl.environment.base import Decided, DeviceAgents, resolved
+from rl.environment.encoding import COLUMNS, unseen
+from rl.environment.interface import EnvOptions, Options
+from rl.environment.rewards import UNDECIDED, FloatArray, IntArray
 
 _BRING_UP_S = 120.0
 _MARGIN_S = 30.0
@@ -55,7 +55,7 @@ class EmulationEnv(DeviceAgents):
         speedup: k: a slot lasts slot_s / k real seconds.
         out: folder that result folders are made in.
         without_netem: leave out delay and loss where the kernel cannot emulate them.
-        options: as of ``DeviceAgents``, see ``rl.interface.Options``.
+        options: as of ``DeviceAgents``, see ``rl.environment.interface.Options``.
 
     Attributes:
         folder: the result folder of the present or latest run; complete once the run has ended.

@@ -21,7 +21,7 @@ from ray.tune.registry import register_env
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from model.scenario.load import load_scenario
-from rl.env import crowd_edge_v0
+from rl.environment.simulated import crowd_edge_v0
 
 
 def environment(config: dict[str, Any]) -> Any:

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from model.scenario import Scenario
 from model.scenario.load import load_scenario
-from rl.env import CrowdEdge, crowd_edge_v0
+from rl.environment.simulated import CrowdEdge, crowd_edge_v0
 
 
 def environment(scenario: Scenario) -> CrowdEdge:

@@ -16,7 +16,7 @@ from emulation.node.event_loop import Clock, Loop
 from emulation.protocol.deciders import Placing, See
 from emulation.protocol.messages import Record, Seen
 from model.observation import Decision, DeviceProfile, TaskView
-from rl.views import table
+from rl.environment.encoding import table
 
 PATIENCE = 0.3
 """Share of a slot after which a task no longer waits for a decision, but stays where it was born:

@@ -24,7 +24,7 @@ from typing import Any
 from emulation.orchestrator.deployment import Machinery
 from emulation.protocol.json_channel import Channel
 from emulation.protocol.messages import Born, Known, Seen, TaskRecord
-from rl.views import COLUMNS
+from rl.environment.encoding import COLUMNS
 
 WAIT = 0.15
 """Share of a slot after its start at which the caller is told even if a report is missing."""

@@ -196,7 +196,7 @@ class Slot(NamedTuple):
 class Seen(NamedTuple):
     """From a device of a stepped run: what it sees at boundary b = 0 … slots.
 
-    Its own Q and F, and ``rl.views.table`` of its targets, row by row.
+    Its own Q and F, and ``rl.environment.encoding.table`` of its targets, row by row.
     """
 
     boundary: int

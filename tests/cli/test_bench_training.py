@@ -8,7 +8,7 @@ import pytest
 from benchmarks import benchmarl_bench
 from cli.main import main
 from model.scenario.load import load_scenario
-from rl.env import CrowdEdge
+from rl.environment.simulated import CrowdEdge
 
 
 def test_one_choice_is_what_all_tasks_of_the_slot_get() -> None:

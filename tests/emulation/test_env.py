@@ -24,8 +24,8 @@ from metrics.summary import delays_s
 from model.errors import UserError
 from model.scenario.load import load_scenario
 from records.reader import Result, open_result
-from rl.env import CrowdEdge
-from rl.views import COLUMNS
+from rl.environment.encoding import COLUMNS
+from rl.environment.simulated import CrowdEdge
 
 pytestmark = [pytest.mark.ovs, pytest.mark.slow, pytest.mark.timeout(120)]
 PROJECT = Path(__file__).resolve().parent.parent.parent

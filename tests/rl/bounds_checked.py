@@ -15,7 +15,7 @@ import numpy as np
 from numba.core.dispatcher import Dispatcher
 
 from model.scenario import Scenario
-from rl.env import CrowdEdge
+from rl.environment.simulated import CrowdEdge
 from rl.learning import credit, state
 from rl.policies import create
 from rl.simulator import arrays as ix

@@ -8,7 +8,7 @@ import pytest
 from model.network import build_network
 from model.profile import device_profile
 from model.workload import TaskTrace
-from rl.account import UNDECIDED, Account
+from rl.environment.rewards import UNDECIDED, Account
 from tests.rl.worlds import small
 
 SCENARIO = small(devices=1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pettingzoo.test import parallel_api_test  # type: ignore[import-untyped]
 
-from rl.env import CrowdEdge, crowd_edge_v0
+from rl.environment.simulated import CrowdEdge, crowd_edge_v0
 from rl.simulator import arrays as ix
 from tests.rl.worlds import small
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from model.errors import ScenarioError
-from rl.env import CrowdEdge, crowd_edge_v0
+from rl.environment.simulated import CrowdEdge, crowd_edge_v0
 from tests.rl.worlds import small
 
 DISCRETE: dict[str, Any] = {"actions": "discrete", "mask": "none", "max_tasks": 1}

@@ -11,7 +11,7 @@ import pytest
 from gymnasium import spaces
 from pettingzoo.test import parallel_api_test  # type: ignore[import-untyped]
 
-from rl.env import CrowdEdge, crowd_edge_v0
+from rl.environment.simulated import CrowdEdge, crowd_edge_v0
 from tests.rl.worlds import small
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from emulation.node.observations import Memory
-from rl.env import crowd_edge_v0
+from rl.environment.encoding import COLUMNS, NEVER, OLDEST_S, table, unseen
+from rl.environment.simulated import crowd_edge_v0
 from rl.simulator import senses
-from rl.views import COLUMNS, NEVER, OLDEST_S, table, unseen
 from tests.rl.worlds import small
 
 

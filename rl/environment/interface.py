@@ -15,8 +15,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from model.errors import nearest
-from rl.actions import ActionSpace, IntArray
-from rl.views import COLUMNS
+from rl.environment.actions import ActionSpace, IntArray
+from rl.environment.encoding import COLUMNS
 
 MOST_TASKS = 1000
 """Largest ``max_tasks``: more places than any slot of a scenario needs would only cost memory."""

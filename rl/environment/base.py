@@ -5,10 +5,10 @@ and decides all of them at once; each is carried out at its birth.
 
 Actions: (target, rate) for each of ``max_tasks`` places; ``action_mask`` leaves a single action
 where a place has no task, and no padded target. Tasks beyond the places share the last decision.
-``rl.interface`` has the other forms, and ``rl.actions`` checks that actions are legal.
-Rewards: minus the cost of eq. (7) as it accrues: α for each of the agent's tasks and each second in
-which its result is not known, and β R_u s when it is placed. So the sum over an episode is exactly
-minus the sum of costs, with pending tasks counted until the end.
+``rl.environment.interface`` has the other forms, and ``rl.environment.actions`` checks that actions
+are legal. Rewards: minus the cost of eq. (7) as it accrues: α for each of the agent's tasks and
+each second in which its result is not known, and β R_u s when it is placed. So the sum over an
+episode is exactly minus the sum of costs, with pending tasks counted until the end.
 What an agent must not see is in ``state()`` and under ``infos[agent]["critic"]`` only.
 """
 
@@ -29,10 +29,10 @@ from model.observation import DeviceProfile
 from model.scenario import Scenario
 from model.scenario.load import load_scenario
 from model.workload import TaskTrace
-from rl.account import Account, FloatArray, IntArray
-from rl.actions import ActionSpace, action_table, checked_seed
-from rl.births import Births
-from rl.interface import EnvOptions, Interface, Obs, Options
+from rl.environment.actions import ActionSpace, action_table, checked_seed
+from rl.environment.births import Births
+from rl.environment.interface import EnvOptions, Interface, Obs, Options
+from rl.environment.rewards import Account, FloatArray, IntArray
 from rl.simulator.layout import Layout
 
 Actions = Mapping[str, Any]
@@ -69,12 +69,12 @@ class DeviceAgents(ParallelEnv[str, Obs, NDArray[np.int64]]):  # type: ignore[mi
     """Devices of a crowd-edge network that place their tasks; a world is added by inheritance.
 
     Observation, a dict: ``own`` (2,) Q in GHz·s and F in GHz; ``targets`` (T, 13), columns as
-    ``rl.views.COLUMNS``, unknown = -1; ``tasks`` (max_tasks, 3): 1 where there is a task, its work
-    in GHz·s, its data in MB; ``action_mask``.
+    ``rl.environment.encoding.COLUMNS``, unknown = -1; ``tasks`` (max_tasks, 3): 1 where there is a
+    task, its work in GHz·s, its data in MB; ``action_mask``.
 
     Args:
         scenario: what to run: a scenario, its name or its path.
-        options: see ``rl.interface.Options``.
+        options: see ``rl.environment.interface.Options``.
 
     Attributes:
         slot: the slot that comes next; time is ``slot * scenario.slot_s``.

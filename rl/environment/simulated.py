@@ -1,7 +1,7 @@
 """The simulator as a PettingZoo environment: ``crowd_edge_v0``, one agent per device.
 
-``rl.agents`` is its contract; ``emulation.env`` is the same over a real network. (Policies of
-``rl.policies`` are asked task by task instead: ``rl.simulator.run``.)
+``rl.environment.base`` is its contract; ``emulation.env`` is the same over a real network.
+(Policies of ``rl.policies`` are asked task by task instead: ``rl.simulator.run``.)
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from model.scenario import Scenario
 from model.workload import TaskTrace
-from rl.account import FloatArray, IntArray
-from rl.agents import Decided, DeviceAgents
-from rl.interface import EnvOptions, Obs
+from rl.environment.base import Decided, DeviceAgents
+from rl.environment.encoding import shown
+from rl.environment.interface import EnvOptions, Obs
+from rl.environment.rewards import FloatArray, IntArray
 from rl.simulator import arrays as ix
 from rl.simulator import senses
 from rl.simulator.batch import Batch
-from rl.views import shown
 
 __all__ = ["CrowdEdge", "Obs", "crowd_edge_v0"]
 
@@ -28,7 +28,7 @@ __all__ = ["CrowdEdge", "Obs", "crowd_edge_v0"]
 def crowd_edge_v0(scenario: Scenario | str | Path, **options: Unpack[EnvOptions]) -> CrowdEdge:
     """The environment of a scenario, or of the one of that name or path.
 
-    Options and errors as of ``rl.agents.DeviceAgents``.
+    Options and errors as of ``rl.environment.base.DeviceAgents``.
     """
     return CrowdEdge(scenario, **options)
 

@@ -1,0 +1,1 @@
+"""The environments' contract: agents, actions, observations, rewards; and the simulated one."""
