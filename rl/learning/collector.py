@@ -20,10 +20,10 @@ from rl.learning.credit import (
     link_externality_s,
     unit_externality_s,
 )
+from rl.learning.critic_input import StateMaker
 from rl.learning.devices import moved
-from rl.learning.networks import Actor, Question, Scores, State
 from rl.learning.options import Credit
-from rl.learning.state import StateMaker
+from rl.learning.torch_actor import Actor, Question, Scores, State
 from rl.policies import choosing
 from rl.policies.choosing import Choose, Chooser, Chosen
 from rl.policies.features import Candidates, FeatureMaker, observation_of

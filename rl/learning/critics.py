@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rl.learning.networks import State, Trunk, orthogonal
 from rl.learning.options import Combination
+from rl.learning.torch_actor import State, Trunk, orthogonal
 from rl.policies.weights import Cell
 
 

@@ -17,9 +17,9 @@ from torch import nn
 from rl.learning.collector import Chunk, log_prob
 from rl.learning.critics import Critics
 from rl.learning.devices import moved
-from rl.learning.networks import Actor, State
 from rl.learning.options import A3cOptions
 from rl.learning.returns import RunningScale, generalised_advantages, standardised
+from rl.learning.torch_actor import Actor, State
 from rl.learning.unroll import unroll
 
 

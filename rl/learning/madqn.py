@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from rl.learning.collector import Chunk
-from rl.learning.networks import Actor, Scores
 from rl.learning.options import DqnOptions
 from rl.learning.returns import RunningScale
+from rl.learning.torch_actor import Actor, Scores
 from rl.learning.unroll import backward_in_blocks, scored_in_blocks, unroll_trunk
 from rl.policies import network
 from rl.policies.choosing import Chosen

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from rl.learning.collector import Chunk, log_prob
 from rl.learning.critics import Critics
 from rl.learning.devices import moved
-from rl.learning.networks import Actor, Scores, State
 from rl.learning.options import PpoOptions
 from rl.learning.returns import RunningScale, generalised_advantages, standardised
+from rl.learning.torch_actor import Actor, Scores, State
 from rl.learning.unroll import backward_in_blocks, decisions_in, unroll_trunk
 
 

@@ -27,12 +27,12 @@ from model.scenario import Scenario
 from model.scenario.yaml_reader import dump_yaml
 from rl.learning.collector import Chunk, Collector
 from rl.learning.config import require_sense, teacher_of
+from rl.learning.critic_input import STATE_COLUMNS
 from rl.learning.critics import Critics
 from rl.learning.devices import learning_device
-from rl.learning.distilling import Distiller
+from rl.learning.distillation import Distiller
 from rl.learning.maa3c import A3c
 from rl.learning.madqn import Dqn
-from rl.learning.networks import Actor, ActorShape, Question
 from rl.learning.options import (
     A3cOptions,
     DistillOptions,
@@ -41,7 +41,7 @@ from rl.learning.options import (
     TrainingConfig,
 )
 from rl.learning.ppo import Ppo
-from rl.learning.state import STATE_COLUMNS
+from rl.learning.torch_actor import Actor, ActorShape, Question
 from rl.policies import weights
 from rl.policies.choosing import Chooser
 from rl.policies.weights import Choice, Meta

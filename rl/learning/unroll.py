@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rl.learning.collector import Chunk
-from rl.learning.networks import Actor, Question, Scores
+from rl.learning.torch_actor import Actor, Question, Scores
 
 BLOCK = 1024
 """Decisions scored at a time: what that takes (K · targets · head floats) stays in a processor's

@@ -1,8 +1,8 @@
 """The actor's forward pass in NumPy, for devices and for playing in training.
 
 The trunk advances once per slot, the head scores the candidates of decisions, of one device or of
-many at once; ``rl.learning.networks`` is the same network in torch, for gradients, and a test holds
-the two together. Shapes: K decisions, T targets, R rates, H the head's width.
+many at once; ``rl.learning.torch_actor`` is the same network in torch, for gradients, and a test
+holds the two together. Shapes: K decisions, T targets, R rates, H the head's width.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Meta:
         choice: how it decides, unless told otherwise.
         rates_mbps, slot_s: what it was trained for, which must be the scenario's.
         agent_columns, candidate_columns: the features it takes.
-        cell, augmented, prior: see ``rl.learning.networks.ActorShape``.
+        cell, augmented, prior: see ``rl.learning.torch_actor.ActorShape``.
         scenario, seed, slots: what it was trained on, and for how many environment slots.
         held_out: its mean unit delay on held-out episodes, s per MB.
         notes: whatever else is worth knowing: command, date, machine.

@@ -16,7 +16,7 @@ from numba.core.dispatcher import Dispatcher
 
 from model.scenario import Scenario
 from rl.environment.simulated import CrowdEdge
-from rl.learning import credit, state
+from rl.learning import credit, critic_input
 from rl.policies import create
 from rl.simulator import arrays as ix
 from rl.simulator import kernel, primitives, senses, turns
@@ -25,7 +25,7 @@ from rl.simulator.run import simulate
 from tests.rl.agreement import OVERHEAD, agree
 from tests.rl.random_worlds import World, random_world
 
-MODULES: tuple[ModuleType, ...] = (kernel, primitives, senses, turns, credit, state)
+MODULES: tuple[ModuleType, ...] = (kernel, primitives, senses, turns, credit, critic_input)
 
 
 def play(world: World, number: int) -> None:
@@ -60,7 +60,7 @@ def _as_an_environment(scenario: Scenario, seed: int) -> None:
 
 def _price(batch: Batch) -> None:
     """What learning reads of a batch: the critics' state, and what decisions are charged with."""
-    state.StateMaker(batch).look()
+    critic_input.StateMaker(batch).look()
     env, task = np.nonzero(np.isfinite(batch.moving.task[:, :, ix.DISPATCHED]))
     slots = min(batch.scenario.slots, 10)
     wait = np.zeros((slots, *batch.moving.link_until.shape))

@@ -11,8 +11,8 @@ import torch
 from model.scenario import Scenario
 from model.scenario.load import load_scenario
 from rl.learning.collector import Chunk, Collector
-from rl.learning.networks import Actor, ActorShape
 from rl.learning.options import Credit
+from rl.learning.torch_actor import Actor, ActorShape
 
 
 @cache

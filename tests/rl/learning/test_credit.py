@@ -21,7 +21,7 @@ from rl.learning.credit import (
     link_waits,
     unit_externality_s,
 )
-from rl.learning.networks import Actor, ActorShape
+from rl.learning.torch_actor import Actor, ActorShape
 from rl.simulator import arrays as ix
 from rl.simulator.batch import Batch
 

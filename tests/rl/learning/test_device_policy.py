@@ -15,7 +15,7 @@ from model.errors import UserError
 from model.scenario.load import load_scenario
 from rl import policies
 from rl.learning.collector import Collector
-from rl.learning.networks import Actor
+from rl.learning.torch_actor import Actor
 from rl.policies import weights
 from rl.policies.choosing import Chooser
 from rl.policies.features import AGENT_COLUMNS, Candidates

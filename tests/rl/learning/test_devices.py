@@ -18,7 +18,7 @@ from rl.learning import training, unroll
 from rl.learning.collector import Chunk, Collector
 from rl.learning.config import algorithms, load_config
 from rl.learning.devices import learning_device, moved
-from rl.learning.networks import Question
+from rl.learning.torch_actor import Question
 from rl.learning.training import Learner, make_learner
 from tests.rl.learning.players import actor, mini
 from tests.rl.learning.pretend_device import DEVICE, Elsewhere, pretend_device

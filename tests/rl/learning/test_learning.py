@@ -15,12 +15,12 @@ from model.scenario.load import load_scenario
 from rl.learning import unroll
 from rl.learning.collector import Collector, log_prob
 from rl.learning.credit import _pushed_back, delays_s
+from rl.learning.critic_input import STATE_COLUMNS
 from rl.learning.critics import Critics
 from rl.learning.madqn import Dqn, next_decisions
 from rl.learning.options import DqnOptions, PpoOptions
 from rl.learning.ppo import Ppo
 from rl.learning.returns import RunningScale, generalised_advantages
-from rl.learning.state import STATE_COLUMNS
 from rl.simulator import arrays as ix
 from tests.rl.learning.players import actor, chunk, mini
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from rl.learning.collector import Chunk
 from rl.learning.devices import moved
-from rl.learning.networks import Actor, ActorShape, Scores, State
 from rl.learning.options import DistillOptions
 from rl.learning.returns import RunningScale
+from rl.learning.torch_actor import Actor, ActorShape, Scores, State
 from rl.learning.unroll import decisions_in, unroll
 from rl.policies import weights
 from rl.policies.weights import Checkpoint
