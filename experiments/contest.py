@@ -20,7 +20,7 @@ from experiments.tuning import TUNING_SEEDS
 from model.errors import UserError
 from model.scenario import Scenario
 from rl import policies
-from rl.policies.weights import load, shipped
+from rl.policies.checkpoint import load, shipped
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from model.observation import Decision, DeviceProfile, TaskView
 from model.random_streams import stream
 from rl.policies import Value
 from rl.policies.checking import PolicyError, checked
-from rl.policies.state import Layout
+from rl.policies.state_policy import Layout
 from rl.simulator import senses
 from rl.simulator.agents import Agents
 from rl.simulator.batch import Batch

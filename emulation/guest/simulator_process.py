@@ -23,7 +23,7 @@ from rl import policies
 from rl.policies.base import Policy
 from rl.policies.checking import PolicyError, checked, raised
 from rl.policies.learned import Learned
-from rl.policies.state import StatePolicy
+from rl.policies.state_policy import StatePolicy
 
 T = TypeVar("T")
 

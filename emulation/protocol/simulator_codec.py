@@ -22,7 +22,7 @@ import numpy as np
 from emulation.protocol import guest_codec
 from model.observation import DeviceProfile, FloatArray, Observation, TaskView
 from rl.policies import Value
-from rl.policies.state import Layout, SystemState
+from rl.policies.state_policy import Layout, SystemState
 
 DESCRIBE, RESET, ATTACH, SLOT, DECIDE, DECIDE_BY_STATE = b"Q", b"R", b"T", b"S", b"D", b"W"
 FACTS, DONE, DECISION, PRINTED = b"I", b"K", b"A", b"P"

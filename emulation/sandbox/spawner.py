@@ -66,7 +66,7 @@ from emulation.sandbox.namespaces import ProcessWall, View, arrange, try_walls
 from emulation.sandbox.policy_files import PROJECT, place_of, policy_file, user_folder
 from emulation.sandbox.policy_sources import Sources
 from model.errors import UserError
-from rl.policies import weights
+from rl.policies import checkpoint
 
 _MAX_REQUEST_BYTES = 16 * 1024 * 1024
 _SNDBUFFORCE, _PACKET_BYTES = 32, 1 << 20
@@ -237,7 +237,7 @@ class Spawner:
         leader = nodes[0].config
         if leader.checkpoint:
             # Data, no code: read here once, for the nodes may not be able to reach the file.
-            weights.load(leader.checkpoint)
+            checkpoint.load(leader.checkpoint)
         child = Child(leader, self._view_for(leader), self._pidfd, self._missing)
         try:
             pid = self._fork(names, partial(child.run, [node.ends for node in nodes]))

@@ -140,7 +140,7 @@ def training_seed(cell: Cell) -> int | None:
     if cell.trained:
         return cell.trained.seed
     path = cell.params.get("checkpoint")
-    return policies.weights.load(str(path)).meta.seed if path else None
+    return policies.checkpoint.load(str(path)).meta.seed if path else None
 
 
 def origin(cell: RunCell, sweep: str) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from model.scenario.yaml_reader import KeyPath
 from model.worlds import require_simulable
 from rl import policies
 from rl.learning.config import OptionError, algorithms, load_config
+from rl.policies.checkpoint import shipped
 from rl.policies.learned import Learned
-from rl.policies.weights import shipped
 
 MAX_CELLS = 100_000
 _LARGEST_CLUSTER = 99

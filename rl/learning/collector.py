@@ -24,10 +24,10 @@ from rl.learning.critic_input import StateMaker
 from rl.learning.devices import moved
 from rl.learning.options import Credit
 from rl.learning.torch_actor import Actor, Question, Scores, State
-from rl.policies import choosing
-from rl.policies.choosing import Choose, Chooser, Chosen
+from rl.policies import action_selection
+from rl.policies.action_selection import Choose, Chooser, Chosen
 from rl.policies.features import Candidates, FeatureMaker, observation_of
-from rl.policies.network import Floats, Network
+from rl.policies.numpy_actor import Floats, Network
 from rl.simulator import senses
 from rl.simulator.batch import Batch
 from rl.simulator.layout import Layout
@@ -207,10 +207,10 @@ class Collector:
         candidates = self._candidates(turn)
         scores = player.network.score(lifted[agent], candidates, turn.data_mb[:, None])
         chosen = player.choose(scores, candidates, self._random)
-        logs = choosing.log_softmax(scores.logits)
+        logs = action_selection.log_softmax(scores.logits)
         notes.add(slot, turn, agent, candidates, chosen)
-        notes.log_prob.append(choosing.log_prob(logs, chosen))
-        notes.expected.append(choosing.expected_value(logs, scores.values))
+        notes.log_prob.append(action_selection.log_prob(logs, chosen))
+        notes.expected.append(action_selection.expected_value(logs, scores.values))
         return chosen
 
     def _agent_rows(self, batch: Batch) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from rl.learning.options import Combination
 from rl.learning.torch_actor import State, Trunk, orthogonal
-from rl.policies.weights import Cell
+from rl.policies.checkpoint import Cell
 
 
 class Critic(nn.Module):

@@ -17,8 +17,8 @@ from rl.learning.options import DistillOptions
 from rl.learning.returns import RunningScale
 from rl.learning.torch_actor import Actor, ActorShape, Scores, State
 from rl.learning.unroll import decisions_in, unroll
-from rl.policies import weights
-from rl.policies.weights import Checkpoint
+from rl.policies import checkpoint as weights
+from rl.policies.checkpoint import Checkpoint
 
 
 def restore(checkpoint: Checkpoint) -> Actor:

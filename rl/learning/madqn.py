@@ -20,8 +20,8 @@ from rl.learning.options import DqnOptions
 from rl.learning.returns import RunningScale
 from rl.learning.torch_actor import Actor, Scores
 from rl.learning.unroll import backward_in_blocks, scored_in_blocks, unroll_trunk
-from rl.policies import network
-from rl.policies.choosing import Chosen
+from rl.policies import numpy_actor
+from rl.policies.action_selection import Chosen
 from rl.policies.features import Candidates
 
 
@@ -45,7 +45,7 @@ class Dqn:
         return o.epsilon_end + (o.epsilon_start - o.epsilon_end) * left
 
     def choose(
-        self, scores: network.Scores, candidates: Candidates, rng: np.random.Generator
+        self, scores: numpy_actor.Scores, candidates: Candidates, rng: np.random.Generator
     ) -> Chosen:
         """ε-greedy over the targets; always at full rate."""
         exists, rates = candidates.exists, self.actor.rates_mbps

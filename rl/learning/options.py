@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from rl.policies.weights import Cell, Choice
+from rl.policies.checkpoint import Cell, Choice
 
 Family = Literal["ppo", "a3c", "dqn", "distill"]
 Credit = Literal["own", "team", "priced"]

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rl.policies.checkpoint import Arrays, Cell
 from rl.policies.features import AGENT_COLUMNS, AUGMENTED, CANDIDATE_COLUMNS, GROUPS
-from rl.policies.network import MOST_COST_S, Network
-from rl.policies.weights import Arrays, Cell
+from rl.policies.numpy_actor import MOST_COST_S, Network
 
 State = tuple[Tensor, ...]
 """Hidden state of a recurrent layer: (h,) of a GRU, (h, c) of an LSTM; (1, rows, width) each, or

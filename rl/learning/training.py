@@ -42,9 +42,9 @@ from rl.learning.options import (
 )
 from rl.learning.ppo import Ppo
 from rl.learning.torch_actor import Actor, ActorShape, Question
-from rl.policies import weights
-from rl.policies.choosing import Chooser
-from rl.policies.weights import Choice, Meta
+from rl.policies import checkpoint
+from rl.policies.action_selection import Chooser
+from rl.policies.checkpoint import Choice, Meta
 
 HELD_OUT = 5000
 Learner = Ppo | A3c | Dqn | Distiller
@@ -246,7 +246,7 @@ class Training:
             held_out=held_out,
             notes={"command": self.command},
         )
-        weights.save(self.folder / name, meta, self.learner.actor.arrays())
+        checkpoint.save(self.folder / name, meta, self.learner.actor.arrays())
 
     def _note(self, row: dict[str, Any], board: SummaryWriter, log: Any) -> None:
         log.write(json.dumps(row) + "\n")

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from model.errors import UserError, nearest
-from rl.policies import weights
+from rl.policies import checkpoint
 from rl.policies.base import Policy
 from rl.policies.checking import PolicyError, raised
 from rl.policies.learned import Learned
@@ -97,7 +97,7 @@ def canonical(name_or_path: str, params: Mapping[str, Value]) -> dict[str, Value
 def completed(name: str, params: Mapping[str, Value], scenario: Scenario) -> dict[str, Value]:
     """The parameters as ``canonical`` has them; a learner's with a checkpoint.
 
-    That is the one named, or the best that is shipped for the scenario (``weights.shipped``).
+    That is the one named, or the best that is shipped for the scenario (``checkpoint.shipped``).
 
     Raises ``UserError`` if the policy does not exist, a parameter does not fit, or its checkpoint
     is missing, damaged, or was trained for other actions than the scenario has.
@@ -114,35 +114,35 @@ def with_checkpoint(
 ) -> dict[str, Value]:
     """A learner's parameters with a checkpoint: see ``completed``."""
     named = given.get("checkpoint")
-    path = Path(str(named)) if named else weights.best_shipped(algorithm, scenario)
+    path = Path(str(named)) if named else checkpoint.best_shipped(algorithm, scenario)
     if path is None:
         raise UserError(
             f"no checkpoint of {name} is shipped for {scenario.name} or a scenario that its file "
             f"extends; train one: ./lab train {_as_typed(scenario)} --algo {name}, then "
             "--param checkpoint=FILE"
         )
-    found = weights.load(str(path.resolve()))
+    found = checkpoint.load(str(path.resolve()))
     found.require_fit(scenario.decision.rates_mbps, scenario.slot_s)
     return {**given, "checkpoint": found.path}
 
 
 def _as_typed(scenario: Scenario) -> str:
     """The scenario as a command takes it: a shipped one's name, else its file."""
-    folder = weights.SHIPPED.parent.parent / "scenarios"
+    folder = checkpoint.SHIPPED.parent.parent / "scenarios"
     own = Path(scenario.files[0]) if scenario.files else None
     return scenario.name if own is None or own.parent == folder else str(own)
 
 
 def default_policy(scenario: Scenario) -> str:
     """``m2ppo`` where a checkpoint of it is shipped for the scenario, else the best rule."""
-    return "m2ppo" if weights.shipped("m2ppo", scenario) else "self-biased"
+    return "m2ppo" if checkpoint.shipped("m2ppo", scenario) else "self-biased"
 
 
 def checkpoint_home(policy: str, params: Mapping[str, Value]) -> str:
     """The shipped scenario whose checkpoint a learner of the lab decides with; "" for any other."""
     path = params.get("checkpoint")
     folder = Path(str(path)).resolve().parent if path and policy in _REGISTRY else Path()
-    return folder.name if folder.parent == weights.SHIPPED else ""
+    return folder.name if folder.parent == checkpoint.SHIPPED else ""
 
 
 def own_name(scenario: Scenario) -> str:
@@ -161,7 +161,7 @@ def checkpoint_entry(
     path = params.get("checkpoint")
     if not path or policy not in _REGISTRY:
         return {}
-    found = weights.load(str(Path(str(path)).resolve()))
+    found = checkpoint.load(str(Path(str(path)).resolve()))
     return {
         "checkpoint": {
             "file": found.path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from model.observation import Decision, DeviceProfile, Observation, TaskView
-from rl.policies.state import StatePolicy, SystemState
+from rl.policies.state_policy import StatePolicy, SystemState
 
 
 class Ago(StatePolicy):

@@ -8,12 +8,12 @@ import numpy as np
 
 from model.errors import UserError
 from model.observation import Decision, DeviceProfile, Observation, TaskView
-from rl.policies import weights
+from rl.policies import checkpoint as weights
+from rl.policies.action_selection import Chooser
 from rl.policies.base import Policy
-from rl.policies.choosing import Chooser
+from rl.policies.checkpoint import Choice
 from rl.policies.features import FeatureMaker
-from rl.policies.network import Network
-from rl.policies.weights import Choice
+from rl.policies.numpy_actor import Network
 
 
 class Learned(Policy):
@@ -21,7 +21,8 @@ class Learned(Policy):
 
     Args:
         checkpoint: its file. `./lab` fills in what is shipped for the scenario where none is named.
-        choice: how it decides (``rl.policies.weights.Choice``); default: the checkpoint's own way.
+        choice: how it decides (``rl.policies.checkpoint.Choice``); default: the checkpoint's own
+            way.
     """
 
     algorithm: ClassVar[str] = ""

@@ -8,7 +8,7 @@ import numpy as np
 
 from model.observation import Decision, Observation, TaskView
 from rl.policies.base import Needs
-from rl.policies.state import FloatArray, StatePolicy, SystemState
+from rl.policies.state_policy import FloatArray, StatePolicy, SystemState
 
 
 class Oracle(StatePolicy):

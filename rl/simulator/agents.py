@@ -15,8 +15,8 @@ from model.observation import Decision, DeviceProfile, Observation, TaskView
 from model.random_streams import stream
 from rl.policies.base import Policy
 from rl.policies.checking import PolicyError, checked, raised
-from rl.policies.state import Layout as Whereabouts
-from rl.policies.state import StatePolicy, SystemState
+from rl.policies.state_policy import Layout as Whereabouts
+from rl.policies.state_policy import StatePolicy, SystemState
 from rl.simulator import arrays as ix
 from rl.simulator import senses
 from rl.simulator.batch import Batch

@@ -12,7 +12,7 @@ import numpy as np
 
 from model.observation import Decision, DeviceProfile, Observation, TaskView
 from rl.policies.base import Policy
-from rl.policies.state import StatePolicy, SystemState
+from rl.policies.state_policy import StatePolicy, SystemState
 
 
 class Everything(Policy):

@@ -16,9 +16,10 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from model.errors import UserError
-from rl.policies import npz, weights
+from rl.policies import checkpoint as weights
+from rl.policies import checkpoint_file
 from rl.policies.features import AGENT_COLUMNS, CANDIDATE_COLUMNS, Candidates
-from rl.policies.network import Network
+from rl.policies.numpy_actor import Network
 from tests.fuzz.bounds import bounded, require_told, tries
 from tests.fuzz.damage import damaged_bytes, damaged_data
 
@@ -196,7 +197,7 @@ def bomb(claimed: int | None) -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize("claimed", [None, 1000, npz.MOST_BYTES])
+@pytest.mark.parametrize("claimed", [None, 1000, checkpoint_file.MOST_BYTES])
 def test_archives_that_unpack_to_gigabytes(path: Path, claimed: int | None) -> None:
     path.write_bytes(bomb(claimed))
     assert not play(path)

@@ -12,7 +12,7 @@ from torch import Tensor
 from rl.learning.collector import Chunk
 from rl.learning.critic_input import STATE_COLUMNS
 from rl.learning.torch_actor import Actor, Question
-from rl.policies.choosing import Choose, Chooser, expected_value, log_prob, log_softmax
+from rl.policies.action_selection import Choose, Chooser, expected_value, log_prob, log_softmax
 from rl.policies.features import AGENT_COLUMNS, CANDIDATE_COLUMNS, Candidates
 
 ENVS, AGENTS, SLOTS = 32, 2, 5

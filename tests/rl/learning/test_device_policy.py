@@ -16,11 +16,11 @@ from model.scenario.load import load_scenario
 from rl import policies
 from rl.learning.collector import Collector
 from rl.learning.torch_actor import Actor
-from rl.policies import weights
-from rl.policies.choosing import Chooser
+from rl.policies import checkpoint as weights
+from rl.policies.action_selection import Chooser
+from rl.policies.checkpoint import Meta
 from rl.policies.features import AGENT_COLUMNS, Candidates
-from rl.policies.network import Network
-from rl.policies.weights import Meta
+from rl.policies.numpy_actor import Network
 from rl.simulator.run import simulate
 from tests.rl.learning.players import actor, chunk, mini
 
@@ -119,7 +119,7 @@ def test_deciding_needs_no_torch() -> None:
     import sys
 
     code = (
-        "import sys, rl.policies, rl.policies.learned, rl.policies.weights;"
+        "import sys, rl.policies, rl.policies.learned, rl.policies.checkpoint;"
         "sys.exit('torch' in sys.modules or 'numba' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

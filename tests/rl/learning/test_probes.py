@@ -15,8 +15,8 @@ from model.errors import UserError
 from model.scenario.load import load_scenario
 from rl.learning.config import algorithms, load_config
 from rl.learning.training import Learner, Training, make_learner
-from rl.policies import weights
-from rl.policies.choosing import Chooser
+from rl.policies import checkpoint
+from rl.policies.action_selection import Chooser
 from tests.rl.learning import probes
 from tests.rl.learning.players import actor, mini
 from tests.rl.learning.test_device_policy import stored
@@ -181,7 +181,7 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
     card = json.loads((tmp_path / "card.json").read_text())
     assert card["command"] == "./lab train mini"
     assert card["best"]["unit_delay"] == min(min(p["held_out"].values()) for p in card["curve"])
-    assert weights.load(str(tmp_path / "best.npz")).meta.held_out == card["best"]["unit_delay"]
+    assert checkpoint.load(str(tmp_path / "best.npz")).meta.held_out == card["best"]["unit_delay"]
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [r["slots"] for r in rows] == sorted(r["slots"] for r in rows)
 

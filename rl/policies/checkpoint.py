@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from model.errors import UserError
-from rl.policies import npz
+from rl.policies import checkpoint_file
 from rl.policies.features import AGENT_COLUMNS, AUGMENTED, CANDIDATE_COLUMNS, GROUPS
 
 if TYPE_CHECKING:
@@ -111,9 +111,9 @@ def load(path: str) -> Checkpoint:
     Raises ``UserError`` if it cannot be read, is none, is of another version or damaged.
     """
     try:
-        text, arrays = npz.read(Path(path), "meta")
+        text, arrays = checkpoint_file.read(Path(path), "meta")
         values = json.loads(text)
-    except (npz.NotReadableError, ValueError, RecursionError) as error:
+    except (checkpoint_file.NotReadableError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as a checkpoint: {str(error)[:200]}") from error
     meta = _meta(path, values)
     if reason := unfit(meta, arrays):

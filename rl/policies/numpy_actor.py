@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rl.policies.checkpoint import Arrays, Cell
 from rl.policies.features import GROUPS, Candidates
-from rl.policies.weights import Arrays, Cell
 
 Floats = NDArray[np.float32]
 MOST_COST_S = 1e3

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rl.policies.checkpoint import Choice
 from rl.policies.features import Candidates
-from rl.policies.network import Scores, at
-from rl.policies.weights import Choice
+from rl.policies.numpy_actor import Scores, at
 
 
 class Chosen(NamedTuple):

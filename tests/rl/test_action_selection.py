@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rl.policies.choosing import Chooser, expected_value, log_prob, log_softmax
+from rl.policies.action_selection import Chooser, expected_value, log_prob, log_softmax
 from rl.policies.features import CANDIDATE_COLUMNS, Candidates
-from rl.policies.network import Scores
+from rl.policies.numpy_actor import Scores
 
 RATES = (2.5, 5.0, 10.0)
 LOGITS = np.array([[0.0, 2.0, 1.0, -np.inf]])
