@@ -13,7 +13,7 @@ from model.network import build_network
 from model.scenario import BaseStationSpec, ClusterSpec, Scenario
 from rl import policies
 from rl.environment.simulated import CrowdEdge
-from rl.simulator import arrays as ix
+from rl.simulator import state_arrays as ix
 from rl.simulator.batch import Batch
 from rl.simulator.layout import Layout
 from rl.simulator.run import simulate

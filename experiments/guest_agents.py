@@ -20,7 +20,7 @@ from model.random_streams import stream
 from rl.policies import Value
 from rl.policies.checking import PolicyError, checked
 from rl.policies.state_policy import Layout
-from rl.simulator import senses
+from rl.simulator import observe
 from rl.simulator.agents import Agents
 from rl.simulator.batch import Batch
 
@@ -58,8 +58,8 @@ class GuestAgents(Agents):
         facts = guests[0].describe()
         super().__init__(batch, facts.needs, begins=facts.begins)
         self._observed = batch.scenario.decision.compute_status == "observed"
-        rows = senses.VIEW_ROWS + (_STATUS if self._observed else 0)
-        self._own, self._view = np.zeros(2), np.empty((senses.VIEW_ROWS, batch.layout.targets))
+        rows = observe.VIEW_ROWS + (_STATUS if self._observed else 0)
+        self._own, self._view = np.zeros(2), np.empty((observe.VIEW_ROWS, batch.layout.targets))
         self._seats = [
             _Seat(guests[k % len(guests)], k, profile, facts.name, rows)
             for k, profile in enumerate(batch.layout.profiles)
@@ -118,9 +118,9 @@ class GuestAgents(Agents):
     def _look(self, seat: _Seat, device: int, now: float) -> None:
         """Write into a device's packet what it sees."""
         batch, count = self._batch, seat.rows.shape[1]
-        senses.look(batch.fixed, batch.moving, 0, device, now, self._own, self._view)
+        observe.look(batch.fixed, batch.moving, 0, device, now, self._own, self._view)
         seat.scalars[0], seat.scalars[1:] = now, self._own
-        seat.rows[: senses.VIEW_ROWS] = self._view[:, :count]
+        seat.rows[: observe.VIEW_ROWS] = self._view[:, :count]
         if self._observed:
             state = self._views.state(now)
             units = batch.layout.target_unit[device, :count]

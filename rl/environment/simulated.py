@@ -18,8 +18,8 @@ from rl.environment.base import Decided, DeviceAgents
 from rl.environment.encoding import shown
 from rl.environment.interface import EnvOptions, Obs
 from rl.environment.rewards import FloatArray, IntArray
-from rl.simulator import arrays as ix
-from rl.simulator import senses
+from rl.simulator import observe
+from rl.simulator import state_arrays as ix
 from rl.simulator.batch import Batch
 
 __all__ = ["CrowdEdge", "Obs", "crowd_edge_v0"]
@@ -52,8 +52,8 @@ class CrowdEdge(DeviceAgents):
     def _views(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         batch = self.batch
         devices, size = batch.layout.target_unit.shape
-        own, view = np.empty((1, devices, 2)), np.empty((1, devices, senses.VIEW_ROWS, size))
-        senses.look_all(batch.fixed, batch.moving, batch.now_s, own, view)
+        own, view = np.empty((1, devices, 2)), np.empty((1, devices, observe.VIEW_ROWS, size))
+        observe.look_all(batch.fixed, batch.moving, batch.now_s, own, view)
         return own[0].astype(np.float32), shown(view[0].swapaxes(1, 2))
 
     def _outcomes(self, tasks: IntArray) -> tuple[IntArray, FloatArray]:
@@ -62,6 +62,6 @@ class CrowdEdge(DeviceAgents):
     def _state_now(self) -> NDArray[np.float32]:
         batch, network = self.batch, self._layout.network
         links, units = np.empty((len(network.shaped_links), 2)), np.empty((len(network.units), 2))
-        senses.state(batch.fixed, batch.moving, 0, batch.now_s, links, units)
+        observe.state(batch.fixed, batch.moving, 0, batch.now_s, links, units)
         parts = (links[:, 0], links[:, 1], units[:, 0], units[:, 1])
         return np.concatenate(parts).astype(np.float32)

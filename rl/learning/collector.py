@@ -28,10 +28,10 @@ from rl.policies import action_selection
 from rl.policies.action_selection import Choose, Chooser, Chosen
 from rl.policies.features import Candidates, FeatureMaker, observation_of
 from rl.policies.numpy_actor import Floats, Network
-from rl.simulator import senses
+from rl.simulator import observe
 from rl.simulator.batch import Batch
+from rl.simulator.decision_loop import Turn, Turns
 from rl.simulator.layout import Layout
-from rl.simulator.turns import Turn, Turns
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -215,8 +215,8 @@ class Collector:
 
     def _agent_rows(self, batch: Batch) -> NDArray[np.float32]:
         own = np.empty((self.envs, self.agents, 2))
-        view = np.empty((self.envs, self.agents, senses.VIEW_ROWS, self.layout.targets))
-        senses.look_all(batch.fixed, batch.moving, batch.now_s, own, view)
+        view = np.empty((self.envs, self.agents, observe.VIEW_ROWS, self.layout.targets))
+        observe.look_all(batch.fixed, batch.moving, batch.now_s, own, view)
         seen = observation_of(view.reshape(-1, *view.shape[2:]), own.reshape(-1, 2), batch.now_s)
         return self.features.agents(self._devices, seen)
 

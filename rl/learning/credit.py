@@ -22,7 +22,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from rl.simulator import CACHED, kernel
-from rl.simulator import arrays as ix
+from rl.simulator import state_arrays as ix
 from rl.simulator.batch import Batch
 from rl.simulator.primitives import step_at
 

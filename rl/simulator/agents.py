@@ -17,8 +17,8 @@ from rl.policies.base import Policy
 from rl.policies.checking import PolicyError, checked, raised
 from rl.policies.state_policy import Layout as Whereabouts
 from rl.policies.state_policy import StatePolicy, SystemState
-from rl.simulator import arrays as ix
-from rl.simulator import senses
+from rl.simulator import observe
+from rl.simulator import state_arrays as ix
 from rl.simulator.batch import Batch
 
 
@@ -169,8 +169,8 @@ class Views:
     def observation(self, device: int, now: float) -> Observation:
         """What a device sees."""
         batch = self._batch
-        view = np.empty((senses.VIEW_ROWS, batch.layout.targets))
-        senses.look(batch.fixed, batch.moving, 0, device, now, self._own, view)
+        view = np.empty((observe.VIEW_ROWS, batch.layout.targets))
+        observe.look(batch.fixed, batch.moving, 0, device, now, self._own, view)
         count = len(batch.layout.profiles[device].targets)
         status: Iterable[np.ndarray | None] = (None, None)
         if self._observed:
@@ -183,7 +183,7 @@ class Views:
         """The operator's state; with ``truth`` also the work under way."""
         batch = self._batch
         links, units = np.empty((self._shapes[0], 2)), np.empty((self._shapes[1], 2))
-        senses.state(batch.fixed, batch.moving, 0, now, links, units)
+        observe.state(batch.fixed, batch.moving, 0, now, links, units)
         incoming, coming = np.zeros(self._shapes[1]), np.zeros(self._shapes[0])
         if truth:
             incoming += batch.moving.incoming[0]

@@ -14,11 +14,11 @@ from model.scenario import Scenario
 from model.scenario.consistency import require_sizes
 from model.workload import TaskTrace, generate_trace
 from model.worlds import require_simulable
-from rl.simulator import announce_compiling, kernel, senses
-from rl.simulator import arrays as ix
-from rl.simulator.arrays import Fixed, FloatArray, IntArray, Moving
+from rl.simulator import announce_compiling, kernel, observe
+from rl.simulator import state_arrays as ix
 from rl.simulator.layout import MBPS_PER_MB_S, WIRE_OVERHEAD, Layout
 from rl.simulator.limits import require_parts, require_steps
+from rl.simulator.state_arrays import Fixed, FloatArray, IntArray, Moving
 
 PIECE_MB = 0.125
 """Largest part of a task that travels as one, MB on the wire: 0.1 s at 10 Mbps. Unit delays are
@@ -113,7 +113,9 @@ class Batch:
         self.slot += 1
         decisions, done = (self.targets, self.rates), 0
         while done < len(self.seeds):
-            done = senses.step_all(self.fixed, self.moving, *decisions, self.slot, self.now_s, done)
+            done = observe.step_all(
+                self.fixed, self.moving, *decisions, self.slot, self.now_s, done
+            )
             if done < 0:
                 env = -1 - done
                 task = self.moving.cursor[env]
@@ -184,7 +186,7 @@ class Batch:
     def _send_pings(self) -> None:
         done = 0
         while done < len(self.seeds):
-            done = senses.ping_all(self.fixed, self.moving, self.slot, self.now_s, done)
+            done = observe.ping_all(self.fixed, self.moving, self.slot, self.now_s, done)
             if done < len(self.seeds):
                 self.grow()
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 
-from rl.simulator import arrays as ix
+from rl.simulator import state_arrays as ix
 from rl.simulator.limits import EPOCH_BITS, HOP_BITS, PART_BITS
 from rl.simulator.primitives import (
     compiled,

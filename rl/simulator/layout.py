@@ -15,7 +15,7 @@ from model.network import Network, Node
 from model.observation import DeviceProfile
 from model.profile import device_profile
 from model.scenario import Scenario
-from rl.simulator import arrays as ix
+from rl.simulator import state_arrays as ix
 from rl.simulator.limits import require_epochs, require_paths
 
 FloatArray = NDArray[np.float64]

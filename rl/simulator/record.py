@@ -9,8 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from records import schema
-from rl.simulator import arrays as ix
-from rl.simulator import senses
+from rl.simulator import observe
+from rl.simulator import state_arrays as ix
 from rl.simulator.batch import Batch
 
 _BYTES_PER_MB = 1e6
@@ -50,7 +50,7 @@ class Recorder:
         batch, m = self._batch, self._batch.moving
         now, slot_s = batch.now_s, batch.scenario.slot_s
         links, units = np.empty((len(self._link_names), 2)), np.empty((len(self._unit_names), 2))
-        senses.state(batch.fixed, m, 0, now, links, units)
+        observe.state(batch.fixed, m, 0, now, links, units)
         self._links.append(self._link_columns(slot, now, links))
         # What was given out beyond this moment lies ahead of it without a gap.
         busy = m.unit_busy[0] - np.maximum(m.unit_until[0] - now, 0.0)

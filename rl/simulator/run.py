@@ -14,7 +14,7 @@ import numpy as np
 from model.scenario import Scenario
 from rl import policies
 from rl.policies.base import Policy
-from rl.simulator import arrays as ix
+from rl.simulator import state_arrays as ix
 from rl.simulator.agents import Agents, LocalAgents
 from rl.simulator.batch import PIECE_MB, Batch
 from rl.simulator.layout import WIRE_OVERHEAD, Layout

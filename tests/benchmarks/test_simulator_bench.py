@@ -13,7 +13,7 @@ from benchmarks.simulator_bench import (
     measure_speed,
 )
 from model.scenario.load import load_scenario
-from rl.simulator import arrays as ix
+from rl.simulator import state_arrays as ix
 from rl.simulator.batch import PIECE_MB, Batch
 
 

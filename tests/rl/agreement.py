@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.reference import Reference
 from model.scenario import Scenario
-from rl.simulator import arrays as ix
+from rl.simulator import state_arrays as ix
 from rl.simulator.batch import Batch
 from tests.rl.worlds import decide_randomly
 

@@ -18,14 +18,14 @@ from model.scenario import Scenario
 from rl.environment.simulated import CrowdEdge
 from rl.learning import credit, critic_input
 from rl.policies import create
-from rl.simulator import arrays as ix
-from rl.simulator import kernel, primitives, senses, turns
+from rl.simulator import decision_loop, kernel, observe, primitives
+from rl.simulator import state_arrays as ix
 from rl.simulator.batch import Batch
 from rl.simulator.run import simulate
 from tests.rl.agreement import OVERHEAD, agree
 from tests.rl.random_worlds import World, random_world
 
-MODULES: tuple[ModuleType, ...] = (kernel, primitives, senses, turns, credit, critic_input)
+MODULES: tuple[ModuleType, ...] = (kernel, primitives, observe, decision_loop, credit, critic_input)
 
 
 def play(world: World, number: int) -> None:
@@ -42,7 +42,7 @@ def play(world: World, number: int) -> None:
 def _turn_by_turn(played: Batch, piece_mb: float) -> None:
     """Decisions that come one by one make the same of every task."""
     batch = Batch(played.scenario, played.seeds, piece_mb=piece_mb, wire_overhead=OVERHEAD)
-    game = turns.Turns(batch)
+    game = decision_loop.Turns(batch)
     while not game.over:
         while (turn := game.next()) is not None:
             where = turn.env, turn.task

@@ -10,7 +10,7 @@ import pytest
 from pettingzoo.test import parallel_api_test  # type: ignore[import-untyped]
 
 from rl.environment.simulated import CrowdEdge, crowd_edge_v0
-from rl.simulator import arrays as ix
+from rl.simulator import state_arrays as ix
 from tests.rl.worlds import small
 
 

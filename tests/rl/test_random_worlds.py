@@ -19,8 +19,8 @@ from model.scenario import LinkFailure, ProbeSpec, WorkloadSpec
 from model.scenario.load import load_scenario
 from rl.simulator import _cache_folder, kernel, limits
 from rl.simulator.batch import Batch
+from rl.simulator.decision_loop import Turns
 from rl.simulator.layout import Layout
-from rl.simulator.turns import Turns
 from tests.rl.agreement import agree
 from tests.rl.random_worlds import KINDS, random_world
 from tests.rl.worlds import run, small

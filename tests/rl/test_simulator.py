@@ -18,7 +18,7 @@ from records.schema import TABLES
 from rl import policies
 from rl.policies.base import Policy
 from rl.policies.learned import Learned
-from rl.simulator import arrays as ix
+from rl.simulator import state_arrays as ix
 from rl.simulator.batch import PIECE_MB, Batch
 from rl.simulator.layout import WIRE_OVERHEAD
 from rl.simulator.run import run_simulation, simulate

@@ -7,15 +7,15 @@ import numpy as np
 from emulation.node.observations import Memory
 from rl.environment.encoding import COLUMNS, NEVER, OLDEST_S, table, unseen
 from rl.environment.simulated import crowd_edge_v0
-from rl.simulator import senses
+from rl.simulator import observe
 from tests.rl.worlds import small
 
 
 def test_columns_are_those_of_the_simulator() -> None:
-    assert len(COLUMNS) == senses.VIEW_ROWS
-    assert COLUMNS.index("rtt_age_s") == senses.RTT_AGE
-    assert COLUMNS.index("processing_s") == senses.PROCESSING
-    assert COLUMNS.index("results") == senses.RESULTS
+    assert len(COLUMNS) == observe.VIEW_ROWS
+    assert COLUMNS.index("rtt_age_s") == observe.RTT_AGE
+    assert COLUMNS.index("processing_s") == observe.PROCESSING
+    assert COLUMNS.index("results") == observe.RESULTS
 
 
 def test_a_device_that_knows_nothing_looks_like_a_simulated_one() -> None:
@@ -25,7 +25,7 @@ def test_a_device_that_knows_nothing_looks_like_a_simulated_one() -> None:
     memory = Memory(profile.targets)
     simulated = seen[profile.name]["targets"]
     # Idle round trips are measured in one world and computed in the other.
-    for target, rtt_s in enumerate(simulated[:, senses.IDLE]):
+    for target, rtt_s in enumerate(simulated[:, observe.IDLE]):
         memory.idle(target, float(rtt_s))
     np.testing.assert_array_equal(table(memory.observe(0.0, 0.0, 1.0)), simulated)
 

@@ -14,7 +14,7 @@ from model.scenario import (
     Scenario,
     WorkloadSpec,
 )
-from rl.simulator import arrays as ix
+from rl.simulator import state_arrays as ix
 from rl.simulator.batch import Batch
 
 

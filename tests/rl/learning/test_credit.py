@@ -22,7 +22,7 @@ from rl.learning.credit import (
     unit_externality_s,
 )
 from rl.learning.torch_actor import Actor, ActorShape
-from rl.simulator import arrays as ix
+from rl.simulator import state_arrays as ix
 from rl.simulator.batch import Batch
 
 FloatArray = NDArray[np.float64]

@@ -21,7 +21,7 @@ from rl.learning.madqn import Dqn, next_decisions
 from rl.learning.options import DqnOptions, PpoOptions
 from rl.learning.ppo import Ppo
 from rl.learning.returns import RunningScale, generalised_advantages
-from rl.simulator import arrays as ix
+from rl.simulator import state_arrays as ix
 from tests.rl.learning.players import actor, chunk, mini
 
 SHAPES: list[dict[str, Any]] = [{"cell": "gru"}, {"cell": "lstm", "trunk": (32, 96)}]

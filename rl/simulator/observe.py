@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from rl.simulator import arrays as ix
+from rl.simulator import state_arrays as ix
 from rl.simulator.kernel import (
     FULL,
     ILLEGAL,

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rl.simulator import arrays as ix
-from rl.simulator import kernel, senses
-from rl.simulator.arrays import FloatArray
+from rl.simulator import kernel, observe
+from rl.simulator import state_arrays as ix
 from rl.simulator.batch import Batch
 from rl.simulator.primitives import compiled
+from rl.simulator.state_arrays import FloatArray
 
 
 @compiled
@@ -38,7 +38,7 @@ def _next_births(f, m, end, first, task, own, view):
             if not kernel.advance(f, m, e, now):
                 return e
             task[e] = k
-            senses.look(f, m, e, m.task_ref[e, k, ix.DEVICE], now, own[e], view[e])
+            observe.look(f, m, e, m.task_ref[e, k, ix.DEVICE], now, own[e], view[e])
         elif not kernel.advance(f, m, e, end):
             return e
     return m.cursor.shape[0]
@@ -61,7 +61,7 @@ class Turn:
     Attributes:
         env, task, device: indices, (K,).
         own: Q in GHz·s and F in GHz of the device, (K, 2).
-        view: its observation as in ``rl.simulator.senses``, (K, 13, T).
+        view: its observation as in ``rl.simulator.observe``, (K, 13, T).
         work_ghz_s, data_mb: the task's s and o, (K,).
     """
 
@@ -90,7 +90,7 @@ class Turns:
         envs, targets = len(batch.seeds), batch.layout.targets
         self._task = np.empty(envs, dtype=np.int64)
         self._own = np.empty((envs, 2))
-        self._view = np.empty((envs, senses.VIEW_ROWS, targets))
+        self._view = np.empty((envs, observe.VIEW_ROWS, targets))
 
     @property
     def over(self) -> bool:
