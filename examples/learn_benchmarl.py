@@ -20,7 +20,7 @@ from benchmarl.models import MlpConfig
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.benchmarl_bench import task
-from model.scenario.load import load_scenario
+from model.load import load_scenario
 
 
 def main(scenario_name: str = "mini", iterations: int = 3) -> int:

@@ -20,8 +20,8 @@ from ray.tune.registry import register_env
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from model.scenario.load import load_scenario
-from rl.environment.simulated import crowd_edge_v0
+from model.load import load_scenario
+from rl.env import crowd_edge_v0
 
 
 def environment(config: dict[str, Any]) -> Any:

@@ -21,8 +21,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from model.scenario import Scenario
-from model.scenario.load import load_scenario
-from rl.environment.simulated import CrowdEdge, crowd_edge_v0
+from model.load import load_scenario
+from rl.env import CrowdEdge, crowd_edge_v0
 
 
 def environment(scenario: Scenario) -> CrowdEdge:

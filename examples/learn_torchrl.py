@@ -22,8 +22,8 @@ from torchrl.modules import MaskedCategorical, ProbabilisticActor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from model.scenario.load import load_scenario
-from rl.environment.simulated import crowd_edge_v0
+from model.load import load_scenario
+from rl.env import crowd_edge_v0
 
 GROUP = "devices"
 

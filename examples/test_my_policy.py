@@ -9,7 +9,7 @@ sys.path.append(str(Path(__file__).resolve().parent))
 
 from my_policy import MyPolicy
 
-from model.scenario.load import load_scenario
+from model.load import load_scenario
 from rl.policies import create
 from rl.simulator.run import simulate
 
