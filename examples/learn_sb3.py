@@ -20,8 +20,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from model.scenario import Scenario
 from model.load import load_scenario
+from model.scenario import Scenario
 from rl.env import CrowdEdge, crowd_edge_v0
 
 
