@@ -7,6 +7,7 @@ in both worlds, whatever else is drawn and in whatever order.
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -21,3 +22,13 @@ def stream(seed: int, *names: str) -> np.random.Generator:
     digest = hashlib.sha256("/".join(names).encode()).digest()
     words = [int.from_bytes(digest[k : k + 4], "little") for k in range(0, 16, 4)]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *words])))
+
+
+def generator(key: tuple[int, ...]) -> np.random.Generator:
+    """The random stream with that key, as ``stream`` begins it."""
+    # Seeded by the key too, for whoever spawns further streams from it.
+    bits = np.random.Philox(np.random.SeedSequence(list(key)))
+    state: Any = bits.state
+    state["state"]["key"] = np.array(key, dtype=np.uint64)
+    bits.state = state
+    return np.random.Generator(bits)

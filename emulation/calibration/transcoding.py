@@ -18,8 +18,8 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from emulation.node.transcoding import ffmpeg
-from emulation.node.transcoding.content import make
 from emulation.node.transcoding.worker import transcoded
+from emulation.orchestrator.clip_cache import make
 from model.clips import Clip, catalogue, picture
 from model.errors import UserError
 from model.scenario import ClipsSpec, RepresentationSpec, Scenario

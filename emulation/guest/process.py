@@ -13,10 +13,10 @@ import sys
 from collections.abc import Callable
 
 from emulation.protocol import guest_codec
-from emulation.protocol.deciders import decision_of, policy_of
 from model.errors import UserError
 from model.observation import DeviceProfile
 from rl.policies.base import Policy
+from rl.policies.calls import decision_of, policy_of
 from rl.policies.checking import PolicyError, raised
 
 _MOST_REQUEST_BYTES = 1 << 20

@@ -16,9 +16,9 @@ from typing import TypeVar
 from emulation.guest.process import Guest, hint
 from emulation.protocol import guest_codec
 from emulation.protocol import simulator_codec as packets
-from emulation.protocol.briefing import generator
 from model.errors import UserError
 from model.observation import Decision, DeviceProfile
+from model.random_streams import generator
 from rl import policies
 from rl.policies.base import Policy
 from rl.policies.checking import PolicyError, checked, raised

@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 
+from emulation.node.deciders import Decider
 from emulation.node.event_loop import Clock, Loop
 from emulation.node.external_policy import Remote
 from emulation.node.observations import Memory
@@ -19,7 +20,6 @@ from emulation.node.task_server import Unit
 from emulation.node.transcoding.content import load
 from emulation.node.work import Outcome
 from emulation.protocol.briefing import Agent, payload_bytes
-from emulation.protocol.deciders import Decider
 from emulation.protocol.link_limits import PINGS
 from emulation.protocol.messages import (
     POLICY_FAULT,

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from emulation.node.deciders import Placing, See
 from emulation.node.event_loop import Clock, Loop
-from emulation.protocol.deciders import Placing, See
 from emulation.protocol.messages import Record, Seen
 from model.observation import Decision, DeviceProfile, TaskView
 from rl.environment.encoding import table

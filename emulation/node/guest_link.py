@@ -12,10 +12,10 @@ import time
 from array import array
 from typing import NamedTuple, Protocol
 
+from emulation.node.deciders import Placing, See
 from emulation.node.event_loop import READ, Clock, Loop, Timer
 from emulation.protocol import guest_codec as codec
 from emulation.protocol.briefing import Agent
-from emulation.protocol.deciders import Placing, See
 from model.errors import UserError
 from model.observation import Decision, TaskView
 from rl.policies.checking import PolicyError, checked

@@ -24,6 +24,7 @@ from typing import Any
 
 from emulation.node.admission import Admission
 from emulation.node.channel import NodeChannel, phase_now
+from emulation.node.deciders import Decider, InProcess
 from emulation.node.device import Device
 from emulation.node.event_loop import Clock, Loop
 from emulation.node.external_policy import Remote
@@ -35,7 +36,6 @@ from emulation.node.task_server import Unit
 from emulation.node.transcoding.queue import Transcoding
 from emulation.node.work import TimedWork, Work
 from emulation.protocol.briefing import Agent, Briefing, Overflow
-from emulation.protocol.deciders import Decider, InProcess
 from emulation.protocol.frames import HEADER_BYTES, MESSAGE_BYTES
 from emulation.protocol.link_limits import LIMIT_S
 from emulation.protocol.messages import Baseline, Bye, Fatal, Ready, Slot

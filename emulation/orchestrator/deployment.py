@@ -20,11 +20,11 @@ from emulation.host.netlink import namespace_path
 from emulation.host.uids import first_uid
 from emulation.network.fabric import FABRIC, Fabric, process_environment
 from emulation.network.openvswitch import CONTROLLER
-from emulation.node.transcoding.content import prepare
 from emulation.options import RunOptions
+from emulation.orchestrator.briefer import Briefer
 from emulation.orchestrator.cells import cells
+from emulation.orchestrator.clip_cache import prepare
 from emulation.orchestrator.spawner_client import SpawnerLink
-from emulation.protocol.briefing import Briefer
 from emulation.protocol.json_channel import Channel
 from emulation.protocol.link_limits import first_exchanges
 from emulation.protocol.messages import NodeConfig, guest_name

@@ -58,13 +58,13 @@ import numpy as np
 
 import rl.policies
 from emulation.node.main import Ends
-from emulation.node.sockets import SocketMaker
 from emulation.protocol.messages import NodeConfig, guest_name
 from emulation.sandbox import guest_root
 from emulation.sandbox.child import Child
 from emulation.sandbox.namespaces import ProcessWall, View, arrange, try_walls
 from emulation.sandbox.policy_files import PROJECT, place_of, policy_file, user_folder
 from emulation.sandbox.policy_sources import Sources
+from emulation.sandbox.socket_maker import SocketMaker
 from model.errors import UserError
 from rl.policies import checkpoint
 

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 from emulation.host.uids import FIRST
+from emulation.orchestrator.briefer import Briefer
 from emulation.orchestrator.cells import cells
 from emulation.orchestrator.spawner_client import Spawned, SpawnerLink
-from emulation.protocol.briefing import Briefer
 from emulation.protocol.messages import Baseline, Bye, Fatal, NodeConfig, Ready, Record, from_list
 from emulation.sandbox.policy_files import is_users
 from model.addressing import host_ip

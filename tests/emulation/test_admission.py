@@ -11,7 +11,8 @@ import pytest
 
 from emulation.node.admission import Admission
 from emulation.node.event_loop import Clock
-from emulation.protocol.briefing import Briefer, Briefing, payload_bytes
+from emulation.orchestrator.briefer import Briefer
+from emulation.protocol.briefing import Briefing, payload_bytes
 from emulation.protocol.frames import Frame, Kind, WireError, encode
 from model.network import build_network
 from model.workload import generate_trace

@@ -19,8 +19,9 @@ import pytest
 from emulation.guest.process import Guest
 from emulation.node.event_loop import Clock, Loop
 from emulation.node.guest_link import GuestPolicy
+from emulation.orchestrator.briefer import Briefer
 from emulation.protocol import guest_codec
-from emulation.protocol.briefing import Agent, Briefer, Briefing
+from emulation.protocol.briefing import Agent, Briefing
 from emulation.sandbox import guest_root as room
 from emulation.sandbox import guest_seccomp as guest_filter
 from emulation.sandbox.policy_sources import Sources

@@ -17,6 +17,7 @@ from analysis.prototype import ROLES, prototype_of
 from emulation.host.ledger import run_processes
 from emulation.node.transcoding import content
 from emulation.node.transcoding.ffmpeg import FRAME_TOLERANCE
+from emulation.orchestrator import clip_cache
 from experiments.chaos import snapshot
 from model.clips import catalogue_of, picture
 from model.scenario.load import load_scenario
@@ -137,7 +138,7 @@ def test_a_corrupt_clip_is_a_failed_task_and_the_worker_goes_on(tmp_path: Path) 
                 "workload.work_ghz_s": "15.2"}  # fmt: skip
     scenario = load_scenario("livecast-mini", settings)
     assert scenario.clips is not None
-    folder = content.prepare(scenario.clips, lambda _: None)
+    folder = clip_cache.prepare(scenario.clips, lambda _: None)
     try:
         path = content.clip_path(folder, 0)
         data = path.read_bytes()

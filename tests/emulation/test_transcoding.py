@@ -20,6 +20,7 @@ from emulation.node.event_loop import Clock, Loop
 from emulation.node.transcoding import content, ffmpeg, worker
 from emulation.node.transcoding.queue import Transcoding
 from emulation.node.work import Job, Outcome
+from emulation.orchestrator import clip_cache
 from emulation.protocol.messages import Transcoded
 from model.clips import Clip, catalogue, picture
 from model.compute import FrequencyTrace
@@ -44,7 +45,7 @@ CLIPS = catalogue(SPEC)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The clips, prepared."""
-    return content.prepare(SPEC, lambda _: None, tmp_path_factory.mktemp("clips"))
+    return clip_cache.prepare(SPEC, lambda _: None, tmp_path_factory.mktemp("clips"))
 
 
 def frames(clip: Clip) -> int:
@@ -62,7 +63,7 @@ def test_clips_are_what_the_catalogue_says_and_made_once(folder: Path) -> None:
         # Not mostly stuffing: what crosses the links is video.
         assert data.count(content.label(clip.index)[:4]) * 188 < 0.4 * len(data)
     made: list[str] = []
-    assert content.prepare(SPEC, made.append, folder.parent) == folder
+    assert clip_cache.prepare(SPEC, made.append, folder.parent) == folder
     assert made == []
 
 
@@ -120,7 +121,7 @@ def test_a_rate_too_low_for_the_picture_is_the_users_mistake(tmp_path: Path) -> 
     tiny = SPEC.representations[0].model_copy(update={"rate_mbps": 0.05})
     spec = SPEC.model_copy(update={"representations": (tiny, *SPEC.representations[1:])})
     with pytest.raises(UserError, match="raise its rate_mbps"):
-        content.prepare(spec, lambda _: None, tmp_path)
+        clip_cache.prepare(spec, lambda _: None, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

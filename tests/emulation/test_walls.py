@@ -19,13 +19,14 @@ import pytest
 from emulation.host import ledger
 from emulation.host.uids import FIRST, first_uid
 from emulation.options import RunOptions
+from emulation.orchestrator.briefer import Briefer
 from emulation.orchestrator.deployment import PROJECT, Machinery
-from emulation.protocol.briefing import Briefer, Briefing, generator
+from emulation.protocol.briefing import Briefing
 from emulation.protocol.json_channel import Channel
 from emulation.protocol.messages import from_list
 from emulation.sandbox import seccomp
 from model.network import build_network
-from model.random_streams import stream
+from model.random_streams import generator, stream
 from model.scenario import CloudSpec, Scenario
 from model.workload import generate_trace
 from tests.emulation.scenarios import small_scenario

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from emulation.protocol.briefing import Briefer
+from emulation.orchestrator.briefer import Briefer
 from experiments.chaos import snapshot
 from model.network import build_network
 from model.scenario import Scenario

@@ -23,7 +23,8 @@ from emulation.node.event_loop import Clock, Loop
 from emulation.node.task_server import Unit
 from emulation.node.transcoding import content, ffmpeg, worker
 from emulation.node.work import Done, Job, Outcome
-from emulation.protocol.briefing import Briefer, Briefing
+from emulation.orchestrator.briefer import Briefer
+from emulation.protocol.briefing import Briefing
 from emulation.protocol.frames import HEADER_BYTES, Frame, Kind, decode, encode
 from emulation.protocol.messages import Arrived, Record, from_list
 from model.clips import PACKET_BYTES, Picture, catalogue_of

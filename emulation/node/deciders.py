@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
-from emulation.protocol.briefing import Agent, generator
-from model.errors import UserError
-from model.observation import Decision, DeviceProfile, Observation, TaskView
-from rl.policies import Value, create
-from rl.policies.base import Policy
-from rl.policies.checking import PolicyError, checked, raised
+from emulation.protocol.briefing import Agent
+from model.observation import Decision, Observation, TaskView
+from rl.policies.calls import decision_of, policy_of
+from rl.policies.checking import PolicyError, raised
 
 Complain = Callable[[str], None]
 """Takes what a policy did wrong; it costs no task."""
@@ -46,37 +44,6 @@ class Decider(Protocol):
 
     def ask(self, task_id: int, task: TaskView, seen: See, place: Placing) -> None:
         """Have a task placed, now or later."""
-
-
-def policy_of(
-    name: str, params: Mapping[str, Value], profile: DeviceProfile, key: tuple[int, ...]
-) -> Policy:
-    """A policy, made and reset. ``key`` is of its random stream.
-
-    Raises ``UserError`` if it cannot decide for a device.
-    """
-    policy = create(name, params)
-    if policy.needs != "observation":
-        raise UserError(
-            f"policy '{name}' needs the {policy.needs} of the whole system, "
-            "which no device has; it runs in the simulator only"
-        )
-    try:
-        policy.reset(profile, generator(key))
-    except Exception as error:
-        raise UserError(f"policy: {raised('reset', error)}") from error
-    return policy
-
-
-def decision_of(
-    policy: Policy, profile: DeviceProfile, seen: Observation, task: TaskView
-) -> Decision:
-    """A legal decision. Raises ``PolicyError`` for what a policy raises or decides otherwise."""
-    try:
-        found = policy.decide(seen, task)
-    except Exception as error:
-        raise raised("decide", error) from error
-    return checked(found, profile)
 
 
 class InProcess:
