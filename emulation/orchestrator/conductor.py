@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from emulation.orchestrator.deployment import Machinery
@@ -14,32 +13,12 @@ from emulation.orchestrator.incidents import Incidents
 from emulation.orchestrator.network_events import NetworkChanges
 from emulation.orchestrator.progress import View
 from emulation.orchestrator.recorder import Recorder
+from emulation.orchestrator.reports import Reports, Run
+from emulation.orchestrator.slot_loop import SlotLoop
 from emulation.orchestrator.supervisor import Guard
 from emulation.orchestrator.target_status import Row, status_orders
 from emulation.orchestrator.usage import Monitor
 from emulation.protocol.json_channel import Channel
-from emulation.protocol.messages import (
-    POLICY_FAULT,
-    Arrived,
-    Baseline,
-    Born,
-    Bye,
-    Dispatched,
-    Failed,
-    Fatal,
-    Known,
-    Log,
-    Ping,
-    Ready,
-    Record,
-    Replaced,
-    Seen,
-    Service,
-    Slot,
-    TaskRecord,
-    Transcoded,
-    from_list,
-)
 from model.errors import UserError
 from model.text import safe_line
 
@@ -49,8 +28,6 @@ _LEAD_S = 0.4
 _LOOK_S = 0.1
 """Real time between two looks at the queues: fine enough to compare each ping with them; a look
 costs the controller about a millisecond."""
-_REPORTS_GRACE = 0.3
-"""Share of a slot after its end by which all reports of it should have come."""
 _STOP_TIMEOUT_S = 5.0
 _END_REPORT_S = 1.0
 """How much later than a node's channel closes its end may be reported."""
@@ -61,15 +38,12 @@ class _StoppedError(Exception):
 
 
 class Conductor:
-    """Receives every report and keeps the slots.
+    """Listens to every process, gives orders, and ends the run.
 
     Attributes:
         complete: whether every slot was run.
-        farewells: what each node process said of itself at the end.
-        lost: of each node that did not come to an orderly end, why.
         incidents: what happened that the scenario does not say.
-        refused: of each node with reports that cannot be: how many ``records``, and why the
-            ``first`` was left out.
+        reports: what nodes have reported.
     """
 
     def __init__(
@@ -79,28 +53,21 @@ class Conductor:
         self._onlooker = onlooker or Onlooker()
         self._options = machinery.options
         self._slot_real_s = self._options.scenario.slot_s / self._options.speedup
-        self._stop_asked = asyncio.Event()
-        self._baseline: dict[str, list[str]] = {}
-        self._units: dict[int, list[tuple[str, float, float, float]]] = {}
+        self._loop = SlotLoop(self._options.scenario.slots, self._slot_real_s)
         self._listeners: dict[str, asyncio.Task[None]] = {}
-        self._boundaries: dict[str, int] = {}
         self._closed: dict[str, float] = {}
-        self._unreported: Counter[str] = Counter()
-        self.refused: dict[str, dict[str, int | str]] = {}
-        self.farewells: dict[str, dict[str, Any]] = {}
-        self.lost: dict[str, str] = {}
         self.complete = False
-        self._started = False
         self._begin = 0.0
-        self._fatal: UserError | None = None
         self.incidents = Incidents(recorder.log, view.note)
+        run = Run(self._options.scenario.slots, self._options.policy)
+        self.reports = Reports(run, recorder, self._onlooker, self.incidents, machinery)
         self._changes = NetworkChanges(machinery, recorder, self.incidents)
         self._resumed = False
         self._devices = {d.name for d in machinery.network.devices}
 
     def ask_to_stop(self) -> None:
         """End in order at the next opportunity."""
-        self._stop_asked.set()
+        self._loop.ask_to_stop()
 
     async def run(self) -> None:
         """Run all slots, or until asked to stop (then it is not ``complete``).
@@ -113,27 +80,18 @@ class Conductor:
             await self._check_paths()
             await self._slots()
             await self._stop()
-            self._check_policy()
+            if self.reports.fatal is not None:  # of a policy, after the last slot's end
+                self.complete = False
+                raise self.reports.fatal
             self._onlooker.ended()
             if self.complete:
-                self._tell_what_is_missing()
+                self.reports.note_what_is_missing(self._machinery.nodes)
         except _StoppedError:
             return
         finally:
             watching.cancel()
             for task in self._listeners.values():
                 task.cancel()
-
-    def _tell_what_is_missing(self) -> None:
-        """What was refused, or left out by a node that lived to the end, is an incident."""
-        for name, found in self.refused.items():
-            text = f"{found['records']} records refused; the first one {found['first']}"
-            self.incidents.add(name, f"{name}: {text}")
-        for name in self._machinery.nodes:
-            left = self._options.scenario.slots - self._boundaries.get(name, -1)
-            missing = self._unreported[name] + left
-            if missing and name not in self.lost:
-                self.incidents.add(name, f"{name} has not reported {missing} slots")
 
     def _listen(self) -> None:
         self._listen_to("controller")
@@ -153,12 +111,12 @@ class Conductor:
     async def _hear(self, node: Channel) -> None:
         """Listen to a node, until it says what no node of ours would: then it is cut off."""
         try:
-            await node.listen(self._from_node)
+            await node.listen(self.reports.receive)
         except (ValueError, OverflowError) as error:
             self._cut_off(node, str(error))
 
     def _cut_off(self, node: Channel, why: str) -> None:
-        self._fail(node.name, f"cut off: {safe_line(why, 300)}")
+        self.reports.fail(node.name, f"cut off: {safe_line(why, 300)}")
         node.close()
         self._machinery.end_node(node.name)
 
@@ -174,7 +132,7 @@ class Conductor:
                     self._recorder.ports(event["slot"] - 1, event["switch"], event["ports"])
             case "switch" | "link" | "rerouted" | "installed":
                 self._recorder.log(event["event"], event)
-                if self._started:
+                if self.reports.started:
                     self._changes.heard(event)
             case "listening":
                 self._measure_again()
@@ -192,10 +150,9 @@ class Conductor:
             self._recorder.count_links_anew()
             self._listen_to(name)
         elif name in self._machinery.nodes:
-            self.lost.pop(name, None)
             self._listen_to(name)
             first = self._next_boundary()
-            self._boundaries[name] = first - 1
+            self.reports.begin_again(name, first)
             order = {"cmd": "start", "t0": self._begin, "first": first}
             self._machinery.nodes[name].send(order)
 
@@ -216,117 +173,19 @@ class Conductor:
             self._check_listeners()
             if time.monotonic() > deadline:
                 raise UserError(f"waited {timeout_s:g} s in vain for {what}")
-            if self._stop_asked.is_set():
+            if self._loop.stop_asked:
                 raise _StoppedError
             await asyncio.sleep(0.005)
 
-    def _from_node(self, name: str, value: Any) -> None:
-        """Enter a report; one that cannot be is left out and counted."""
-        try:
-            self._enter(name, from_list(value))
-        except ValueError as error:
-            found = self.refused.setdefault(name, {"records": 0, "first": str(error)})
-            found["records"] = int(found["records"]) + 1
-
-    def _enter(self, name: str, record: Record) -> None:
-        recorder = self._recorder
-        match record:
-            case Slot() as slot:
-                self._slot(name, slot)
-            case Ping() as ping:
-                self._ping(name, ping)
-            case Born() | Dispatched() | Arrived() | Service() | Known() | Failed() as record:
-                recorder.book.receive(record)
-                self._require_legal(name, record)
-                self._onlooker.heard(record)
-            case Transcoded() | Seen() as told:
-                self._told(name, told)
-            case Baseline(rtt_s, unreachable):
-                recorder.log("baseline", {"node": name, "idle_rtt_s": rtt_s})
-                self._baseline[name] = unreachable
-            case Ready() | Log() | Replaced() | Bye() | Fatal() as said:
-                self._said(name, said)
-
-    def _told(self, name: str, told: Transcoded | Seen) -> None:
-        """What a node says of its own work or view; a task is about one clip, and no other."""
-        if isinstance(told, Seen):
-            self._onlooker.seen(name, told)
-            return
-        trace = self._recorder.book.trace
-        if not 0 <= told.task < len(trace) or not 0 <= told.clip == trace.clip[told.task]:
-            raise ValueError(f"has transcoded clip {told.clip} for task {told.task}")
-        self._recorder.transcoded(name, told)
-
-    def _said(self, name: str, said: Ready | Log | Replaced | Bye | Fatal) -> None:
-        match said:
-            case Ready(pid, policy):
-                self._recorder.log("node ready", {"node": name, "pid": pid, "policy": policy})
-            case Log(level, at_s, text):
-                fields = {"level": level, "node": name, "at_s": at_s, "text": text}
-                self._recorder.log("node", fields)
-            case Replaced(_, why):
-                how = self._machinery.end_policy(name)
-                why = f"{why} ({how})" if how else why
-                self.incidents.add(name, f"{name}'s policy decides no more: {why}")
-            case Bye(counters):
-                self.farewells[name] = counters
-            case Fatal(text):
-                self._fail(name, text)
-                if self._started:
-                    self._machinery.end_node(name)
-
-    def _ping(self, name: str, ping: Ping) -> None:
-        self._recorder.ping(name, *ping)
-
-    def _slot(self, name: str, slot: Slot) -> None:
-        """A node's slots follow one another; what it says of them is written as it comes."""
-        boundary, lateness_s, queue_ghz_s, ghz, busy_share = slot
-        last = self._boundaries.get(name, -1)
-        if not last < boundary <= self._options.scenario.slots:
-            raise ValueError(f"reports boundary {boundary} after {last}")
-        self._unreported[name] += boundary - last - 1
-        self._boundaries[name] = boundary
-        self._recorder.late(max(0, boundary - 1), name, lateness_s)
-        self._onlooker.unit(name, boundary, queue_ghz_s, ghz)
-        if busy_share is not None:
-            self._recorder.unit(boundary - 1, name, queue_ghz_s, ghz, busy_share)
-            row = (name, queue_ghz_s, ghz, busy_share)
-            self._units.setdefault(boundary, []).append(row)
-
-    def _fail(self, name: str, text: str) -> None:
-        """A node cannot go on: before the start this ends the run, and later that node alone."""
-        if name in self.lost:
-            return
-        self._lose(name, text)
-        if not self._started:
-            self._fatal = UserError(f"{name}: {text}")
-
-    def _require_legal(self, name: str, record: TaskRecord) -> None:
-        """End the run if a policy raised or decided on what is illegal, as the simulator does."""
-        if isinstance(record, Failed) and record.reason.startswith(POLICY_FAULT):
-            fault = record.reason.removeprefix(POLICY_FAULT)
-            who = f"policy {self._options.policy} on {name}"
-            self._fatal = self._fatal or UserError(f"{who}: {fault}")
-
-    def _check_policy(self) -> None:
-        """Raise what the last reports said of the policy, which no slot's end has seen."""
-        if self._fatal is not None:
-            self.complete = False
-            raise self._fatal
-
-    def _lose(self, name: str, text: str) -> None:
-        self.lost[name] = text
-        self.incidents.add(name, f"{name} {text}")
-
     def _check_listeners(self, *beside: asyncio.Task[None]) -> None:
         """Raise what went wrong with a node, a listener, or what runs ``beside`` them."""
-        if self._fatal is not None:
-            raise self._fatal
+        if self.reports.fatal is not None:
+            raise self.reports.fatal
         for task in beside:
             if task.done():
                 task.result()
         for name, task in self._listeners.items():
-            if task.done() and name not in self.lost:
+            if task.done() and name not in self.reports.lost:
                 error = task.exception()
                 if error is not None:
                     raise error
@@ -339,7 +198,7 @@ class Conductor:
         since = self._closed.setdefault(name, time.monotonic())
         how = self._machinery.how_ended(name)
         if how is not None or time.monotonic() - since > _END_REPORT_S:
-            self._lose(name, how or "closed its channel")
+            self.reports.lose(name, how or "closed its channel")
 
     async def _check_paths(self) -> None:
         """Every node pings every target: the idle round trips, and the proof that paths work."""
@@ -349,17 +208,17 @@ class Conductor:
             channel.send({"cmd": "baseline"})
         await self._until(
             "the nodes' first pings",
-            lambda: len(self._baseline) == len(nodes),
+            lambda: len(self.reports.baseline) == len(nodes),
             _BASELINE_TIMEOUT_S + self._machinery.first_exchanges_s,
         )
-        broken = {name: targets for name, targets in self._baseline.items() if targets}
+        broken = {name: targets for name, targets in self.reports.baseline.items() if targets}
         if broken:
             name, targets = next(iter(broken.items()))
             raise UserError(f"no answer on the way from {name} to {', '.join(targets)}")
 
     async def _slots(self) -> None:
-        slots, speedup = self._options.scenario.slots, self._options.speedup
-        self._started = True
+        speedup = self._options.speedup
+        self.reports.started = True
         self._machinery.begin()
         self._begin = begin = time.monotonic() + _LEAD_S
         wall = time.time() + _LEAD_S
@@ -375,22 +234,11 @@ class Conductor:
         work = (self._changes.follow_scenario(), guard.watch())
         beside = [asyncio.create_task(one) for one in work]
         try:
-            for slot in range(slots):
-                end = begin + (slot + 1) * self._slot_real_s
-                await self._sleep_until(end)
-                self._recorder.late(slot, "orchestrator", max(0.0, time.monotonic() - end))
-                if monitor is not None:
-                    self._recorder.resources(slot, monitor.look())
-                await self._sleep_until(end + _REPORTS_GRACE * self._slot_real_s)
-                if self._stop_asked.is_set():
-                    return
-                self._check_listeners(*beside)
-                units = self._units.pop(slot + 1, [])
-                self._machinery.controller.send({"cmd": "units", "slot": slot + 1, "units": units})
-                self._tell_status(units)
-                left_s = (slots - slot - 1) * self._slot_real_s
-                self._view.show(self._recorder.end_of_slot(slot, left_s))
-            self.complete = True
+            self.complete = await self._loop.run(
+                begin,
+                lambda slot, late_s: self._end_slot(slot, late_s, monitor),
+                lambda slot: self._after_reports(slot, beside),
+            )
         finally:
             for task in beside:
                 task.cancel()
@@ -401,6 +249,20 @@ class Conductor:
                 "monotonic_s": elapsed,
                 "wall_s": time.time() - wall,
             }
+
+    def _end_slot(self, slot: int, late_s: float, monitor: Monitor | None) -> None:
+        self._recorder.late(slot, "orchestrator", late_s)
+        if monitor is not None:
+            self._recorder.resources(slot, monitor.look())
+
+    def _after_reports(self, slot: int, beside: Sequence[asyncio.Task[None]]) -> None:
+        """A slot's reports have come: hand on what others wait for."""
+        self._check_listeners(*beside)
+        units = self.reports.units_at(slot + 1)
+        self._machinery.controller.send({"cmd": "units", "slot": slot + 1, "units": units})
+        self._tell_status(units)
+        left_s = (self._options.scenario.slots - slot - 1) * self._slot_real_s
+        self._view.show(self._recorder.end_of_slot(slot, left_s))
 
     def _start_looks(self, first: int) -> None:
         """Have the controller look at the links from the end of slot ``first`` - 1 on."""
@@ -420,17 +282,8 @@ class Conductor:
     def _tell_status(self, units: list[Row]) -> None:
         """Where the scenario lets agents observe it: Q_u and F_u of their targets, no others'."""
         for name, order in status_orders(self._options.scenario, self._machinery.network, units):
-            if name in self._machinery.nodes and name not in self.lost:
+            if name in self._machinery.nodes and name not in self.reports.lost:
                 self._machinery.nodes[name].send(order)
-
-    async def _sleep_until(self, moment: float) -> None:
-        """Sleep until a monotonic time, or until asked to stop."""
-        left = moment - time.monotonic()
-        if left > 0 and not self._stop_asked.is_set():
-            try:
-                await asyncio.wait_for(self._stop_asked.wait(), left)
-            except TimeoutError:
-                return
 
     async def _stop(self) -> None:
         """Let every process say farewell, so that nothing it has recorded is lost."""
@@ -440,9 +293,9 @@ class Conductor:
         pending = [task for task in self._listeners.values() if not task.done()]
         if pending:
             await asyncio.wait(pending, timeout=_STOP_TIMEOUT_S)
-        if self._closed.keys() - self.lost.keys():
+        if self._closed.keys() - self.reports.lost.keys():
             await asyncio.sleep(_END_REPORT_S)
         for name in nodes:
-            if name not in self.farewells and name not in self.lost:
+            if name not in self.reports.farewells and name not in self.reports.lost:
                 hangs = "does not answer at the end"
-                self._lose(name, self._machinery.how_ended(name) or hangs)
+                self.reports.lose(name, self._machinery.how_ended(name) or hangs)

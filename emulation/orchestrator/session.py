@@ -123,18 +123,18 @@ def _with_result(
             unmeasured_slots=recorder.unmeasured_slots,
             missing_walls=machinery.missing_walls,
             bring_up_s={p.name: round(p.seconds, 4) for p in machinery.phases},
-            nodes=conductor.farewells,
+            nodes=conductor.reports.farewells,
             switch_scheduling=machinery.fabric.switch.scheduling,
             **({"cpu_shares": machinery.shares.to_dict()} if machinery.shares else {}),
             **({"policy_limits": limits.to_dict()} if (limits := machinery.guest_limits) else {}),
-            lost_processes=conductor.lost,
+            lost_processes=conductor.reports.lost,
             incidents=conductor.incidents.entries,
             **({"clocks": recorder.clocks} if recorder.clocks else {}),  # else nothing began
             **({"late_steps": stepper.late_steps} if stepper else {}),
             contradictions=book.contradictions,
             # A task that was passed on may be served in two places.
             **({} if overflows else {"disordered": book.disordered}),
-            refused_records=conductor.refused,
+            refused_records=conductor.reports.refused,
         )
     if not (orderly and conductor.complete):
         raise KeyboardInterrupt
