@@ -12,7 +12,6 @@ import numpy as np
 
 from emulation.node.deciders import Decider
 from emulation.node.event_loop import Clock, Loop
-from emulation.node.external_policy import Remote
 from emulation.node.observations import Memory
 from emulation.node.ping import Pinger
 from emulation.node.task_sender import Order, Transfers
@@ -34,7 +33,7 @@ from emulation.protocol.messages import (
 )
 from model.observation import Decision, DeviceProfile, Observation, TaskView
 from model.probing import pinged
-from rl.policies.checking import PolicyError, checked
+from rl.policies.checking import PolicyError
 
 _MAX_COMPLAINTS = 20
 
@@ -92,15 +91,6 @@ class Device:
     def show(self, boundary: int) -> None:
         """At a slot boundary, the last one included."""
         self.decider.show(boundary, self._observe)
-
-    def decided(self, slot: int, tasks: dict[str, list[float]]) -> None:
-        """Decisions of a slot have come: ``{task id: [target, rate in Mbps]}``."""
-        if isinstance(self.decider, Remote):
-            decisions = {
-                int(task): checked(Decision(int(target), rate), self._profile)
-                for task, (target, rate) in tasks.items()
-            }
-            self.decider.decided(slot, decisions)
 
     def begin_slot(self, slot: int) -> None:
         """Start of a slot: the policy's turn, then this slot's pings, spread over the slot."""

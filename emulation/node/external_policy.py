@@ -8,7 +8,7 @@ come wait for them; that is part of their delay.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from emulation.node.event_loop import Clock, Loop
 from emulation.protocol.messages import Record, Seen
 from model.observation import Decision, DeviceProfile, TaskView
 from rl.environment.encoding import table
+from rl.policies.checking import checked
 
 PATIENCE = 0.3
 """Share of a slot after which a task no longer waits for a decision, but stays where it was born:
@@ -24,7 +25,7 @@ the own device is always there, and sends nothing that others would have to wait
 _DIGITS = 6
 
 
-class Remote:
+class ExternalPolicy:
     """Asks for decisions and hands them on.
 
     Attributes:
@@ -36,7 +37,7 @@ class Remote:
         self, loop: Loop, clock: Clock, profile: DeviceProfile, report: Callable[[Record], None]
     ):
         self._loop, self._clock, self._report = loop, clock, report
-        self._slot_s = profile.slot_s
+        self._profile, self._slot_s = profile, profile.slot_s
         self._fallback = Decision(0, profile.max_rate_mbps)
         self._slot = -1
         self._settled = False
@@ -58,7 +59,7 @@ class Remote:
         """Wait for the decisions of a slot."""
         self._slot, self._settled, self._decisions = slot, False, {}
         due = self._clock.real((slot + PATIENCE) * self._slot_s)
-        self._loop.at(due, self.decided, slot, {})
+        self._loop.at(due, self.receive, slot, {})
 
     def ask(self, task_id: int, task: TaskView, seen: See, place: Placing) -> None:
         """Have a task of this slot placed, now or when its decision has come."""
@@ -66,8 +67,15 @@ class Remote:
         if self._settled:
             self._place_waiting()
 
-    def decided(self, slot: int, decisions: Mapping[int, Decision]) -> None:
-        """The decisions of a slot, or its deadline: what comes first counts."""
+    def receive(self, slot: int, tasks: Mapping[str, Sequence[float]]) -> None:
+        """Take the decisions of a slot, ``{task id: [target, rate in Mbps]}``, or its deadline.
+
+        What comes first counts. Raises ``PolicyError`` for an illegal decision.
+        """
+        decisions = {
+            int(task): checked(Decision(int(target), rate), self._profile)
+            for task, (target, rate) in tasks.items()
+        }
         if slot == self._slot and not self._settled:
             self._settled, self._decisions = True, decisions
             self._place_waiting()

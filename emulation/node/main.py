@@ -27,7 +27,7 @@ from emulation.node.channel import NodeChannel, phase_now
 from emulation.node.deciders import Decider, InProcess
 from emulation.node.device import Device
 from emulation.node.event_loop import Clock, Loop
-from emulation.node.external_policy import Remote
+from emulation.node.external_policy import ExternalPolicy
 from emulation.node.guest_link import GuestPolicy
 from emulation.node.ping import Pinger
 from emulation.node.sockets import MadeElsewhere, OwnNamespace, Sockets
@@ -97,6 +97,7 @@ class Node:
         )
         self._worst_lateness_s = 0.0
         self._device: Device | None = None
+        self._external: ExternalPolicy | None = None
         self._transfers: Transfers | None = None
         self.running = True
 
@@ -168,7 +169,9 @@ class Node:
     def _decider(self, agent: Agent, device: Device) -> Decider:
         """What decides: a caller outside, a user's policy in its process, or one of the lab."""
         if self._briefing.stepped:
-            return Remote(self.loop, self.clock, agent.profile, self.control.report)
+            report = self.control.report
+            self._external = ExternalPolicy(self.loop, self.clock, agent.profile, report)
+            return self._external
         if self._guest is None:
             return InProcess(agent, device.complain)
         return GuestPolicy(self.loop, self.clock, agent, self._guest, device)
@@ -206,8 +209,8 @@ class Node:
                 if self._device is not None:
                     self._device.memory.told(queue, ghz)
             case {"cmd": "decide", "slot": int(slot), "tasks": dict(tasks)}:
-                if self._device is not None:
-                    self._device.decided(slot, tasks)
+                if self._external is not None:
+                    self._external.receive(slot, tasks)
             case {"cmd": "stop"}:
                 self._stop()
             case _:
