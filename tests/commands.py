@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+import psutil
+
+_LAUNCHER = "emulation.sandbox.launcher"
 
 
 def finish(
@@ -37,3 +42,33 @@ def end_group(process: subprocess.Popen[str]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def wait_for_simulations(
+    is_ours: Callable[[psutil.Process], bool], count: int = 1, seconds: float = 90.0
+) -> list[int]:
+    """Wait until so many processes simulate a user's policy at a time; return their pids.
+
+    Args:
+        is_ours: whether a process is one of the test's; it may raise ``psutil.Error``.
+        count: how many.
+        seconds: after which ``AssertionError`` is raised.
+    """
+    end = time.monotonic() + seconds
+    while len(found := sorted(set(_simulating(is_ours)))) < count:
+        assert time.monotonic() < end, f"{len(found)} of {count} processes simulate"
+        time.sleep(0.02)
+    return found
+
+
+def _simulating(is_ours: Callable[[psutil.Process], bool]) -> list[int]:
+    """Parents of the launchers of policies' processes, which are launchers' children themselves."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            parent = process.parent()
+            if _LAUNCHER not in process.cmdline() or parent is None:
+                continue
+            if _LAUNCHER not in parent.cmdline() and process.children() and is_ours(parent):
+                found.append(parent.pid)
+    return found

@@ -19,7 +19,8 @@ from click.testing import CliRunner
 
 from cli.sweep import sweep
 from records.reader import find_results, open_result
-from tests.commands import end_group, finish
+from tests.commands import end_group, finish, wait_for_simulations
+from tests.experiments.sweep_policies import REAL_TIME_US
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "cli", "sweep"]
@@ -61,12 +62,10 @@ def under_way(*arguments: str) -> Iterator[subprocess.Popen[str]]:
         end_group(process)
 
 
-def wait_for(path: Path, seconds: float = 60.0) -> str:
-    end = time.monotonic() + seconds
-    while not (path.exists() and path.read_text()):
-        assert time.monotonic() < end, f"{path} did not come"
-        time.sleep(0.02)
-    return path.read_text()
+def wait_for_worker(sweep: subprocess.Popen[str]) -> int:
+    """Wait until a process of a sweep simulates a user's policy; return its pid."""
+    (worker,) = wait_for_simulations(lambda p: sweep.pid in (q.pid for q in p.parents()))
+    return worker
 
 
 def ends(pid: int, seconds: float = 20.0) -> bool:
@@ -88,8 +87,9 @@ def rows(*arguments: str, query: str = "SELECT * FROM cells") -> list[dict[str, 
     return list(csv.DictReader(io.StringIO(asked.stdout)))
 
 
-def slow(tmp_path: Path, seconds: float) -> str:
-    return f"{{policy: '{POLICIES}:Slow', params: {{folder: '{tmp_path}', seconds: {seconds}}}}}"
+def slow(seconds: float) -> str:
+    """A policy that takes its time so long from now on."""
+    return f"{{policy: '{POLICIES}:Slow', params: {{until_s: {time.time() + seconds:.1f}}}}}"
 
 
 def test_plans_runs_and_does_nothing_twice(tmp_path: Path) -> None:
@@ -115,9 +115,9 @@ def test_plans_runs_and_does_nothing_twice(tmp_path: Path) -> None:
 
 
 def test_a_cell_that_raises_is_reported_and_begun_again_when_asked(tmp_path: Path) -> None:
-    broken = f"{{policy: '{POLICIES}:Broken', params: {{folder: '{tmp_path}'}}}}"
+    broken = f"'{POLICIES}:Broken'"
     mine = write(tmp_path, RUN.format(policies=f"own-edge, {broken}", seeds=0))
-    first = lab(*mine)
+    first = finish(["prlimit", f"--rttime={REAL_TIME_US}", *COMMAND, *mine], cwd=ROOT)
     assert first.returncode == 1
     (line,) = (text for text in first.stderr.splitlines() if text.startswith("failed: "))
     assert line.startswith(f"failed: mini {POLICIES}:Broken seed 0 simulator: policy Broken on c")
@@ -127,7 +127,6 @@ def test_a_cell_that_raises_is_reported_and_begun_again_when_asked(tmp_path: Pat
     (failed,) = (r for r in rows(*mine) if r["status"] == "failed")
     trace = tmp_path / "out" / "cells" / failed["key"] / "error.txt"
     assert "sweep_policies.py" in trace.read_text()
-    (tmp_path / "mended").write_text("")
     assert lab(*mine).returncode == 1, "a failed cell stays failed unless asked"
     again = lab(*mine, "--retry-failed")
     assert again.returncode == 0, again.stdout
@@ -153,9 +152,9 @@ def test_runs_use_what_the_sweep_trained(tmp_path: Path) -> None:
 
 
 def test_a_killed_sweep_goes_on_and_leaves_no_process(tmp_path: Path) -> None:
-    mine = write(tmp_path, RUN.format(policies=f"own-edge, {slow(tmp_path, 60)}", seeds="0-1"))
+    mine = write(tmp_path, RUN.format(policies=f"own-edge, {slow(15)}", seeds="0-1"))
     with under_way(*mine, "--jobs", "1") as process:
-        worker = int(wait_for(tmp_path / "pid"))
+        worker = wait_for_worker(process)
         process.send_signal(signal.SIGKILL)
         assert ends(worker)
     kept = [r["key"] for r in rows(*mine) if r["status"] == "done"]
@@ -166,9 +165,9 @@ def test_a_killed_sweep_goes_on_and_leaves_no_process(tmp_path: Path) -> None:
 
 
 def test_the_cell_of_a_killed_worker_comes_back(tmp_path: Path) -> None:
-    mine = write(tmp_path, RUN.format(policies=f"own-edge, {slow(tmp_path, 60)}", seeds="0-1"))
+    mine = write(tmp_path, RUN.format(policies=f"own-edge, {slow(15)}", seeds="0-1"))
     with under_way(*mine, "--jobs", "2") as process:
-        os.kill(int(wait_for(tmp_path / "pid")), signal.SIGKILL)
+        os.kill(wait_for_worker(process), signal.SIGKILL)
         said, complaints = process.communicate(timeout=90)
     assert process.returncode == 0, complaints
     assert "its process was killed (attempt 1)" in complaints
@@ -176,9 +175,9 @@ def test_the_cell_of_a_killed_worker_comes_back(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_finishes_what_is_under_way(tmp_path: Path) -> None:
-    mine = write(tmp_path, RUN.format(policies=slow(tmp_path, 2), seeds="0-9"))
+    mine = write(tmp_path, RUN.format(policies=slow(15), seeds="0-9"))
     with under_way(*mine, "--jobs", "1") as process:
-        wait_for(tmp_path / "pid")
+        wait_for_worker(process)
         process.send_signal(signal.SIGINT)
         said, complaints = process.communicate(timeout=60)
     assert process.returncode == 130, complaints
@@ -212,9 +211,9 @@ def test_ctrl_c_saves_a_training_which_goes_on(tmp_path: Path) -> None:
 
 
 def test_two_sweeps_of_a_folder_at_once(tmp_path: Path) -> None:
-    mine = write(tmp_path, RUN.format(policies=slow(tmp_path, 60), seeds=0))
-    with under_way(*mine):
-        wait_for(tmp_path / "pid")
+    mine = write(tmp_path, RUN.format(policies=slow(15), seeds=0))
+    with under_way(*mine) as process:
+        wait_for_worker(process)
         second = lab(*mine)
     assert second.returncode == 2
     assert second.stderr.count("\n") == 1

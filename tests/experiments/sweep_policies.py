@@ -1,39 +1,36 @@
 """Policies that misbehave, for checks of sweeps.
 
-A parameter that names a file stands for its content, so these are given folders.
+A policy sees neither files nor other processes. What it sees of the test is the time, and limits
+that its process inherits.
 """
 
 from __future__ import annotations
 
-import os
+import resource
 import time
-from pathlib import Path
 
 from model.observation import Decision, Observation, TaskView
 from rl.policies.base import Policy
 
+REAL_TIME_US = 987_654_321
+"""A limit that nothing here comes near: of a real-time process's time without a system call."""
+
 
 class Slow(Policy):
-    """Says in ``folder/pid`` where it runs and then takes its time, for whoever comes first."""
+    """Takes its time until a moment, in seconds of ``time.time()``; none later."""
 
-    def __init__(self, folder: str = "", seconds: float = 0.0) -> None:
-        self.folder, self.seconds = folder, seconds
+    def __init__(self, until_s: float = 0.0) -> None:
+        self.until_s = until_s
 
     def decide(self, observation: Observation, task: TaskView) -> Decision:
-        note = Path(self.folder) / "pid"
-        if not note.exists():
-            note.write_text(str(os.getpid()))
-            time.sleep(self.seconds)
+        time.sleep(max(0.0, self.until_s - time.time()))
         return Decision(0, self.profile.max_rate_mbps)
 
 
 class Broken(Policy):
-    """Raises as long as ``folder/mended`` is not there."""
-
-    def __init__(self, folder: str = "") -> None:
-        self.folder = folder
+    """Raises in a process that has inherited ``REAL_TIME_US`` as a limit."""
 
     def decide(self, observation: Observation, task: TaskView) -> Decision:
-        if not (Path(self.folder) / "mended").exists():
+        if resource.getrlimit(resource.RLIMIT_RTTIME)[0] == REAL_TIME_US:
             raise ZeroDivisionError("no\nidea")
         return Decision(0, self.profile.max_rate_mbps)

@@ -20,6 +20,7 @@ from experiments.sweep.cluster import _work
 from experiments.sweep.execute import Job
 from model.scenario.load import load_scenario
 from records.reader import find_results, open_result
+from tests.commands import wait_for_simulations
 
 ROOT = Path(__file__).resolve().parents[2]
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
@@ -87,14 +88,6 @@ def _wait_for_nodes(address: str, count: int, environment: dict[str, str]) -> No
     pytest.fail(f"the cluster did not come up with {count} nodes: {asked.stderr[-500:]}")
 
 
-def wait_for(path: Path, seconds: float = 90.0) -> int:
-    end = time.monotonic() + seconds
-    while not (path.exists() and path.read_text()):
-        assert time.monotonic() < end, f"{path} did not come"
-        time.sleep(0.05)
-    return int(path.read_text())
-
-
 def command(tmp_path: Path, text: str, address: str) -> list[str]:
     (tmp_path / "my.yaml").write_text(text)
     return [sys.executable, "-m", "cli", "sweep", str(tmp_path / "my.yaml"),
@@ -104,11 +97,10 @@ def command(tmp_path: Path, text: str, address: str) -> list[str]:
 def test_cells_are_spread_and_those_of_killed_workers_come_back(
     tmp_path: Path, cluster: str, environment: dict[str, str]
 ) -> None:
-    slow = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        params = f"{{folder: '{tmp_path / name}', seconds: 600}}"
-        slow.append(f"{{policy: '{POLICIES}:Slow', params: {params}}}")
+    until_s = time.time() + 40.0
+    slow = [
+        f"{{policy: '{POLICIES}:Slow', params: {{until_s: {until_s + k:.1f}}}}}" for k in (0, 1)
+    ]
     text = f"""\
 train:
   learners:
@@ -130,7 +122,8 @@ run:
     )  # fmt: skip
     try:
         # Nodes have one core each: that both sleep at a time takes both nodes.
-        workers = [wait_for(tmp_path / name / "pid") for name in ("one", "two")]
+        token = environment["RAY_AUTH_TOKEN"]
+        workers = wait_for_simulations(lambda p: token in p.environ().values(), count=2)
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
         said, complaints = process.communicate(timeout=120)
