@@ -70,6 +70,21 @@ def test_a_test_that_waits_for_a_processor_measures_nothing(
         time.sleep(0.05)
 
 
+def test_pauses_of_the_machine_excuse_a_failure_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(busy, "CpuWatch", Idle(0.9))
+    monkeypatch.setattr(busy, "_waited_s", lambda: 0.0)
+    stolen_s = iter((1.0, 1.2, 1.2, 1.4, 1.4, 1.4))
+    monkeypatch.setattr(busy, "_stolen_s", lambda: next(stolen_s))
+    with pytest.raises(TooBusyError, match="hypervisor"), measuring(0.02):
+        fail_after(0.05)
+    with measuring(0.02):
+        time.sleep(0.05)
+    with pytest.raises(AssertionError, match="9.5 Mbps"), measuring(0.02):
+        fail_after(0.05)
+
+
 def fail_after(seconds: float) -> None:
     time.sleep(seconds)
     raise AssertionError("9.5 Mbps instead of 10")

@@ -28,11 +28,12 @@ def _device(scene: Scene) -> Node:
 
 
 def _only_its_own_tasks(scene: Scene, result: Result) -> list[str]:
-    """All others' tasks went on; later tasks of the dead are there, and unfinished."""
+    """All others' tasks went on, if there are others; the dead's later ones are unfinished."""
     tasks = result.table("tasks", ["device", "born_s", "outcome"]).to_pylist()
     late = [t for t in tasks if t["born_s"] > scene.at_s(result) + 1.0]
     dead = {t["outcome"] for t in late if t["device"] in scene.notes["devices"]}
-    wrong = goes_on(scene, result)
+    others = {t["device"] for t in tasks} - set(scene.notes["devices"])
+    wrong = goes_on(scene, result) if others else []
     return wrong + ([f"tasks of a dead device are {dead}"] if dead - {"unfinished"} else [])
 
 
