@@ -4,10 +4,6 @@ Tests that make a network, or measure, are one group, which one process does in 
 are done meanwhile by the other processes, at a lower priority, a module at a time; they stand still
 while the first one measures (``tests.busy``). ``./lab test`` starts pytest so; ``-n 0`` does
 without.
-
-A test with the mark ``orderly`` makes whole runs and looks at nothing but these: each run has
-namespaces, uids and a folder of its own. It judges no time, compares no snapshot of the machine,
-kills no orchestrator and calls no ``clean``. Such tests are among the others.
 """
 
 from __future__ import annotations
@@ -30,7 +26,6 @@ from tests.busy import GATE_VARIABLE, gate
 NETWORK = "network"
 """Name of what one process does, test after test."""
 ONE_AFTER_THE_OTHER = ("root", "ovs", "ffmpeg", "netem", "timing")
-BESIDE_THEM = ("aside", "orderly")
 _LIST = "network.json"
 _STOP = "stop"
 """Made when so many tests have failed (``-x``, ``--maxfail``) that the others are not to begin: a
@@ -50,9 +45,7 @@ def processes() -> int:
 
 def is_networks(item: pytest.Item) -> bool:
     """Say whether a test is done after the others that make a network or measure."""
-    if item.get_closest_marker("timing"):
-        return True
-    if any(item.get_closest_marker(mark) for mark in BESIDE_THEM):
+    if item.get_closest_marker("aside"):
         return False
     return any(item.get_closest_marker(mark) for mark in ONE_AFTER_THE_OTHER)
 

@@ -104,7 +104,6 @@ def test_the_commit_is_the_checkouts_whatever_a_hook_names(monkeypatch: pytest.M
 
 
 @pytest.mark.root
-@pytest.mark.orderly
 def test_a_user_without_name_home_or_folder_gets_a_private_cache(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     for folder in tmp_path.parents[:-2]:

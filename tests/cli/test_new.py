@@ -98,7 +98,6 @@ def test_it_enters_contests_and_its_test_passes(begun: Path) -> None:
 
 
 @pytest.mark.ovs
-@pytest.mark.orderly
 @pytest.mark.slow
 def test_it_runs_on_devices(begun: Path) -> None:
     for folder in (begun, begun.parent, begun.parent.parent):

@@ -221,7 +221,6 @@ def test_two_sweeps_of_a_folder_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-@pytest.mark.orderly
 def test_a_full_disk_stops_it_in_one_line_and_it_goes_on(tmp_path: Path) -> None:
     mine = write(tmp_path, RUN.format(policies="own-edge, local", seeds="0-19"))
     disk = tmp_path / "out"
@@ -250,7 +249,6 @@ def test_emulations_are_skipped_with_the_reason(
 
 
 @pytest.mark.ovs
-@pytest.mark.orderly
 def test_an_emulation_is_a_cell_with_its_verdict(tmp_path: Path) -> None:
     text = RUN.format(policies="own-edge", seeds=0).replace("slots: 10", "slots: 3")
     mine = write(tmp_path, text.replace("seeds", "worlds: [simulator, emulation], seeds"))

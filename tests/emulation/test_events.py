@@ -83,7 +83,6 @@ def test_events_reach_the_network_and_the_records(tmp_path: Path) -> None:
     assert during["rtt_s"].null_count() == 0
 
 
-@pytest.mark.orderly
 def test_an_event_that_fails_ends_the_run(tmp_path: Path) -> None:
     """Rather than going on with a network that is not the scenario's."""
     scenario = tmp_path / "eventful.yaml"

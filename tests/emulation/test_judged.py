@@ -107,7 +107,6 @@ def test_a_seed_of_128_bits_goes_through_simulator_records_and_analysis(tmp_path
 
 
 @pytest.mark.ovs
-@pytest.mark.orderly
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_judged_run_publishes_its_seed_at_the_end(tmp_path: Path) -> None:

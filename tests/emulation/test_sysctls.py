@@ -127,7 +127,6 @@ run.main()
 
 
 @pytest.mark.ovs
-@pytest.mark.orderly
 @pytest.mark.slow
 def test_a_kernel_without_ipv6_emulates(tmp_path: Path) -> None:
     """``ipv6.disable=1`` leaves ``/proc/sys/net/ipv6`` out, in every namespace."""

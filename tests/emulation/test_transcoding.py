@@ -28,7 +28,7 @@ from model.errors import UserError
 from model.scenario import ClipsSpec, RepresentationSpec
 from model.scenario.load import load_scenario
 
-pytestmark = [pytest.mark.ffmpeg, pytest.mark.orderly]
+pytestmark = [pytest.mark.ffmpeg]
 SPEC = ClipsSpec(
     picture_scale=0.25,
     duration_s=(1.0, 1.5),

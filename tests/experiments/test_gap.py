@@ -214,7 +214,6 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.ovs
-@pytest.mark.orderly
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_real_run_against_its_simulation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

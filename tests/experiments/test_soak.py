@@ -44,7 +44,6 @@ def test_a_run_is_watched_in_parts() -> None:
 
 
 @pytest.mark.ovs
-@pytest.mark.orderly
 def test_a_real_run_is_watched() -> None:
     done = CliRunner().invoke(chaos, ["--soak", "mini", "--slots", "10"], standalone_mode=False)
     assert re.search(r"^\d+ s: \d+\.\d MB, \d+ descriptors; orchestrator", done.output, re.M)

@@ -137,7 +137,6 @@ run:
 
 
 @pytest.mark.ovs
-@pytest.mark.orderly
 def test_a_node_emulates(tmp_path: Path, cluster: str, environment: dict[str, str]) -> None:
     text = (
         "run:\n  real: {scenarios: [mini], policies: [own-edge], seeds: 0, worlds: [emulation], "

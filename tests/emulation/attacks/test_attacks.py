@@ -26,7 +26,6 @@ from tests.emulation.typed import PROJECT, run_lab
 
 pytestmark = [
     pytest.mark.ovs,
-    pytest.mark.orderly,
     pytest.mark.slow,
     pytest.mark.timeout(420),
 ]

@@ -102,7 +102,6 @@ def test_a_simulation_of_roots_runs_a_policy_without_root(
 
 @needs_root
 @pytest.mark.ovs
-@pytest.mark.orderly
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_an_emulation_imports_nothing_from_there_with_privileges(beside: Path) -> None:
