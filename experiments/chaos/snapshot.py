@@ -9,12 +9,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from emulation.host.commands import CommandError, run
 from emulation.host.ledger import RUNS_DIR, living_runs, run_processes
 from emulation.host.netlink import NETNS_DIR, existing_namespaces
 from emulation.host.uids import run_of_uid
 
 _RUN = re.compile(rf"\bce([0-9a-f]{{4}})-|{RUNS_DIR}/([0-9a-f]{{4}})\b|\brun ([0-9a-f]{{4}})\b")
+_SPAWNER = "emulation.sandbox.spawner"
+_ORCHESTRATORS = {"cli", "emulation.run", "emulation.orchestrator.stepped_run"}
 _CGROUPS = Path("/sys/fs/cgroup")
 _SCRATCH = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - looked into, not written to
 _MACHINE_OVS = Path("/var/run/openvswitch/db.sock")
@@ -55,7 +59,7 @@ def take() -> Snapshot:
     Of processes, cgroups and scratch files only those that carry a run's mark or a node's uid, for
     anybody may start a process; of everything else all that there is.
     """
-    living = living_runs()
+    living = [*living_runs(), *_living_elsewhere()]
     things = [
         *(f"namespace {name}" for name in existing_namespaces()),
         *(f"link {link['ifname']}" for link in json.loads(run(["ip", "-j", "link"]))),
@@ -67,7 +71,21 @@ def take() -> Snapshot:
         *_files(),
     ]
     # Again, since a run may have begun while its things were looked for.
-    return Snapshot(frozenset(things), frozenset({*living, *living_runs()}))
+    later = [*living_runs(), *_living_elsewhere()]
+    return Snapshot(frozenset(things), frozenset({*living, *later}))
+
+
+def _living_elsewhere() -> Iterator[str]:
+    """Runs that are under way behind another root, whose ledgers are not seen from here."""
+    for pid, run_id in run_processes().items():
+        try:
+            process = psutil.Process(pid)
+            parent = process.parent() if _SPAWNER in process.cmdline() else None
+            # One that was left behind has another parent than its orchestrator.
+            if parent is not None and _ORCHESTRATORS & set(parent.cmdline()):
+                yield run_id
+        except psutil.Error:
+            continue  # it has just ended
 
 
 def _mounts() -> Iterator[str]:
