@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from model.scenario.identity import comparable
 from model.scenario.load import load_scenario, scenario_names
 
 _CLUSTERS = "network.clusters."
@@ -16,7 +17,7 @@ _IS_SIZE = re.compile(r"network\.clusters\.\d+\.devices")
 
 def scenario_text(scenario: Mapping[str, Any]) -> str:
     """Every value of a scenario of which results are put together; not its length."""
-    kept = {k: v for k, v in scenario.items() if k not in ("description", "slots")}
+    kept = {k: v for k, v in comparable(scenario).items() if k not in ("description", "slots")}
     return json.dumps(kept, sort_keys=True)
 
 

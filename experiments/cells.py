@@ -22,7 +22,8 @@ from experiments.guest import policy_source
 from experiments.simulated import simulated
 from metrics.summary import summarise_tables
 from model.network import build_network
-from model.scenario import DECISION_LIMIT_SLOTS, Scenario
+from model.scenario import Scenario
+from model.scenario.identity import comparable
 from records.ownership import make_folder
 from records.writer import write_atomically
 from rl import policies
@@ -64,12 +65,9 @@ def key_of(what: Mapping[str, Any]) -> str:
 
 def scenario_hash(scenario: Scenario, *, any_length: bool = False) -> str:
     """Hash of what a scenario means, whatever it is called; ``any_length``: of any slots, too."""
-    data = scenario.model_dump(mode="json")
+    data = comparable(scenario.model_dump(mode="json"))
     for name in ("name", "description", *(("slots",) if any_length else ())):
         data.pop(name, None)
-    # A key that came later leaves the hashes of scenarios without it as they were.
-    if scenario.decision.limit_slots == DECISION_LIMIT_SLOTS:
-        del data["decision"]["limit_slots"]
     if scenario.compute.work == "timed":  # what only real work asks for means nothing then
         del data["clips"]
         for name in ("work", "core_ghz", "workers"):

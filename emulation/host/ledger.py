@@ -218,8 +218,11 @@ def _ledger_entries(directory: Path, kind: str) -> list[str]:
     return names
 
 
-def _remove_cgroups(folders: Sequence[Path]) -> None:
-    """Remove control groups; their processes have been ended, but may not be gone yet."""
+def _remove_cgroups(folders: Sequence[Path]) -> bool:
+    """Remove control groups, whose processes have been ended, but may not be gone yet.
+
+    Returns whether all are gone; a busy machine may take longer than is waited for here.
+    """
     deadline = time.monotonic() + _CGROUP_GRACE_S
     left = [f for f in folders if f.is_dir()]
     while left:
@@ -228,8 +231,9 @@ def _remove_cgroups(folders: Sequence[Path]) -> None:
                 folder.rmdir()
         left = [f for f in left if f.is_dir()]
         if time.monotonic() > deadline:
-            return
+            break
         time.sleep(0.01 if left else 0.0)
+    return not left
 
 
 def _remove(directory: Path) -> Removed:
@@ -245,8 +249,9 @@ def _remove(directory: Path) -> Removed:
     for name in left:
         batch.add(f"netns del {name}")
     batch.run()
-    _remove_cgroups(groups)
-    shutil.rmtree(directory, ignore_errors=True)
+    # What is still there stays in the ledger, for the next clean-up.
+    if _remove_cgroups(groups):
+        shutil.rmtree(directory, ignore_errors=True)
     return Removed(run_id, processes, len(left))
 
 

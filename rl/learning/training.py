@@ -24,6 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from model.errors import UserError
 from model.scenario import Scenario
+from model.scenario.identity import comparable
 from model.scenario.yaml_reader import dump_yaml
 from rl.learning.collector import Chunk, Collector
 from rl.learning.config import require_sense, teacher_of
@@ -306,7 +307,11 @@ class Training:
             raise UserError(f"{path}: cannot be read: {first}") from error
         if not isinstance(state, dict) or _STATE_KEYS - state.keys():
             raise UserError(f"{path}: cannot be read: it is no state of a training")
-        if (state["seed"], state["scenario"]) != (self.seed, self.scenario.model_dump_json()):
+        theirs, ours = (
+            comparable(json.loads(text))
+            for text in (state["scenario"], self.scenario.model_dump_json())
+        )
+        if (state["seed"], theirs) != (self.seed, ours):
             raise UserError(f"{path}: of another seed or scenario; take another --out")
         for name in _OWN:
             setattr(self, name, state["own"][name])

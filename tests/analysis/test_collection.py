@@ -167,3 +167,14 @@ def test_nothing_to_read(tmp_path: Path, one: Path) -> None:
     edited(one, tmp_path / "old", schema_version=0)
     with pytest.raises(UserError, match=r"no result can be used: left out: .*version 0"):
         some(collect([tmp_path]))
+
+
+def test_a_result_from_before_a_key_existed_belongs_to_those_of_today(
+    results: Path, tmp_path: Path
+) -> None:
+    (source, *_) = results.glob("mini/own-edge/*/*")
+    scenario = open_result(source).manifest["scenario"]
+    decision = {k: v for k, v in scenario["decision"].items() if k != "limit_slots"}
+    edited(source, tmp_path / "earlier", scenario={**scenario, "decision": decision})
+    found = collect([source, tmp_path / "earlier"])
+    assert [g.scenario for g in found.groups] == ["mini"]

@@ -77,6 +77,26 @@ def test_cgroups_of_a_killed_run_are_cleaned(ledger: Ledger) -> None:
     assert not folder.exists()
 
 
+@pytest.mark.root
+def test_a_cgroup_that_does_not_go_stays_in_the_ledger(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer = find_offer()
+    if not offer.version:
+        pytest.skip("this machine offers no CPU quotas")
+    monkeypatch.setattr("emulation.host.ledger._CGROUP_GRACE_S", 0.1)
+    Shares(ledger, {"e1": 0.2})
+    folder = offer.root / f"ce{ledger.run_id}-e1"
+    (folder / "busy").mkdir()
+    ledger.remove_all()
+    assert folder.is_dir()
+    assert ledger.directory.is_dir()
+    (folder / "busy").rmdir()
+    assert ledger.run_id in {removed.run_id for removed in clean()}
+    assert not folder.exists()
+    assert not ledger.directory.exists()
+
+
 def test_version_2_is_written_as_the_kernel_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -203,6 +203,20 @@ class Bait:
         return (Path.touch, (self._mark,))
 
 
+def test_a_state_from_before_a_key_existed_is_resumed(tmp_path: Path) -> None:
+    Training(small("m2ppo", 60), mini(), 1, tmp_path).run(lambda *_: None)
+    path = tmp_path / "state.pt"
+    state = torch.load(path, weights_only=False)
+    scenario = json.loads(state["scenario"])
+    del scenario["decision"]["limit_slots"]
+    torch.save({**state, "scenario": json.dumps(scenario)}, path)
+    assert Training(small("m2ppo", 60), mini(), 1, tmp_path).resume()
+    scenario["decision"]["alpha"] = 0.5
+    torch.save({**state, "scenario": json.dumps(scenario)}, path)
+    with pytest.raises(UserError, match="another seed or scenario"):
+        Training(small("m2ppo", 60), mini(), 1, tmp_path).resume()
+
+
 def test_resuming_another_run_is_refused(tmp_path: Path) -> None:
     Training(small("m2ppo", 60), mini(), 1, tmp_path).run(lambda *_: None)
     with pytest.raises(UserError, match="another seed"):
