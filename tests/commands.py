@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -59,6 +60,31 @@ def wait_for_simulations(
         assert time.monotonic() < end, f"{len(found)} of {count} processes simulate"
         time.sleep(0.02)
     return found
+
+
+@contextmanager
+def released(is_ours: Callable[[psutil.Process], bool]) -> Iterator[None]:
+    """In the ``with`` block, policies of ``tests.experiments.sweep_policies:Slow`` need not wait.
+
+    Args:
+        is_ours: as for ``wait_for_simulations``.
+    """
+    stopped = threading.Event()
+
+    def release() -> None:
+        while not stopped.wait(0.1):
+            for pid in set(_simulating(is_ours)):
+                with suppress(psutil.Error):
+                    for process in psutil.Process(pid).children(recursive=True):
+                        process.send_signal(signal.SIGCONT)
+
+    thread = threading.Thread(target=release, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
 
 
 def _simulating(is_ours: Callable[[psutil.Process], bool]) -> list[int]:

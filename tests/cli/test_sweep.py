@@ -14,17 +14,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
 from cli.sweep import sweep
 from records.reader import find_results, open_result
-from tests.commands import end_group, finish, wait_for_simulations
+from tests.commands import end_group, finish, released, wait_for_simulations
 from tests.experiments.sweep_policies import REAL_TIME_US
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "cli", "sweep"]
 POLICIES = "tests.experiments.sweep_policies"
+SLOW = f"'{POLICIES}:Slow'"
 RUN = """\
 run:
   test: {{scenarios: [mini], policies: [{policies}], seeds: {seeds}, set: {{slots: 10}}}}
@@ -62,9 +64,14 @@ def under_way(*arguments: str) -> Iterator[subprocess.Popen[str]]:
         end_group(process)
 
 
-def wait_for_worker(sweep: subprocess.Popen[str]) -> int:
+def of_this_test(process: psutil.Process) -> bool:
+    """Whether a sweep of this test started it; the sweep itself asks policies their names."""
+    return os.getpid() in (parent.pid for parent in process.parents()[1:])
+
+
+def wait_for_worker() -> int:
     """Wait until a process of a sweep simulates a user's policy; return its pid."""
-    (worker,) = wait_for_simulations(lambda p: sweep.pid in (q.pid for q in p.parents()))
+    (worker,) = wait_for_simulations(of_this_test)
     return worker
 
 
@@ -85,11 +92,6 @@ def rows(*arguments: str, query: str = "SELECT * FROM cells") -> list[dict[str, 
     asked = lab(*arguments, "--query", query)
     assert asked.returncode == 0, asked.stderr
     return list(csv.DictReader(io.StringIO(asked.stdout)))
-
-
-def slow(seconds: float) -> str:
-    """A policy that takes its time so long from now on."""
-    return f"{{policy: '{POLICIES}:Slow', params: {{until_s: {time.time() + seconds:.1f}}}}}"
 
 
 def test_plans_runs_and_does_nothing_twice(tmp_path: Path) -> None:
@@ -152,34 +154,37 @@ def test_runs_use_what_the_sweep_trained(tmp_path: Path) -> None:
 
 
 def test_a_killed_sweep_goes_on_and_leaves_no_process(tmp_path: Path) -> None:
-    mine = write(tmp_path, RUN.format(policies=f"own-edge, {slow(15)}", seeds="0-1"))
+    mine = write(tmp_path, RUN.format(policies=f"own-edge, {SLOW}", seeds="0-1"))
     with under_way(*mine, "--jobs", "1") as process:
-        worker = wait_for_worker(process)
+        worker = wait_for_worker()
         process.send_signal(signal.SIGKILL)
         assert ends(worker)
     kept = [r["key"] for r in rows(*mine) if r["status"] == "done"]
-    done = lab(*mine)
+    with released(of_this_test):
+        done = lab(*mine)
     assert done.returncode == 0, done.stderr
     assert f"4 cells, {4 - len(kept)} to do" in done.stdout
     assert len(find_results(tmp_path / "out")) == 4, "what the killed cell had left is gone"
 
 
 def test_the_cell_of_a_killed_worker_comes_back(tmp_path: Path) -> None:
-    mine = write(tmp_path, RUN.format(policies=f"own-edge, {slow(15)}", seeds="0-1"))
+    mine = write(tmp_path, RUN.format(policies=f"own-edge, {SLOW}", seeds="0-1"))
     with under_way(*mine, "--jobs", "2") as process:
-        os.kill(wait_for_worker(process), signal.SIGKILL)
-        said, complaints = process.communicate(timeout=90)
+        os.kill(wait_for_worker(), signal.SIGKILL)
+        with released(of_this_test):
+            said, complaints = process.communicate(timeout=90)
     assert process.returncode == 0, complaints
     assert "its process was killed (attempt 1)" in complaints
     assert "4 cells done, 0 failed" in said
 
 
 def test_ctrl_c_finishes_what_is_under_way(tmp_path: Path) -> None:
-    mine = write(tmp_path, RUN.format(policies=slow(15), seeds="0-9"))
+    mine = write(tmp_path, RUN.format(policies=SLOW, seeds="0-9"))
     with under_way(*mine, "--jobs", "1") as process:
-        wait_for_worker(process)
+        wait_for_worker()
         process.send_signal(signal.SIGINT)
-        said, complaints = process.communicate(timeout=60)
+        with released(of_this_test):
+            said, complaints = process.communicate(timeout=60)
     assert process.returncode == 130, complaints
     assert "stopping: runs are finished" in complaints
     found = [r for r in rows(*mine) if r["status"] == "done"]
@@ -211,9 +216,9 @@ def test_ctrl_c_saves_a_training_which_goes_on(tmp_path: Path) -> None:
 
 
 def test_two_sweeps_of_a_folder_at_once(tmp_path: Path) -> None:
-    mine = write(tmp_path, RUN.format(policies=slow(15), seeds=0))
-    with under_way(*mine) as process:
-        wait_for_worker(process)
+    mine = write(tmp_path, RUN.format(policies=SLOW, seeds=0))
+    with under_way(*mine):
+        wait_for_worker()
         second = lab(*mine)
     assert second.returncode == 2
     assert second.stderr.count("\n") == 1
