@@ -1,7 +1,7 @@
 """What the processes of users' policies may use of the machine, all together, by control group.
 
-Processor time: half of the cores from the first slot on, and the least weight, so that the network,
-the devices and the units come first. Before the first slot, while policies import their libraries,
+Processor time: half of the cores from the first slot on, and a quarter of a process's weight, so that
+the network, the devices and the units come first. Before the first slot, while policies import their libraries,
 only the weight holds. Memory: half of the machine's, shared memory and scratch space counted, which
 a process's own limits (``emulation.sandbox.privileges``) do not count. Where the machine lets no
 such group be made, those limits are all there is; the manifest has which.
@@ -14,10 +14,13 @@ import os
 import re
 from pathlib import Path
 
-from emulation.host.cpu_quota import LEAST_WEIGHT, PERIOD_US, Offer, find_offer
+from emulation.host.cpu_quota import PERIOD_US, Offer, find_offer
 from emulation.host.ledger import Ledger
 
 CORES_SHARE, MEMORY_SHARE = 0.5, 0.5
+WEIGHT = {1: ("cpu.shares", "256"), 2: ("cpu.weight", "25")}
+"""A process alone has 1024, or 100. With the least weight, decisions come late as soon as other
+programs fill the cores: docs/security.md has the figures."""
 _MOUNTED = Path("/sys/fs/cgroup")
 _LEAST_MEMORY_BYTES = 1 << 30
 _OWN_MEMORY_GROUP = re.compile(r"(?m)^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:(/.*)$")
@@ -40,7 +43,7 @@ class GuestLimits:
         self._cpu = self._make(ledger, self._offer.root) if self._offer.version else None
         self.cores = None if self._cpu is None else cores
         if self._cpu is not None:
-            name, weight = LEAST_WEIGHT[self._offer.version]
+            name, weight = WEIGHT[self._offer.version]
             (self._cpu / name).write_text(weight)
         self._memory = self._limit_memory(ledger, memory)
         self.memory_bytes = None if self._memory is None else memory
