@@ -9,21 +9,14 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
+from analysis.standings import Standings, cells, heading, plain, standings, title, write
+from cli.interrupts import interruptible
 from experiments.contest import (
     Contest,
-    Plan,
+    ContestPlan,
     borrowed_checkpoints,
     plan_contest,
     run_contest,
-)
-from experiments.standings import (
-    Standings,
-    cells,
-    heading,
-    plain,
-    standings,
-    title,
-    write,
 )
 from experiments.sweep.worker_pool import usable_cores
 from model.errors import INTERRUPTED
@@ -35,6 +28,7 @@ from records.streams import one_line, say, say_json
 from rl import policies
 from rl.policies.learned import Learned
 
+_STOPPING = "stopping: what has begun is finished; Ctrl-C again ends at once"
 _RULES = [n for n in policies.names() if not issubclass(policies.policy_class(n), Learned)]
 
 
@@ -83,7 +77,7 @@ def contest(  # noqa: PLR0913 - the options, by name
     for line in borrowed_checkpoints(plan):
         say(line, err=True)
     result = _run(plan, out, jobs or usable_cores())
-    tables = standings(result)
+    tables = standings(result.played)
     paths = write(tables, out)
     give_tree_to_user(out)
     if as_json:
@@ -97,26 +91,30 @@ def _show_all(result: Contest, tables: Sequence[Standings], paths: Sequence[Path
     console = screen_of_tables()
     for table in tables:
         _show(console, table)
-    kept = len(result.outcomes) - result.computed
     console.print(
-        f"\n{result.computed} cells simulated, {kept} were there; {one_line(paths[0])}, "
+        f"\n{result.computed} cells simulated, {result.kept} were there; {one_line(paths[0])}, "
         ".csv, .json",
         soft_wrap=True,
     )
-    if not result.complete:
-        console.print("Interrupted: these are the episodes in which everybody has played.")
+    if result.complete:
+        for name in {p.scenario for p in result.played} - {t.scenario for t in tables}:
+            console.print(f"{name}: no task in any episode; longer ones have some: --slots")
+    else:
+        console.print("Interrupted: these are the episodes in which all have played.")
 
 
-def _run(plan: Plan, out: Path, jobs: int) -> Contest:
+def _run(plan: ContestPlan, out: Path, jobs: int) -> Contest:
     columns = words("contest"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Screen(stderr=True)) as progress:
         task = progress.add_task("", total=None)
-        return run_contest(
-            plan,
-            out / "cells",
-            jobs=jobs,
-            on_cell=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+        with interruptible(progress.console.print, _STOPPING) as asked:
+            return run_contest(
+                plan,
+                out,
+                jobs=jobs,
+                on_cell=lambda done, total: progress.update(task, completed=done, total=total),
+                should_stop=asked,
+            )
 
 
 def _show(console: Screen, standing: Standings) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import click
@@ -19,7 +20,7 @@ from cli.interrupts import interruptible
 from experiments.sweep.book import Book, ask, counts, locked
 from experiments.sweep.cell import Cell
 from experiments.sweep.cluster import LOCAL, Cluster, connected, emulating_nodes
-from experiments.sweep.execute import Outcome
+from experiments.sweep.execute import Job, Outcome
 from experiments.sweep.lanes import Executor, Lanes
 from experiments.sweep.machine import why_no_emulation
 from experiments.sweep.pace import Pace
@@ -266,7 +267,7 @@ def _run(plan: Plan, book: Book, pace: Pace, jobs: int, ray: str | None) -> Tall
                 book,
                 executor,
                 shown,
-                command=tuple(sys.argv),
+                partial(Job, sweep=plan.name, command=tuple(sys.argv)),
                 cannot=lambda cell: reason if cell.kind == "emulation" else "",
                 should_stop=asked,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pyarrow as pa
 from emulation.sandbox.policy_description import require_parameters
 from emulation.sandbox.policy_files import is_users
 from experiments import guest
+from model.network import build_network
 from model.scenario import Scenario
 from model.worlds import require_simulable, simulator_note
 from records.ownership import give_tree_to_user
@@ -90,7 +91,6 @@ def simulated(
     params: Mapping[str, policies.Value],
     seed: int,
     *,
-    layout: Layout | None = None,
     on_slot: Callable[[int], None] | None = None,
     on_print: Callable[[str], None] | None = None,
 ) -> dict[str, pa.Table]:
@@ -101,9 +101,17 @@ def simulated(
     Raises ``UserError`` if the policy or a parameter does not exist, ``PolicyError`` for what the
     policy does.
     """
+    layout = _layout(scenario.model_dump_json())
     if is_users(policy):
         return guest.simulated_by_guests(
             scenario, policy, params, seed, layout=layout, on_slot=on_slot, on_print=on_print
         )
     factory = partial(policies.create, policy, params)
     return simulate(scenario, factory, seed, layout=layout, on_slot=on_slot).tables
+
+
+@lru_cache(maxsize=4)
+def _layout(scenario_json: str) -> Layout:
+    """What all runs of a scenario share: finding its paths takes longer than a short run."""
+    scenario = Scenario.model_validate_json(scenario_json)
+    return Layout(scenario, build_network(scenario))

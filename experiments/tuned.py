@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.cells import code_version, scenario_hash
+from experiments.keys import code_version, scenario_hash
 from experiments.tuning import TUNING_SEEDS, Known, Params, Trial, grid, tune
 from model.errors import UserError
 from model.scenario import Scenario

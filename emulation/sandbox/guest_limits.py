@@ -1,10 +1,10 @@
 """What the processes of users' policies may use of the machine, all together, by control group.
 
-Processor time: half of the cores from the first slot on, and a quarter of a process's weight, so that
-the network, the devices and the units come first. Before the first slot, while policies import their libraries,
-only the weight holds. Memory: half of the machine's, shared memory and scratch space counted, which
-a process's own limits (``emulation.sandbox.privileges``) do not count. Where the machine lets no
-such group be made, those limits are all there is; the manifest has which.
+Processor time: half of the cores from the first slot on, and a quarter of a process's weight, so
+that the network, the devices and the units come first. Before the first slot, while policies import
+their libraries, only the weight holds. Memory: half of the machine's, shared memory and scratch
+space counted, which a process's own limits (``emulation.sandbox.privileges``) do not count. Where
+the machine lets no such group be made, those limits are all there is; the manifest has which.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from typing import Any, Literal
 
 from emulation.sandbox.policy_files import policy_file, user_folder
-from experiments.cells import code_version, content_of_params, key_of, scenario_hash, source_hash
+from experiments.keys import code_version, content_of_params, key_of, scenario_hash, source_hash
 from experiments.sweep.spec import World
 from model.network import build_network
 from model.scenario import Scenario

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from experiments.cells import ROOT, source_hash
+from experiments.keys import ROOT, source_hash
 from experiments.sweep.cell import Cell
 from experiments.sweep.execute import Job, Outcome, execute
 from experiments.sweep.lanes import LOST, Ended

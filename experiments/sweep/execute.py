@@ -17,7 +17,7 @@ from typing import Literal
 
 from experiments.sweep.cell import Cell, RunCell, TrainCell, origin
 from experiments.sweep.worker_pool import end_with_parent
-from metrics.summary import summarise
+from metrics.summary import Summary, summarise, summarise_tables
 from model.errors import INTERRUPTED, UserError
 from records.provenance import utc_now
 from records.reader import Result, find_results, open_result
@@ -57,11 +57,19 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A cell to be carried out, for the sweep of this name."""
+    """A cell to be carried out.
+
+    Attributes:
+        cell: which.
+        sweep: name of what it is part of.
+        command: as typed, for the result.
+        keep_result: keep a simulation's result folder; else its metrics alone.
+    """
 
     cell: Cell
     sweep: str
     command: tuple[str, ...] = ()
+    keep_result: bool = True
 
 
 def execute(
@@ -152,8 +160,11 @@ def _train(job: Job, cell: TrainCell, folder: Path, should_stop: Callable[[], bo
 
 
 def _simulate(job: Job, cell: RunCell, folder: Path) -> Outcome:
-    from experiments.simulated import simulate_to_folder
+    from experiments.simulated import simulate_to_folder, simulated
 
+    if not job.keep_result:
+        tables = simulated(cell.scenario, cell.policy, cell.params, cell.seed)
+        return Outcome("done", metrics=_flat(summarise_tables(cell.scenario, tables)))
     found = simulate_to_folder(
         cell.scenario,
         cell.policy,
@@ -167,15 +178,19 @@ def _simulate(job: Job, cell: RunCell, folder: Path) -> Outcome:
 
 
 def _measured(result: Result, folder: Path) -> Outcome:
+    where = str(result.folder.relative_to(folder))
+    verdict = result.verdict if result.manifest["world"] == "emulation" else ""
+    return Outcome("done", result=where, fidelity=verdict, metrics=_flat(summarise(result)))
+
+
+def _flat(summary: Summary) -> dict[str, float | int | str | None]:
     metrics: dict[str, float | int | str | None] = {}
-    for name, value in summarise(result).to_dict().items():
+    for name, value in summary.to_dict().items():
         if isinstance(value, dict):
             metrics |= {f"{name}_{key}": inner for key, inner in value.items()}
         else:
             metrics[name] = value
-    where = str(result.folder.relative_to(folder))
-    verdict = result.verdict if result.manifest["world"] == "emulation" else ""
-    return Outcome("done", result=where, fidelity=verdict, metrics=metrics)
+    return metrics
 
 
 def _emulate(job: Job, cell: RunCell, folder: Path) -> Outcome:

@@ -54,8 +54,8 @@ def carry_out(
     book: Book,
     executor: Executor,
     watcher: Watcher,
+    make_job: Callable[[Cell], Job],
     *,
-    command: tuple[str, ...] = (),
     cannot: Callable[[Cell], str] = lambda _: "",
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Tally:
@@ -66,14 +66,14 @@ def carry_out(
         book: what is known of them; gets every outcome as it comes.
         executor: where they are carried out.
         watcher: is told.
-        command: as typed, for the results.
+        make_job: what an executor is to do of a cell.
         cannot: why a cell cannot be carried out here; '' if it can.
         should_stop: asked a few times a second.
 
     Raises:
         UserError: results cannot be written any more; what is under way has been noted.
     """
-    return _Schedule(plan, book, executor, watcher, command).run(cannot, should_stop)
+    return _Schedule(plan, book, executor, watcher, make_job).run(cannot, should_stop)
 
 
 class _Schedule:
@@ -83,10 +83,10 @@ class _Schedule:
         book: Book,
         executor: Executor,
         watcher: Watcher,
-        command: tuple[str, ...],
+        make_job: Callable[[Cell], Job],
     ):
         self._plan, self._book, self._executor = plan, book, executor
-        self._watcher, self._command = watcher, command
+        self._watcher, self._make_job = watcher, make_job
         self._waiting: dict[str, Cell] = {}
         self._running: dict[str, Cell] = {}
         self._attempts: dict[str, int] = {}
@@ -136,7 +136,7 @@ class _Schedule:
             del self._waiting[key]
             self._running[key] = cell
             self._attempts[key] = self._attempts.get(key, 0) + 1
-            self._executor.begin(Job(cell, self._plan.name, self._command), checkpoint)
+            self._executor.begin(self._make_job(cell), checkpoint)
             self._watcher.begun(cell)
 
     def _simulating(self) -> bool:

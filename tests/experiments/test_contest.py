@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.standings import markdown, standings, write
 from experiments import tuning
-from experiments.cells import Cell, Store, compute, scenario_hash
 from experiments.contest import plan_contest, run_contest
-from experiments.standings import markdown, standings, write
+from experiments.keys import scenario_hash
+from experiments.sweep.cell import RunCell
 from experiments.tuned import (
     GRIDS,
     TUNED_FOLDER,
@@ -27,6 +29,7 @@ from experiments.tuned import (
     parse_entry,
     tune_rule,
 )
+from metrics.episodes import Entrant, Played
 from metrics.summary import summarise_tables
 from model.errors import UserError
 from model.scenario import Scenario
@@ -52,18 +55,22 @@ def test_metrics_of_tables_and_of_arrays_agree(name: str, policy: str) -> None:
     assert summary.unit_delay == pytest.approx(run.unit_delay, abs=1e-9)
 
 
+def cell(scenario: Scenario, policy: str, seed: int, **params: policies.Value) -> RunCell:
+    return RunCell(scenario, policy, params, seed, "simulator")
+
+
 def test_a_cell_is_named_by_what_decides_its_outcome(mini: Scenario) -> None:
-    cell = Cell(mini, "greedy", 3, {"memory_s": 5.0})
-    renamed = mini.model_copy(update={"name": "other", "description": "the same"})
-    assert Cell(renamed, "greedy", 3, {"memory_s": 5.0}).key == cell.key
+    one = cell(mini, "greedy", 3, memory_s=5.0)
+    described = mini.model_copy(update={"description": "the same"})
+    assert cell(described, "greedy", 3, memory_s=5.0).key == one.key
     others = [
-        Cell(mini, "greedy", 4, {"memory_s": 5.0}),
-        Cell(mini, "greedy", 3, {"memory_s": 6.0}),
-        Cell(mini, "greedy", 3),
-        Cell(mini, "threshold", 3, {"memory_s": 5.0}),
-        Cell(mini.model_copy(update={"slots": 16}), "greedy", 3, {"memory_s": 5.0}),
+        cell(mini, "greedy", 4, memory_s=5.0),
+        cell(mini, "greedy", 3, memory_s=6.0),
+        cell(mini, "greedy", 3),
+        cell(mini, "threshold", 3, memory_s=5.0),
+        cell(mini.model_copy(update={"slots": 16}), "greedy", 3, memory_s=5.0),
     ]
-    assert len({cell.key, *(c.key for c in others)}) == 6
+    assert len({one.key, *(c.key for c in others)}) == 6
     longer = mini.model_copy(update={"slots": 16})
     assert scenario_hash(mini, any_length=True) == scenario_hash(longer, any_length=True)
 
@@ -73,23 +80,30 @@ def test_a_parameter_that_names_a_file_stands_for_its_content(
 ) -> None:
     file = tmp_path / "weights"
     file.write_text("one")
-    before = Cell(mini, "m2ppo", 1, {"checkpoint": str(file)}).key
+    before = cell(mini, "m2ppo", 1, checkpoint=str(file)).key
     file.write_text("two")
-    assert Cell(mini, "m2ppo", 1, {"checkpoint": str(file)}).key != before
+    assert cell(mini, "m2ppo", 1, checkpoint=str(file)).key != before
 
 
 def test_a_damaged_cell_is_computed_again(mini: Scenario, tmp_path: Path) -> None:
-    store, cell = Store(tmp_path / "cells"), Cell(mini, "local", 1)
-    assert store.load(cell) is None
-    outcome = store.compute(cell)
-    assert store.load(cell) == outcome
-    (tmp_path / "cells" / f"{cell.key}.json").write_text('{"metrics": ')
-    assert store.load(cell) is None
+    plan = plan_contest([mini], ["local"], range(2), tuned=False)
+    assert run_contest(plan, tmp_path, jobs=1).computed == 2
+    damaged = next(tmp_path.glob("cells/*/cell.json"))
+    whole = damaged.read_text()
+    damaged.write_text(whole[:40])
+    again = run_contest(plan, tmp_path, jobs=1)
+    assert (again.computed, again.kept, again.complete) == (1, 1, True)
+    assert json.loads(damaged.read_text())["metrics"] == json.loads(whole)["metrics"]
 
 
-def test_everybody_meets_the_same_tasks(mini: Scenario) -> None:
-    tasks = [compute(Cell(mini, policy, 5))["metrics"]["tasks"] for policy in ("local", "random")]
-    assert sum(tasks[0].values()) == sum(tasks[1].values()) > 0
+def test_all_policies_meet_the_same_tasks(mini: Scenario, tmp_path: Path) -> None:
+    plan = plan_contest([mini], ["local", "random"], [5], tuned=False)
+    (played,) = run_contest(plan, tmp_path, jobs=1).played
+    tasks = [
+        sum(v for name, v in played.metrics[label, 5].items() if name.startswith("tasks_"))
+        for label in ("local", "random")
+    ]
+    assert tasks[0] == tasks[1] > 0
     born = [
         simulate(mini, partial(policies.create, policy), 5).batch.moving.task[0, :, :3]
         for policy in ("local", "random")
@@ -97,47 +111,44 @@ def test_everybody_meets_the_same_tasks(mini: Scenario) -> None:
     np.testing.assert_array_equal(born[0], born[1])
 
 
-def test_resumes_and_compares(mini: Scenario, tmp_path: Path) -> None:
+def test_it_resumes_and_compares(mini: Scenario, tmp_path: Path) -> None:
     names = ["local", "self-biased", "oracle"]
     plan = plan_contest([mini], names, range(4), tuned=False)
-    seen: list[tuple[int, int]] = []
-
-    def stop_early(done: int, total: int) -> None:
-        seen.append((done, total))
-        if done == 8:
-            raise KeyboardInterrupt
-
-    stopped = run_contest(plan, tmp_path, jobs=1, on_cell=stop_early)
+    seen: list[tuple[int, int]] = [(0, 0)]
+    stopped = run_contest(
+        plan, tmp_path, jobs=1,
+        on_cell=lambda done, total: seen.append((done, total)),
+        should_stop=lambda: seen[-1][0] >= 8,
+    )  # fmt: skip
     assert not stopped.complete
-    assert stopped.computed == 8
-    assert seen[-1] == (8, 12)
-    partial = standings(stopped)[0]
-    assert 1 <= len(partial.seeds) < 4
+    assert 8 <= stopped.computed < 12
+    assert seen[-1] == (stopped.computed, 12)
+    partial_table = standings(stopped.played)[0]
+    assert 1 <= len(partial_table.seeds) < 4
 
     result = run_contest(plan, tmp_path, jobs=2)
     assert result.complete
-    assert result.computed <= 4
+    assert result.computed == 12 - stopped.computed
     assert run_contest(plan, tmp_path, jobs=1).computed == 0
     again = plan_contest([mini], [*names, "random"], range(4), tuned=False)
     assert run_contest(again, tmp_path, jobs=1).computed == 4
 
-    (table,) = standings(result)
+    (played,) = result.played
+    (table,) = standings(result.played)
     rows = {row.label: row for row in table.rows}
     assert table.best_rule == "self-biased", "the oracle is no rule to compare with"
     assert rows["self-biased"].difference is None
     assert rows["oracle"].sees == "truth"
-    delays = {
-        n: [result.outcomes["mini", n, k]["metrics"]["unit_delay"] for k in range(4)] for n in names
-    }
+    delays = {n: [played.metrics[n, k]["unit_delay"] for k in range(4)] for n in names}
     expected = np.mean(np.subtract(delays["local"], delays["self-biased"]))
     difference = rows["local"].difference
     assert difference is not None
     assert difference.value == pytest.approx(expected)
-    _check_written(table.rows[0].label, result, tmp_path)
+    _check_written(table.rows[0].label, result.played, tmp_path)
 
 
-def _check_written(first: str, result: object, folder: Path) -> None:
-    tables = standings(result)  # type: ignore[arg-type]
+def _check_written(first: str, played: Sequence[Played], folder: Path) -> None:
+    tables = standings(played)
     text = markdown(tables)
     assert "T = 15 s, 4 episodes (seeds 0 … 3)" in text
     assert "| oracle | everything (reference) |" in text
@@ -148,6 +159,38 @@ def _check_written(first: str, result: object, folder: Path) -> None:
     assert json.loads(paths[".json"].read_text())[0]["duration_s"] == 15
 
 
+def test_an_episode_without_tasks_is_left_out() -> None:
+    entrant = Entrant("a", "a", {}, "observation", is_trained=False, is_rule=True)
+    empty = {"unit_delay": None, "anlr": 0.0, "tasks_done": 0, "link_load_e2d": None}
+    full = {"unit_delay": 2.0, "anlr": 1.0, "tasks_done": 3, "link_load_e2d": None}
+    metrics = {("a", 1): empty, ("a", 2): full}
+    (table,) = standings([Played("s", 3.0, (entrant,), (1, 2), metrics)])
+    assert table.seeds == (2,)
+    assert markdown([table]).splitlines()[-1].endswith("| best rule | 0.0 % | 1.000 | – |")
+    assert not standings([Played("s", 3.0, (entrant,), (1,), metrics)])
+
+
+def test_a_policy_that_fails_ends_the_contest_and_is_tried_again(
+    mini: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = (
+        "from model.observation import Decision\n"
+        "from rl.policies.base import Policy\n"
+        "class Mine(Policy):\n"
+        "    def decide(self, observation, task):\n"
+        "        {}\n"
+    )
+    file = tmp_path / "contest_policy.py"
+    file.write_text(source.format("raise LookupError('no idea')"))
+    monkeypatch.chdir(tmp_path)
+    names = ["contest_policy:Mine", "local"]
+    plan = plan_contest([mini], names, range(2), tuned=False)
+    with pytest.raises(UserError, match="decide: LookupError: no idea"):
+        run_contest(plan, tmp_path, jobs=1)
+    file.write_text(source.format("return Decision(0, self.profile.max_rate_mbps)"))
+    assert run_contest(plan, tmp_path, jobs=1).complete, "this process has kept the key"
+
+
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cli", "contest", "mini", "--policies", "local,greedy",
                "--slots", "60", "--episodes", "2000", "--jobs", "2",
@@ -155,7 +198,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         deadline = time.monotonic() + 60
-        while len(list(tmp_path.glob("cells/*.json"))) < 6 and time.monotonic() < deadline:
+        while len(list(tmp_path.glob("cells/*/cell.json"))) < 6 and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=30)

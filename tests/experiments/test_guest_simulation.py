@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ import pytest
 from emulation.host.uids import FIRST, draw_run_id, run_of_uid
 from emulation.sandbox.launcher_client import guests, launcher
 from experiments import guest
-from experiments.cells import Cell, code_version, compute, source_hash
 from experiments.guest import completed, described
+from experiments.keys import code_version, source_hash
 from experiments.simulated import simulated
+from experiments.sweep.cell import RunCell
+from experiments.sweep.execute import Job, execute
 from model.errors import UserError
 from model.scenario import Scenario
 from model.scenario.load import load_scenario
@@ -87,14 +90,15 @@ def test_nothing_of_a_policy_is_imported_here(
         "        return Decision(0, self.profile.max_rate_mbps)\n"
     )
     monkeypatch.chdir(tmp_path)
-    cell = Cell(scenario(), "imported_nowhere:Mine", 7)
-    assert compute(cell)["metrics"]["tasks"]
+    cell = RunCell(scenario(), "imported_nowhere:Mine", {}, 7, "simulator")
+    job = Job(cell, "test", keep_result=False)
+    assert execute(job, tmp_path / "cell", None).metrics["tasks_done"]
     assert "imported_nowhere" not in sys.modules
     before = cell.key
     (tmp_path / "imported_nowhere.py").write_text("# changed\n")
     code_version.cache_clear()
     source_hash.cache_clear()
-    assert Cell(scenario(), "imported_nowhere:Mine", 7).key != before
+    assert replace(cell, seed=7).key != before
 
 
 ENDS = {

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -110,7 +111,8 @@ def carry(
     plan: Plan, book: Book, answer: Callable[[Cell], Outcome | None], **how: object
 ) -> tuple[Tally, Told, Pretending]:
     told, executor = Told(), Pretending(answer)
-    tally = carry_out(plan, book, executor, told, **how)  # type: ignore[arg-type]
+    make_job = partial(Job, sweep=plan.name)
+    tally = carry_out(plan, book, executor, told, make_job, **how)  # type: ignore[arg-type]
     return tally, told, executor
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from emulation.options import RunOptions
-from experiments.cells import Cell
 from experiments.contest import borrowed_checkpoints, plan_contest
 from experiments.simulated import simulate_to_folder
+from experiments.sweep.cell import RunCell
 from experiments.sweep.plan import make_plan
 from experiments.sweep.spec import SweepFile
 from model.errors import UserError
@@ -37,7 +37,7 @@ def test_one_number_is_one_policy(tiny: Scenario, tmp_path: Path) -> None:
         given = [parse_assignments([f"memory_s={text}"], "--param") for text in spellings]
         recorded = {json.dumps(policies.completed(name, p, tiny)) for p in given}
         assert len(recorded) == 1
-        assert len({Cell(tiny, name, 0, p).key for p in given}) == 1
+        assert len({RunCell(tiny, name, p, 0, "simulator").key for p in given}) == 1
         folders = [simulate_to_folder(tiny, name, p, 0, tmp_path) for p in given[:3]]
         manifests = [json.loads((f / "manifest.json").read_text()) for f in folders]
         assert len({json.dumps(m["policy_params"]) for m in manifests}) == 1

@@ -12,14 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.cells import Outcome
-from experiments.contest import Contest, Entrant
-from experiments.guest import described
+from metrics.episodes import Entrant, Metrics, Played
 from metrics.statistics import Estimate, FloatArray, estimate_crossed, mean, paired_difference
 from records.ownership import make_folder
 from records.plain import without_nan
 from records.writer import write_atomically
-from rl import policies
 
 SEES = {
     "observation": "its observation",
@@ -44,7 +41,7 @@ class Row:
 
     label: str
     policy: str
-    params: dict[str, policies.Value]
+    params: dict[str, Any]
     sees: str
     training_seeds: int
     episodes: int
@@ -67,89 +64,81 @@ class Standings:
     rows: tuple[Row, ...]
 
 
-def standings(contest: Contest) -> list[Standings]:
-    """One table per scenario, over the episodes in which everybody has played."""
-    return [table for s in contest.plan.scenarios if (table := _of_scenario(contest, s.name))]
+def standings(played: Sequence[Played]) -> list[Standings]:
+    """One table per scenario, over the episodes in which all entrants have played.
+
+    Episodes without a task have no unit delay and are left out, and so are scenarios without any
+    other.
+    """
+    return [table for found in played if (table := _of_scenario(found))]
 
 
-def _of_scenario(contest: Contest, scenario: str) -> Standings | None:
-    entrants = contest.plan.entrants[scenario]
-    (duration_s,) = [s.duration_s for s in contest.plan.scenarios if s.name == scenario]
-    played = [
-        seed
-        for seed in contest.plan.seeds
-        if all((scenario, e.label, seed) in contest.outcomes for e in entrants)
-    ]
-    if not played or not entrants:
+def _of_scenario(played: Played) -> Standings | None:
+    seeds = [k for k in played.seeds if _is_played(played, k)]
+    if not seeds or not played.entrants:
         return None
     groups: dict[str, list[Entrant]] = {}
-    for entrant in entrants:
+    for entrant in played.entrants:
         groups.setdefault(entrant.row, []).append(entrant)
-    outcomes = {
-        row: [[contest.outcomes[scenario, e.label, k] for k in played] for e in members]
+    metrics = {
+        row: [[played.metrics[e.label, k] for k in seeds] for e in members]
         for row, members in groups.items()
     }
     delays = {
-        row: np.array([[_unit_delay(o) for o in found] for found in tables])
-        for row, tables in outcomes.items()
+        row: np.array([[_number(m, "unit_delay") for m in found] for found in tables])
+        for row, tables in metrics.items()
     }
-    best = _best_rule(entrants, delays)
-    rows = [_row(members[0], outcomes[row], delays, best) for row, members in groups.items()]
+    best = _best_rule(played.entrants, delays)
+    rows = [_row(members[0], metrics[row], delays, best) for row, members in groups.items()]
     rows.sort(key=lambda row: row.iqm.value)
-    return Standings(scenario, duration_s, tuple(played), best, tuple(rows))
+    return Standings(played.scenario, played.duration_s, tuple(seeds), best, tuple(rows))
 
 
-def _unit_delay(outcome: Outcome) -> float:
-    value = outcome["metrics"]["unit_delay"]
+def _is_played(played: Played, seed: int) -> bool:
+    found = [played.metrics.get((e.label, seed), {}) for e in played.entrants]
+    return all(metrics.get("unit_delay") is not None for metrics in found)
+
+
+def _number(metrics: Metrics, name: str) -> float:
+    value = metrics[name]
     return float("nan") if value is None else float(value)
 
 
 def _best_rule(entrants: Sequence[Entrant], delays: dict[str, FloatArray]) -> str:
     """Label of the rule with the smallest mean among those that need no more than their device."""
-    honest = [e.label for e in entrants if _sees(e) == "observation" and _is_rule(e)]
+    honest = [e.label for e in entrants if e.sees == "observation" and e.is_rule]
     return min(honest, key=lambda label: float(np.mean(delays[label])), default="")
 
 
-def _sees(entrant: Entrant) -> str:
-    return described(entrant.policy).needs
-
-
-def _is_rule(entrant: Entrant) -> bool:
-    """A policy of the lab that was not trained."""
-    return entrant.policy in policies.names() and not _is_trained(entrant)
-
-
-def _is_trained(entrant: Entrant) -> bool:
-    """Learners name a checkpoint."""
-    return "checkpoint" in described(entrant.policy).parameters
-
-
 def _row(
-    entrant: Entrant, found: list[list[Outcome]], delays: dict[str, FloatArray], best: str
+    entrant: Entrant, found: list[list[Metrics]], delays: dict[str, FloatArray], best: str
 ) -> Row:
-    """A row from one of its entrants and the outcomes of all of them."""
+    """A row from one of its entrants and the metrics of all of them."""
     mine = delays[entrant.row]
-    metrics = [o["metrics"] for outcomes in found for o in outcomes]
-    tasks = [m["tasks"] for m in metrics]
+    episodes = [metrics for tables in found for metrics in tables]
     difference = None
     if best and entrant.row != best:
         difference = paired_difference(mine, delays[best][0])
-    classes = [c for c in LINK_CLASSES if c in metrics[0]["link_load"]]
+    generated = sum(v for m in episodes for name, v in m.items() if name.startswith("tasks_"))
+    classes = [c for c in LINK_CLASSES if f"link_load_{c}" in episodes[0]]
     return Row(
         label=entrant.row,
         policy=entrant.policy,
         params=dict(entrant.params) if len(found) == 1 else {},
-        sees=_sees(entrant),
-        training_seeds=len(found) if _is_trained(entrant) else 0,
+        sees=entrant.sees,
+        training_seeds=len(found) if entrant.is_trained else 0,
         episodes=mine.shape[1],
         iqm=estimate_crossed(mine),
         mean=estimate_crossed(mine, mean),
         difference=difference,
-        unfinished=1.0
-        - sum(t["done"] for t in tasks) / max(1, sum(sum(t.values()) for t in tasks)),
-        anlr=float(np.mean([m["anlr"] for m in metrics])),
-        link_load={c: float(np.mean([m["link_load"][c] for m in metrics])) for c in classes},
+        unfinished=1.0 - sum(m["tasks_done"] for m in episodes) / max(1, generated),
+        anlr=_mean(episodes, "anlr"),
+        link_load={c: _mean(episodes, f"link_load_{c}") for c in classes},
     )
+
+
+def _mean(episodes: Sequence[Metrics], name: str) -> float:
+    return float(np.mean([_number(metrics, name) for metrics in episodes]))
 
 
 def _columns(tables: Sequence[Standings]) -> list[str]:
