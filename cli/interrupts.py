@@ -1,13 +1,14 @@
-"""Ctrl-C on long work: the first asks for an orderly end, the second ends at once; none is lost."""
+"""Ctrl-C on the work of a verb: announced at the first, and never lost in a library."""
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
+
+from emulation.host import interrupts
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
@@ -15,25 +16,11 @@ if TYPE_CHECKING:
 _AGAIN_S = 0.05
 
 
-@contextmanager
-def interruptible(say: Callable[[str], None], words: str) -> Iterator[Callable[[], bool]]:
+def interruptible(
+    say: Callable[[str], None], words: str
+) -> AbstractContextManager[Callable[[], bool]]:
     """Yields whether an end was asked for, by Ctrl-C or SIGTERM; then ``words`` are said."""
-    asked = False
-
-    def stop(_: int, __: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        say(words)
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, stop) for number in numbers]
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+    return interrupts.interruptible(lambda: say(words))
 
 
 def interrupt_again(unraisable: UnraisableHookArgs) -> None:

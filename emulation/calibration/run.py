@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import get_args
 
 from emulation.calibration.card import Card, Line, describe_machine, new_card
 from emulation.calibration.probes import FULL, LOADS, QUICK, Plan, Probes, Protocol
 from emulation.calibration.rig import SCENARIO, Rig
+from emulation.host.interrupts import handled, raise_interrupt, uninterrupted
 from emulation.host.ledger import Ledger, living_runs
 from emulation.network.fabric import Fabric
 from emulation.options import RunOptions
@@ -44,7 +43,7 @@ def calibrate(
         "load_average": os.getloadavg()[0],
         "other_runs": living_runs(),
     }
-    with _orderly():
+    with handled(raise_interrupt, (signal.SIGTERM,)):
         ledger = Ledger.open_new()
         rig: Rig | None = None
         try:
@@ -53,7 +52,7 @@ def calibrate(
             rig.build(prepare)
             lines = list(_measure(rig, QUICK if quick else FULL, progress))
         finally:
-            with _deaf():
+            with uninterrupted():
                 if rig is not None:
                     rig.close()
                 ledger.remove_all()
@@ -73,30 +72,3 @@ def _measure(rig: Rig, plan: Plan, progress: Progress) -> Iterator[Line]:
     yield from probes.transfers()
     yield probes.cpu()
     progress("done")
-
-
-def _raise_interrupt(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-@contextmanager
-def _handling(number: int, handler: signal.Handlers | Callable[..., None]) -> Iterator[None]:
-    before = signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
-
-
-@contextmanager
-def _orderly() -> Iterator[None]:
-    """SIGTERM ends it as Ctrl-C does."""
-    with _handling(signal.SIGTERM, _raise_interrupt):
-        yield
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """No interrupt in here: what tidies up must come to its end, and is quick."""
-    with _handling(signal.SIGINT, signal.SIG_IGN), _handling(signal.SIGTERM, signal.SIG_IGN):
-        yield

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from contextlib import ExitStack, suppress
 
 from emulation.host.commands import EmulationError
+from emulation.host.interrupts import interruptible, raise_interrupt, uninterrupted
 from emulation.host.ledger import Ledger, living_runs
 from emulation.network.fabric import FABRIC
 from emulation.options import RunOptions
@@ -37,27 +36,6 @@ _OPEN = 0o755
 """The mode of a result folder that is no secret any more."""
 
 
-@contextmanager
-def _deaf_at_the_end() -> Iterator[Callable[[], None]]:
-    """No interrupt once what this yields is called: tidying up and judging end, and are quick."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.getsignal(number) for number in numbers]
-
-    def be_deaf() -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-
-    try:
-        yield be_deaf
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-
-
-def _raise_interrupt(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 async def _conduct(conductor: Conductor) -> bool:
     """Run, with the first Ctrl-C asking for an orderly end and the second ending at once.
 
@@ -65,29 +43,20 @@ async def _conduct(conductor: Conductor) -> bool:
     """
     loop = asyncio.get_running_loop()
     running = asyncio.create_task(conductor.run())
-    asked = 0
 
-    def interrupt() -> None:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
-            say("stopping; Ctrl-C again stops at once", err=True)
-            conductor.ask_to_stop()
-        else:
-            running.cancel()
+    def stop() -> None:
+        say("stopping; Ctrl-C again stops at once", err=True)
+        loop.call_soon_threadsafe(conductor.ask_to_stop)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupt)
-    try:
-        await running
-    except asyncio.CancelledError:
-        return False
-    else:
-        return True
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-            signal.signal(number, _raise_interrupt)
+    def end() -> None:
+        loop.call_soon_threadsafe(running.cancel)
+
+    with interruptible(stop, end):
+        try:
+            await running
+        except asyncio.CancelledError:
+            return False
+    return True
 
 
 def _end_of(error: BaseException) -> tuple[int, str]:
@@ -171,8 +140,12 @@ class _Run:
         self._options, self._ledger, self._view, self._caller = options, ledger, view, caller
         self._machinery: Machinery | None = None
 
-    def run(self, be_deaf: Callable[[], None]) -> tuple[int, str]:
-        """Exit status, and why the run ended early ('' if it did not)."""
+    def run(self, undisturbed: ExitStack) -> tuple[int, str]:
+        """Exit status, and why the run ended early ('' if it did not).
+
+        From the end of the run on, until ``undisturbed`` ends, interrupts are ignored: tidying up
+        and judging end, and are quick.
+        """
         status, why = DONE, ""
         try:
             with self._view:
@@ -184,7 +157,7 @@ class _Run:
             status, why = BROKEN, repr(error)
             raise
         finally:
-            be_deaf()
+            undisturbed.enter_context(uninterrupted())
             try:
                 self._tidy(status, why)
             except UserError as error:  # the result cannot be completed: the disk is full
@@ -223,7 +196,7 @@ def run_session(options: RunOptions, caller: Channel | None = None) -> int:
     if others:
         say(f"note: also under way, sharing this machine's CPU: run {', '.join(others)}", err=True)
     title = f"{options.scenario.name} with {options.policy}"
-    signal.signal(signal.SIGTERM, _raise_interrupt)
+    signal.signal(signal.SIGTERM, raise_interrupt)
     ledger = Ledger.open_new()
     try:
         run = _Run(options, ledger, choose_view(title), caller)
@@ -232,8 +205,8 @@ def run_session(options: RunOptions, caller: Channel | None = None) -> int:
     except BaseException:
         ledger.remove_all()
         raise
-    with _deaf_at_the_end() as be_deaf:
-        status, why = run.run(be_deaf)
+    with ExitStack() as undisturbed:
+        status, why = run.run(undisturbed)
         return _tell(run.writer, options, status, why)
 
 
