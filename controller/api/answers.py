@@ -28,9 +28,9 @@ class Problem:
 class Health:
     """How the experiment stands."""
 
-    status: Annotated[Status, Field(description="waiting: slot 1 has not ended yet")]
+    status: Annotated[Status, Field(description="waiting: no slot has ended yet")]
     scenario: str
-    slot: Annotated[int | None, Field(description="the last slot that has ended, from 1")]
+    slot: Annotated[int | None, Field(description="the last slot that has ended; the first is 0")]
     slots: Annotated[int, Field(description="slots of the scenario")]
     speedup: Annotated[float | None, Field(description="null before the slots have begun")]
     age_s: Annotated[float | None, Field(description="real s since links were last looked at")]
@@ -102,7 +102,7 @@ class UnitState:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """All shaped links at the end of a slot; none before slot 1 has ended."""
+    """All shaped links at the end of a slot; none before the first slot has ended."""
 
     slot: int | None
     links: list[LinkState]
@@ -110,7 +110,7 @@ class Links:
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """All units that have reported on a slot; none before slot 1 has ended."""
+    """All units that have reported on a slot; none before the first slot has ended."""
 
     slot: int | None
     units: list[UnitState]

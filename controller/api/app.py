@@ -28,7 +28,7 @@ from controller.api.answers import (
 from controller.api.metrics import exposition
 from controller.api.store import HISTORY_SLOTS, Store, TooManyStreams
 
-API_VERSION = "1"
+API_VERSION = "2"
 _HEARTBEAT_S = 15.0
 _DESCRIPTION = (
     "The operator's view of a running experiment; devices and agents have no part in it. "

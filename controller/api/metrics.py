@@ -34,7 +34,8 @@ class StoreCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """All metrics: of the run, of links, of units."""
         health = self._store.health()
-        yield GaugeMetricFamily("crowd_edge_slot", "last slot that has ended", health.slot or 0)
+        if health.slot is not None:
+            yield GaugeMetricFamily("crowd_edge_slot", "last slot that has ended", health.slot)
         yield CounterMetricFamily(
             "crowd_edge_reroutes", "times that flows were moved", health.reroutes
         )

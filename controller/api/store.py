@@ -25,6 +25,7 @@ from controller.api.answers import (
     Units,
     UnitState,
 )
+from model.link_row import LinkCounters
 from model.network import build_network
 from model.scenario import Scenario
 
@@ -59,7 +60,7 @@ class Store:
         self._down: set[str] = set()
         self._links = {k.name: k for k in self.network.shaped_links}
         self._rates = {n: k.spec.rate_mbps for n, k in self._links.items() if k.spec is not None}
-        self._totals: dict[str, tuple[int, int]] = {}
+        self._counters = LinkCounters(scenario.slot_s)
         self._speedup: float | None = None
         self._looked_at: float | None = None
         self._reroutes = 0
@@ -71,8 +72,8 @@ class Store:
             self._fold_command(message)
             return
         match message:
-            case {"event": "links", "slot": slot, "sampled_at": at, "links": rows}:
-                self._fold_links(slot, at, rows, message["virtual_backlog_bytes"])
+            case {"event": "links", "slot": boundary, "sampled_at": at, "links": rows}:
+                self._fold_links(boundary - 1, at, rows, message["virtual_backlog_bytes"])
             case {"event": "flows", "switch": name, "connected": connected, "flows": rows}:
                 self.connected[name] = connected
                 self.flows[name] = [FlowEntry(name, **row) for row in rows]
@@ -89,12 +90,12 @@ class Store:
 
     def _fold_command(self, command: dict[str, Any]) -> None:
         match command:
-            case {"cmd": "units", "slot": slot, "units": rows}:
-                self._fold_units(slot, rows)
+            case {"cmd": "units", "slot": boundary, "units": rows}:
+                self._fold_units(boundary - 1, rows)
             case {"cmd": "rate", "link": link, "rate_mbps": rate}:
                 self._rates[link] = rate
             case {"cmd": "start", "slot_s": slot_s}:
-                self._speedup = self._scenario.slot_s / slot_s
+                self._speedup = self._counters.speedup = self._scenario.slot_s / slot_s
 
     def _fold_links(self, slot: int, at: float, rows: list[Any], virtual: list[float]) -> None:
         self._looked_at = at
@@ -103,25 +104,10 @@ class Store:
         if self._streams:
             self._publish("links", slot, _LINKS.dump_json(Links(slot, states)))
 
-    def _link(self, row: tuple[str, int, int, int, bool], virtual: float) -> LinkState:
-        name, backlog, sent, drops, up = row
-        speedup = self._speedup or 1.0
-        sent_before, drops_before = self._totals.get(name, (0, 0))
-        self._totals[name] = (sent, drops)
-        bytes_per_s = self._rates[name] * 1e6 / 8
-        sent_bytes = (sent - sent_before) * speedup
-        return LinkState(
-            link=name,
-            link_class=self._links[name].link_class,
-            rate_mbps=self._rates[name],
-            backlog_bytes=backlog * speedup,
-            virtual_backlog_bytes=virtual * speedup,
-            sent_bytes=sent_bytes,
-            drops=drops - drops_before,
-            load_s=backlog * speedup / bytes_per_s,
-            utilisation=sent_bytes / (bytes_per_s * self._scenario.slot_s),
-            up=up,
-        )
+    def _link(self, sample: tuple[str, int, int, int, bool], virtual: float) -> LinkState:
+        name, *_ = sample
+        row = self._counters.row(sample, virtual, self._rates[name])
+        return LinkState(name, self._links[name].link_class, *row)
 
     def _fold_units(self, slot: int, rows: list[list[Any]]) -> None:
         record = next((s for s in reversed(self.history) if s.slot == slot), None)
@@ -137,8 +123,8 @@ class Store:
 
     @property
     def drops_total(self) -> dict[str, int]:
-        """Link → packets refused since slot 1 began."""
-        return {link: drops for link, (_, drops) in self._totals.items()}
+        """Link → packets refused since the first slot began."""
+        return self._counters.drops()
 
     def topology(self) -> Topology:
         """The graph of the scenario."""
@@ -186,7 +172,7 @@ class Store:
     def health(self) -> Health:
         """How the experiment stands."""
         slot = self.history[-1].slot if self.history else None
-        ended = slot is not None and slot >= self._scenario.slots
+        ended = slot is not None and slot + 1 >= self._scenario.slots
         return Health(
             status="waiting" if slot is None else "ended" if ended else "running",
             scenario=self._scenario.name,

@@ -13,6 +13,7 @@ from emulation.orchestrator.task_table import TaskBook
 from emulation.orchestrator.usage import Usage
 from emulation.protocol.messages import Transcoded
 from model.clips import catalogue_of
+from model.link_row import LinkCounters
 from model.network import Network
 from records.writer import ResultWriter
 
@@ -40,7 +41,7 @@ class Recorder:
         self._devices = [n.name for n in network.devices]
         self._clips = catalogue_of(options.scenario)
         self._usages: dict[str, Usage] = {}
-        self._totals: dict[str, tuple[int, int]] = {}
+        self._counters = LinkCounters(options.scenario.slot_s, options.speedup)
         self._links_from = self._slots_ended = 0
         self._slots: dict[int, _SlotWatch] = {}
         self._cpu = CpuWatch()
@@ -143,55 +144,39 @@ class Recorder:
         """
         self._unmeasured(slot)
         self._links_from = slot + 1
-        rows = [
-            self._link_row(slot, *sample, v) for sample, v in zip(samples, virtual, strict=True)
-        ]
+        rows = [self._link_row(slot, sample, v) for sample, v in zip(samples, virtual, strict=True)]
         self._writer.append("links", rows)
 
     def count_links_anew(self) -> None:
         """The totals of bytes and drops that come next begin at 0 again."""
-        self._totals.clear()
+        self._counters.restart()
 
     def _unmeasured(self, until: int) -> None:
-        """Write rows without a measurement for slots in which nobody looked at the links."""
+        """Write rows without a measurement for slots without a look at the links."""
         slots = range(self._links_from, until)
         rows = [
-            {
-                "slot": slot,
-                "time_s": self.time_of_slot(slot),
-                "link": name,
-                "link_class": link_class,
-                "rate_mbps": self.rates[name],
-            }
+            {**self._link_key(slot, name), "rate_mbps": self.rates[name]}
             for slot in slots
-            for name, link_class in self._classes.items()
+            for name in self._classes
         ]
         if rows:
             self._writer.append("links", rows)
             self.unmeasured_slots += slots
 
     def _link_row(
-        self, slot: int, name: str, backlog: int, sent: int, drops: int, up: bool, virtual: float
+        self, slot: int, sample: tuple[str, int, int, int, bool], virtual: float
     ) -> dict[str, Any]:
-        sent_before, drops_before = self._totals.get(name, (0, 0))
-        self._totals[name] = (sent, drops)
-        rate_bytes_per_s = self.rates[name] * 1e6 / 8
-        backlog_bytes = backlog * self._speedup
-        sent_bytes = (sent - sent_before) * self._speedup
-        self.link_load_s[name] = backlog_bytes / rate_bytes_per_s
+        name = sample[0]
+        row = self._counters.row(sample, virtual, self.rates[name])
+        self.link_load_s[name] = row.load_s
+        return {**self._link_key(slot, name), **row._asdict()}
+
+    def _link_key(self, slot: int, name: str) -> dict[str, Any]:
         return {
             "slot": slot,
             "time_s": self.time_of_slot(slot),
             "link": name,
             "link_class": self._classes[name],
-            "rate_mbps": self.rates[name],
-            "backlog_bytes": backlog_bytes,
-            "virtual_backlog_bytes": virtual * self._speedup,
-            "sent_bytes": sent_bytes,
-            "drops": drops - drops_before,
-            "load_s": self.link_load_s[name],
-            "utilisation": sent_bytes / (rate_bytes_per_s * self._scenario.slot_s),
-            "up": up,
         }
 
     def queues(self, time_s: float, samples: list[tuple[str, int, int]]) -> None:

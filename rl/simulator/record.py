@@ -8,12 +8,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from model.link_row import simulated_columns
 from records import schema
 from rl.simulator import observe
 from rl.simulator import state_arrays as ix
 from rl.simulator.batch import Batch
-
-_BYTES_PER_MB = 1e6
 
 
 class Recorder:
@@ -77,22 +76,12 @@ class Recorder:
         # Continuity: what came in and does not wait has been sent.
         sent = np.maximum(entered - self._before[:, 0] - (waiting - self._before[:, 1]), 0.0)
         self._before = np.stack([entered, waiting], axis=1)
-        up = rate > 0.0
-        capacity = rate * batch.scenario.slot_s
-        zero = np.zeros(count)
         return {
             "slot": np.full(count, slot, dtype=np.int32),
             "time_s": np.full(count, now),
             "link": self._link_names,
             "link_class": self._link_classes,
-            "rate_mbps": rate * 8.0,
-            "backlog_bytes": measured * _BYTES_PER_MB,
-            "virtual_backlog_bytes": waiting * _BYTES_PER_MB,
-            "sent_bytes": sent * _BYTES_PER_MB,
-            "drops": np.zeros(count, dtype=np.int64),
-            "load_s": np.divide(measured, rate, out=zero.copy(), where=up),
-            "utilisation": np.divide(sent, capacity, out=zero.copy(), where=up),
-            "up": up,
+            **simulated_columns(measured, waiting, sent, rate, batch.scenario.slot_s),
         }
 
     def tables(self, accounting: str) -> dict[str, pa.Table]:

@@ -22,17 +22,18 @@ ROOT = Path(__file__).resolve().parents[2]
 def slot_messages(wanted: Scenario, slot: int) -> list[dict[str, Any]]:
     """What the controller passes on of one slot: every link has sent 1000 bytes and lost one."""
     network = build_network(wanted)
-    links = [[k.name, 100, 1_000 * slot, slot, True] for k in network.shaped_links]
+    boundary = slot + 1  # as the controller counts them
+    links = [[k.name, 100, 1_000 * boundary, boundary, True] for k in network.shaped_links]
     units = [[u.name, 6.0, 2.0, 0.5] for u in network.units]
     return [
         {
             "event": "links",
-            "slot": slot,
+            "slot": boundary,
             "sampled_at": time.monotonic(),
             "links": links,
             "virtual_backlog_bytes": [70] * len(links),
         },
-        {"cmd": "units", "slot": slot, "units": units},
+        {"cmd": "units", "slot": boundary, "units": units},
     ]
 
 

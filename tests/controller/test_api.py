@@ -76,10 +76,10 @@ def test_a_link_is_told_in_scenario_quantities(store: Store) -> None:
 
 
 def test_a_capacity_that_changes_is_the_new_one_from_then_on(store: Store) -> None:
-    _feed(store, 1)
+    _feed(store, 0)
     before = get(store, "/links/c1d1%3Ebs1")
     store.fold({"cmd": "rate", "link": "c1d1>bs1", "rate_mbps": before["rate_mbps"] / 2})
-    _feed(store, 2)
+    _feed(store, 1)
     after = get(store, "/links/c1d1%3Ebs1")
     assert after["load_s"] == pytest.approx(2 * before["load_s"])
     assert after["utilisation"] == pytest.approx(2 * before["utilisation"])
@@ -106,7 +106,7 @@ def test_units_and_history(store: Store) -> None:
 def test_units_without_links_or_without_capacity(store: Store) -> None:
     store.fold({"cmd": "units", "slot": 1, "units": [["e1", 1.0, 2.0, 0.5]]})
     assert get(store, "/units") == {"slot": None, "units": []}
-    links, _ = slot_messages(WANTED, 1)
+    links, _ = slot_messages(WANTED, 0)
     store.fold(links)
     store.fold({"cmd": "units", "slot": 1, "units": [["e1", 1.0, 0.0, 0.0]]})
     assert get(store, "/units/e1")["load_s"] is None
@@ -120,6 +120,7 @@ def test_history_is_bounded(store: Store) -> None:
 
 def test_health_flows_and_topology(store: Store) -> None:
     assert get(store, "/health")["status"] == "waiting"
+    assert "crowd_edge_slot " not in ask(store, "/metrics").text
     store.fold({"event": "flows", "switch": "bs1", "connected": True, "flows": [FLOW]})
     store.fold({"event": "cables", "down": ["bs1-bs2"]})
     store.fold({"event": "link", "cable": "bs1-e1", "up": False})
@@ -191,7 +192,7 @@ def test_metrics_are_prometheus_metrics(store: Store) -> None:
     assert backlog == dict.fromkeys((k.name for k in store.network.shaped_links), 400)
     drops = families["crowd_edge_link_drops"]
     assert drops.type == "counter"
-    assert {s.value for s in drops.samples} == {2}
+    assert {s.value for s in drops.samples} == {3}
     queues = families["crowd_edge_unit_queue_ghz_s"].samples
     assert len(queues) == len(store.network.units)
 

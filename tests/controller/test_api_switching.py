@@ -105,7 +105,7 @@ def test_it_shows_what_the_controller_does(running: Any) -> None:
     controller.send(cmd="start", t0=time.monotonic() + 0.1, slot_s=0.2, slots=3)
     told = controller.wait_for("links", slot=3)
     controller.send(cmd="units", slot=3, units=[["e1", 6.0, 3.0, 0.5]])
-    _until(client, lambda h: h["slot"] == 3)
+    _until(client, lambda h: h["slot"] == 2)
     links = {k["link"]: k for k in client.get("/links").json()["links"]}
     speedup = client.get("/health").json()["speedup"]
     for (name, backlog, _, _, up), virtual in zip(
