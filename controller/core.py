@@ -1,7 +1,7 @@
 """What the controller does about what its switches report: the one place that decides.
 
 It runs in one thread, knows no OpenFlow library and no socket: reports go in, orders and events
-(plain dictionaries, as they go to the orchestrator) come out.
+(``model.controller_messages``, as they go to the orchestrator) come out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import singledispatchmethod
-from typing import Any
 
 from controller import arp
 from controller.forwarding import Forwarding, changes
@@ -35,9 +34,10 @@ from controller.switch_messages import (
     SwitchConnected,
     SwitchLost,
 )
+from model import controller_messages as messages
+from model.controller_messages import Event
 from model.network import Network
 
-Event = dict[str, Any]
 log = logging.getLogger("controller")
 
 
@@ -105,7 +105,7 @@ class Control:
         switch.connected = switch.seen = True
         switch.ports = dict(report.ports)
         self._forget(switch)
-        self._tell({"event": "switch", "name": switch.name, "up": True})
+        self._tell(messages.SwitchChanged(switch.name, up=True))
         self._installed = False
         self._refresh(fresh=switch)
 
@@ -116,7 +116,7 @@ class Control:
             return
         switch.connected = False
         self._forget(switch)
-        self._tell({"event": "switch", "name": switch.name, "up": False})
+        self._tell(messages.SwitchChanged(switch.name, up=False))
         self._refresh()
 
     def _forget(self, switch: Switch) -> None:
@@ -137,7 +137,7 @@ class Control:
         began = time.monotonic()
         down = self.state.cables_down()
         for cable in sorted(down ^ self.state.down):
-            self._tell({"event": "link", "cable": cable, "up": cable not in down})
+            self._tell(messages.CableChanged(cable, up=cable not in down))
         if down != self.state.down:
             self.state.down = down
             self._wanted = self._forwarding.flows(down)
@@ -173,16 +173,11 @@ class Control:
         self._batches = [b for b in self._batches if b.waiting]
         if self._installed:
             for batch in done:
-                self._tell(
-                    {
-                        "event": "rerouted",
-                        "flows_changed": batch.changed,
-                        "seconds": round(time.monotonic() - batch.began, 6),
-                    }
-                )
+                seconds = round(time.monotonic() - batch.began, 6)
+                self._tell(messages.Rerouted(batch.changed, seconds))
         elif self.state.all_connected and not self._batches:
             self._installed = True
-            self._tell({"event": "installed", "flows": self.state.flow_count})
+            self._tell(messages.Installed(self.state.flow_count))
 
     @handle.register
     def _(self, report: PacketIn) -> None:
@@ -210,31 +205,27 @@ class Control:
         """Tell of the links on which something waits, or did at the previous look."""
         waiting = {r.link for r in readings if r.backlog_bytes}
         told = [
-            [r.link, r.backlog_bytes, r.sent_bytes]
+            (r.link, r.backlog_bytes, r.sent_bytes)
             for r in readings
             if r.link in waiting or r.link in self._waiting
         ]
         self._waiting = waiting
         if told:
-            self._tell({"event": "queues", "sampled_at": sampled_at, "links": told})
+            self._tell(messages.QueuesSampled(sampled_at, told))
 
-    def _links_event(self, report: SlotEnded) -> Event:
-        return {
-            "event": "links",
-            "slot": report.slot,
-            "sampled_at": report.sampled_at,
-            "links": [
-                [
-                    now.link,
-                    now.backlog_bytes,
-                    now.sent_bytes - first.sent_bytes,
-                    now.drops - first.drops,
-                    now.up,
-                ]
-                for first, now in zip(self._first, report.readings, strict=True)
-            ],
-            "virtual_backlog_bytes": [round(v) for v in self.state.virtual_backlog_bytes],
-        }
+    def _links_event(self, report: SlotEnded) -> messages.LinksSampled:
+        links = [
+            (
+                now.link,
+                now.backlog_bytes,
+                now.sent_bytes - first.sent_bytes,
+                now.drops - first.drops,
+                now.up,
+            )
+            for first, now in zip(self._first, report.readings, strict=True)
+        ]
+        virtual = [round(v) for v in self.state.virtual_backlog_bytes]
+        return messages.LinksSampled(report.slot, report.sampled_at, links, virtual)
 
     def _ask_ports(self, slot: int) -> None:
         """Ask every switch for its counters; what the last slot's answers lack is given up."""
@@ -255,7 +246,7 @@ class Control:
             return
         slot, asked_at = self._asked.pop(report.number)
         rows = [
-            [
+            (
                 switch.neighbours[c.port],
                 c.rx_bytes,
                 c.tx_bytes,
@@ -263,15 +254,7 @@ class Control:
                 c.tx_packets,
                 c.rx_dropped,
                 c.tx_dropped,
-            ]
+            )
             for c in switch.counters.values()
         ]
-        self._tell(
-            {
-                "event": "ports",
-                "slot": slot,
-                "sampled_at": asked_at,
-                "switch": switch.name,
-                "ports": rows,
-            }
-        )
+        self._tell(messages.PortsSampled(slot, asked_at, switch.name, rows))

@@ -6,7 +6,7 @@ r"""The controller as a process of its own.
         [--listen 127.0.0.1:6653] [--events-fd N] [--arp on|off]
 
 With ``--events-fd`` it tells events and takes commands over an inherited stream socket, one JSON
-object a line (see ``controller.orchestrator_link``); when the other end closes, it ends. Without,
+object a line (see ``model.controller_messages``); when the other end closes, it ends. Without,
 it serves until it is stopped, as stock Mininet wants it. What is worth a line goes to stderr either
 way.
 
@@ -22,22 +22,22 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from controller.api.feed import ApiFeed
-from controller.core import Control, ControllerError, Event
+from controller.core import Control, ControllerError
 from controller.link_sampler import LinkSampler
 from controller.openflow import LIBRARIES, OpenFlow, default_library
 from controller.orchestrator_link import Channel
 from controller.sampling_clock import Looked, SlotClock, SlotEnded, Slots
 from controller.switch_messages import Report
+from model import controller_messages as messages
+from model.controller_messages import Command, Event
 from model.network import Network, build_network
 from model.scenario import Scenario
 
 log = logging.getLogger("controller")
 DEFAULT_ADDRESS = ("127.0.0.1", 6653)
-
-Command = dict[str, Any]
 
 
 class Stop(Exception):  # noqa: N818 - not an error
@@ -63,7 +63,7 @@ class Process:
         control = Control(self.network, openflow.send, self.tell, arp=self._arp)
         self._state = control.state
         openflow.start()
-        self.tell({"event": "listening"})
+        self.tell(messages.Listening())
         if self._channel is not None:
             self._channel.listen(self.inbox.put)
         try:
@@ -84,7 +84,7 @@ class Process:
             raise Stop("the other end of the events' socket has closed")
         if isinstance(item, Stop):
             raise item
-        if isinstance(item, dict):
+        if isinstance(item, Command):
             self._obey(control, item)
         else:
             control.handle(item)
@@ -93,21 +93,18 @@ class Process:
         if self._api is not None:
             self._api.put(command)
         match command:
-            case {"cmd": "start", "t0": t0, "slot_s": slot_s, "slots": slots, **rest}:
+            case messages.Start(t0, slot_s, slots, looks, first):
                 if self._clock is not None:
                     raise ControllerError("the slots were started already")
-                looks, first = int(rest.get("looks", 1)), int(rest.get("first", 0))
-                times = Slots(float(t0), float(slot_s), int(slots), looks, first)
+                times = Slots(t0, slot_s, slots, looks, first)
                 self._clock = SlotClock(LinkSampler(self.network), times, self.inbox.put)
                 self._clock.start()
-            case {"cmd": "rate", "link": link, "rate_mbps": rate}:
-                control.virtual.set_rate(str(link), float(rate), time.monotonic())
-            case {"cmd": "units"}:
+            case messages.RateChanged(link, rate_mbps):
+                control.virtual.set_rate(link, rate_mbps, time.monotonic())
+            case messages.UnitsReported():
                 pass  # for the operator's API only
-            case {"cmd": "stop"}:
+            case messages.Stop():
                 raise Stop("told to stop")
-            case _:
-                raise ControllerError(f"no such command: {command}")
 
     def tell(self, event: Event) -> None:
         """Send an event to the orchestrator, and log what a person would want to know."""
@@ -124,25 +121,25 @@ class Process:
 
     def _tell_api(self, api: ApiFeed, event: Event) -> None:
         """The API starts when all flows are installed, so as not to slow bring-up down."""
-        if event["event"] == "installed":
+        if isinstance(event, messages.Installed):
             api.start()
         api.put(event)
-        if event["event"] in ("installed", "rerouted"):
+        if isinstance(event, messages.Installed | messages.Rerouted):
             api.put_state(self._state)
 
 
 def describe(event: Event) -> str:
     """An event in words; '' for what comes every slot."""
     match event:
-        case {"event": "listening"}:
+        case messages.Listening():
             return "listens for switches"
-        case {"event": "switch", "name": name, "up": up}:
+        case messages.SwitchChanged(name, up):
             return f"switch {name} " + ("has connected" if up else "has gone")
-        case {"event": "installed", "flows": flows}:
+        case messages.Installed(flows):
             return f"all switches are connected and have their flows, {flows} in all"
-        case {"event": "link", "cable": cable, "up": up}:
+        case messages.CableChanged(cable, up):
             return f"cable {cable} is " + ("up again" if up else "down")
-        case {"event": "rerouted", "flows_changed": changed, "seconds": seconds}:
+        case messages.Rerouted(changed, seconds):
             return f"{changed} flows changed in {seconds * 1e3:.1f} ms"
         case _:
             return ""

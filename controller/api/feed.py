@@ -8,7 +8,6 @@ waits for it. ``put`` drops a value into a bounded queue; a thread writes lines 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import queue
@@ -20,6 +19,7 @@ from typing import Any
 
 from controller.forwarding import Flow
 from controller.state import ControllerState
+from model.controller_messages import CablesDown, FlowsInstalled, Told, encode
 
 log = logging.getLogger("controller")
 
@@ -44,7 +44,7 @@ class ApiFeed:
             *(sys.executable, "-m", "controller.api.serve"),
             *("--scenario", str(scenario), "--directory", str(directory)),
         ]
-        self._queue: queue.Queue[dict[str, Any] | FlowsOf | None] = queue.Queue(_QUEUE_LENGTH)
+        self._queue: queue.Queue[Told | FlowsOf | None] = queue.Queue(_QUEUE_LENGTH)
         self._thread = threading.Thread(target=self._run, name="api feed", daemon=True)
         self._child: subprocess.Popen[bytes] | None = None
         self._open = False
@@ -55,18 +55,18 @@ class ApiFeed:
             self._open = True
             self._thread.start()
 
-    def put(self, message: dict[str, Any]) -> None:
+    def put(self, message: Told) -> None:
         """Tell an event or a command. Never waits."""
         self._offer(message)
 
     def put_state(self, state: ControllerState) -> None:
         """Tell flows and cables as they are. Never waits; the thread puts flows into words."""
-        self._offer({"event": "cables", "down": sorted(state.down)})
+        self._offer(CablesDown(sorted(state.down)))
         for switch in state.switches.values():
             flows = tuple(switch.flows.values())
             self._offer((switch.name, switch.connected, switch.neighbours, flows))
 
-    def _offer(self, item: dict[str, Any] | FlowsOf) -> None:
+    def _offer(self, item: Told | FlowsOf) -> None:
         if not self._open:
             return
         try:
@@ -89,8 +89,8 @@ class ApiFeed:
             self._open = False
 
     @staticmethod
-    def _write(child: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
-        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    def _write(child: subprocess.Popen[bytes], message: Told) -> None:
+        line = encode(message)
         if child.stdin is None:
             raise BrokenPipeError("it has no standard input")
         # Past Python's buffer, which would try to write once more when it is closed.
@@ -114,12 +114,12 @@ class ApiFeed:
         self._thread.join(_STOP_TIMEOUT_S)
 
 
-def _as_message(item: dict[str, Any] | FlowsOf) -> dict[str, Any]:
-    if isinstance(item, dict):
+def _as_message(item: Told | FlowsOf) -> Told:
+    if not isinstance(item, tuple):
         return item
     name, connected, neighbours, flows = item
     rows = [_flow_row(flow, neighbours) for flow in flows]
-    return {"event": "flows", "switch": name, "connected": connected, "flows": rows}
+    return FlowsInstalled(name, connected, rows)
 
 
 def _flow_row(flow: Flow, neighbours: dict[int, str]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -25,6 +24,8 @@ from controller.api.answers import (
     Units,
     UnitState,
 )
+from model import controller_messages as messages
+from model.controller_messages import LinkSample, Told, UnitSample
 from model.link_row import LinkCounters
 from model.network import build_network
 from model.scenario import Scenario
@@ -66,50 +67,49 @@ class Store:
         self._reroutes = 0
         self._streams: set[asyncio.Queue[bytes | None]] = set()
 
-    def fold(self, message: dict[str, Any]) -> None:
+    def fold(self, message: Told) -> None:
         """Take an event or a command of the channel into account; others mean nothing here."""
-        if "cmd" in message:
-            self._fold_command(message)
-            return
         match message:
-            case {"event": "links", "slot": boundary, "sampled_at": at, "links": rows}:
-                self._fold_links(boundary - 1, at, rows, message["virtual_backlog_bytes"])
-            case {"event": "flows", "switch": name, "connected": connected, "flows": rows}:
+            case messages.Start(slot_s=slot_s):
+                self._speedup = self._counters.speedup = self._scenario.slot_s / slot_s
+            case messages.RateChanged(link, rate_mbps):
+                self._rates[link] = rate_mbps
+            case messages.LinksSampled(boundary, sampled_at, rows, virtual):
+                self._fold_links(boundary - 1, sampled_at, rows, virtual)
+            case messages.UnitsReported(boundary, units):
+                self._fold_units(boundary - 1, units)
+            case _:
+                self._fold_switches(message)
+
+    def _fold_switches(self, message: Told) -> None:
+        match message:
+            case messages.FlowsInstalled(name, connected, flows):
                 self.connected[name] = connected
-                self.flows[name] = [FlowEntry(name, **row) for row in rows]
-            case {"event": "switch", "name": name, "up": up}:
+                self.flows[name] = [FlowEntry(name, **row) for row in flows]
+            case messages.SwitchChanged(name, up):
                 self.connected[name] = up
                 if not up:
                     self.flows[name] = []
-            case {"event": "link", "cable": cable, "up": up}:
+            case messages.CableChanged(cable, up):
                 (self._down.discard if up else self._down.add)(cable)
-            case {"event": "cables", "down": down}:
+            case messages.CablesDown(down):
                 self._down = set(down)
-            case {"event": "rerouted"}:
+            case messages.Rerouted():
                 self._reroutes += 1
 
-    def _fold_command(self, command: dict[str, Any]) -> None:
-        match command:
-            case {"cmd": "units", "slot": boundary, "units": rows}:
-                self._fold_units(boundary - 1, rows)
-            case {"cmd": "rate", "link": link, "rate_mbps": rate}:
-                self._rates[link] = rate
-            case {"cmd": "start", "slot_s": slot_s}:
-                self._speedup = self._counters.speedup = self._scenario.slot_s / slot_s
-
-    def _fold_links(self, slot: int, at: float, rows: list[Any], virtual: list[float]) -> None:
+    def _fold_links(self, slot: int, at: float, rows: list[LinkSample], virtual: list[int]) -> None:
         self._looked_at = at
         states = [self._link(row, v) for row, v in zip(rows, virtual, strict=True)]
         self.history.append(SlotState(slot, states, []))
         if self._streams:
             self._publish("links", slot, _LINKS.dump_json(Links(slot, states)))
 
-    def _link(self, sample: tuple[str, int, int, int, bool], virtual: float) -> LinkState:
+    def _link(self, sample: LinkSample, virtual: float) -> LinkState:
         name, *_ = sample
         row = self._counters.row(sample, virtual, self._rates[name])
         return LinkState(name, self._links[name].link_class, *row)
 
-    def _fold_units(self, slot: int, rows: list[list[Any]]) -> None:
+    def _fold_units(self, slot: int, rows: list[UnitSample]) -> None:
         record = next((s for s in reversed(self.history) if s.slot == slot), None)
         if record is None:
             return  # the slot's links were never seen: this process began later

@@ -8,7 +8,7 @@ come wait for them; that is part of their delay.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class ExternalPolicy:
         if self._settled:
             self._place_waiting()
 
-    def receive(self, slot: int, tasks: Mapping[str, Sequence[float]]) -> None:
+    def receive(self, slot: int, tasks: Mapping[str, tuple[int, float]]) -> None:
         """Take the decisions of a slot, ``{task id: [target, rate in Mbps]}``, or its deadline.
 
         What comes first counts. Raises ``PolicyError`` for an illegal decision.

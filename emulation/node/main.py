@@ -35,6 +35,7 @@ from emulation.node.task_sender import Listener, Transfers
 from emulation.node.task_server import Unit
 from emulation.node.transcoding.queue import Transcoding
 from emulation.node.work import TimedWork, Work
+from emulation.protocol import orders
 from emulation.protocol.briefing import Agent, Briefing, Overflow
 from emulation.protocol.frames import HEADER_BYTES, MESSAGE_BYTES
 from emulation.protocol.link_limits import LIMIT_S
@@ -197,24 +198,22 @@ class Node:
         self.unit.overflow_to(self._transfers, overflow.queue_s, overflow.rate_mbps)
 
     def _order(self, order: dict[str, Any]) -> None:
-        match order:
-            case {"cmd": "baseline"}:
+        match orders.parse(order):
+            case orders.MeasurePaths():
                 if self._device is None:
                     self.control.report(Baseline({}, []))
                 else:
                     self._device.baseline(lambda rtt, no: self.control.report(Baseline(rtt, no)))
-            case {"cmd": "start", "t0": float() | int() as t0, **rest}:
-                self._start(t0, int(rest.get("first", 0)))
-            case {"cmd": "status", "queue_ghz_s": dict(queue), "ghz": dict(ghz)}:
+            case orders.Begin(t0, first):
+                self._start(t0, first)
+            case orders.ShowStatus(queue, ghz):
                 if self._device is not None:
                     self._device.memory.told(queue, ghz)
-            case {"cmd": "decide", "slot": int(slot), "tasks": dict(tasks)}:
+            case orders.Decide(slot, tasks):
                 if self._external is not None:
                     self._external.receive(slot, tasks)
-            case {"cmd": "stop"}:
+            case orders.End():
                 self._stop()
-            case _:
-                raise UserError(f"unknown order: {str(order)[:200]}")
 
     def _start(self, t0: float, first: int) -> None:
         self.clock.start(t0)

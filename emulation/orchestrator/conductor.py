@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from emulation.orchestrator.deployment import Machinery
 from emulation.orchestrator.external_steps import Onlooker
@@ -18,7 +17,9 @@ from emulation.orchestrator.slot_loop import SlotLoop
 from emulation.orchestrator.supervisor import Guard
 from emulation.orchestrator.target_status import Row, status_orders
 from emulation.orchestrator.usage import Monitor
+from emulation.protocol import orders
 from emulation.protocol.json_channel import Channel
+from model import controller_messages as messages
 from model.errors import UserError
 from model.text import safe_line
 
@@ -120,24 +121,24 @@ class Conductor:
         node.close()
         self._machinery.end_node(node.name)
 
-    def _from_controller(self, _: str, event: dict[str, Any]) -> None:
-        match event["event"]:
-            case "links":
-                self._links(event["slot"], event["links"], event["virtual_backlog_bytes"])
-            case "queues":
-                time_s = (event["sampled_at"] - self._begin) * self._options.speedup
-                self._recorder.queues(time_s, event["links"])
-            case "ports":
-                if event["slot"] > 0:
-                    self._recorder.ports(event["slot"] - 1, event["switch"], event["ports"])
-            case "switch" | "link" | "rerouted" | "installed":
-                self._recorder.log(event["event"], event)
+    def _from_controller(self, _: str, event: messages.Event) -> None:
+        match event:
+            case messages.LinksSampled(boundary, _, links, virtual):
+                self._links(boundary, links, virtual)
+            case messages.QueuesSampled(sampled_at, links):
+                time_s = (sampled_at - self._begin) * self._options.speedup
+                self._recorder.queues(time_s, links)
+            case messages.PortsSampled(boundary, _, switch, ports):
+                if boundary > 0:
+                    self._recorder.ports(boundary - 1, switch, ports)
+            case messages.Listening():
+                self._measure_again()
+            case _:
+                self._recorder.log(messages.tag_of(event), messages.fields_of(event))
                 if self.reports.started:
                     self._changes.heard(event)
-            case "listening":
-                self._measure_again()
 
-    def _links(self, boundary: int, samples: list[Any], virtual: list[float]) -> None:
+    def _links(self, boundary: int, samples: list[messages.LinkSample], virtual: list[int]) -> None:
         self._onlooker.links(boundary, samples, self._recorder.rates)
         self._recorder.links(boundary - 1, samples, virtual)
         if self._resumed:
@@ -153,8 +154,7 @@ class Conductor:
             self._listen_to(name)
             first = self._next_boundary()
             self.reports.begin_again(name, first)
-            order = {"cmd": "start", "t0": self._begin, "first": first}
-            self._machinery.nodes[name].send(order)
+            self._machinery.nodes[name].send(orders.Begin(self._begin, first))
 
     def _next_boundary(self) -> int:
         """The first slot boundary that whoever begins now can be in time for."""
@@ -205,7 +205,7 @@ class Conductor:
         self._view.phase("measuring idle round trips")
         nodes = self._machinery.nodes
         for channel in nodes.values():
-            channel.send({"cmd": "baseline"})
+            channel.send(orders.MeasurePaths())
         await self._until(
             "the nodes' first pings",
             lambda: len(self.reports.baseline) == len(nodes),
@@ -223,7 +223,7 @@ class Conductor:
         self._begin = begin = time.monotonic() + _LEAD_S
         wall = time.time() + _LEAD_S
         for channel in self._machinery.nodes.values():
-            channel.send({"cmd": "start", "t0": begin})
+            channel.send(orders.Begin(begin))
         self._onlooker.begin(begin)
         self.incidents.begin(begin, speedup, self._options.scenario.duration_s)
         self._changes.begin(begin)
@@ -259,7 +259,7 @@ class Conductor:
         """A slot's reports have come: hand on what others wait for."""
         self._check_listeners(*beside)
         units = self.reports.units_at(slot + 1)
-        self._machinery.controller.send({"cmd": "units", "slot": slot + 1, "units": units})
+        self._machinery.controller.send(messages.UnitsReported(slot + 1, units))
         self._tell_status(units)
         left_s = (self._options.scenario.slots - slot - 1) * self._slot_real_s
         self._view.show(self._recorder.end_of_slot(slot, left_s))
@@ -268,8 +268,8 @@ class Conductor:
         """Have the controller look at the links from the end of slot ``first`` - 1 on."""
         slot_s, slots = self._slot_real_s, self._options.scenario.slots
         looks = max(1, round(slot_s / _LOOK_S))
-        order = {"cmd": "start", "t0": self._begin, "slot_s": slot_s, "slots": slots}
-        self._machinery.controller.send({**order, "first": first, "looks": looks})
+        start = messages.Start(self._begin, slot_s, slots, looks, first)
+        self._machinery.controller.send(start)
 
     def _monitor(self) -> Monitor | None:
         """Where work is real, a look at what nodes use, now and at the end of each slot."""
@@ -288,8 +288,9 @@ class Conductor:
     async def _stop(self) -> None:
         """Let every process say farewell, so that nothing it has recorded is lost."""
         nodes = self._machinery.nodes
-        for channel in (*nodes.values(), self._machinery.controller):
-            channel.send({"cmd": "stop"})
+        for channel in nodes.values():
+            channel.send(orders.End())
+        self._machinery.controller.send(messages.Stop())
         pending = [task for task in self._listeners.values() if not task.done()]
         if pending:
             await asyncio.wait(pending, timeout=_STOP_TIMEOUT_S)

@@ -31,6 +31,7 @@ from emulation.protocol.messages import NodeConfig, guest_name
 from emulation.sandbox.guest_limits import GuestLimits
 from emulation.sandbox.policy_files import hidden_folders, is_users
 from model.compute import frequency_trace
+from model.controller_messages import Event, Installed, Listening, decode_event, encode
 from model.errors import UserError
 from model.network import Network, Node, build_network
 from model.workload import generate_trace
@@ -116,19 +117,19 @@ class Machinery:
         self._timed("flows", self._install_flows)
 
     def _install_flows(self) -> None:
-        self._await_controller("listening")
+        self._await_controller(Listening)
         self.fabric.switch.connect()
-        self._await_controller("installed")
+        self._await_controller(Installed)
 
-    def _await_controller(self, event: str) -> None:
+    def _await_controller(self, event: type[Event]) -> None:
         deadline = time.monotonic() + _ANSWER_TIMEOUT_S
         try:
-            while self.controller.receive(deadline - time.monotonic())["event"] != event:
+            while not isinstance(self.controller.receive(deadline - time.monotonic()), event):
                 continue
         except (TimeoutError, EOFError) as error:
             time.sleep(0.1)  # let a controller that is dying say its last words
             self.check_alive()
-            raise UserError(f"the controller did not say '{event}': {error}") from error
+            raise UserError(f"the controller is not {event.__name__.lower()}: {error}") from error
 
     def _timed(self, name: str, step: Callable[[], None]) -> None:
         begin = time.monotonic()
@@ -153,7 +154,8 @@ class Machinery:
         arguments = ["--scenario", str(path), "--openflow", self.options.openflow]
         arguments += ["--api", str(self.ledger.directory)]
         arguments += ["--listen", where, "--arp", "off", "--events-fd"]
-        self.controller = Channel("controller", self._start("controller", arguments, FABRIC))
+        handle = self._start("controller", arguments, FABRIC)
+        self.controller = Channel("controller", handle, decode_event, encode)
 
     def _start_spawner(self) -> None:
         handle = self._start("spawner", ["--control-fd"], None)

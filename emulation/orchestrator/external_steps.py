@@ -24,6 +24,7 @@ from typing import Any
 from emulation.orchestrator.deployment import Machinery
 from emulation.protocol.json_channel import Channel
 from emulation.protocol.messages import Born, Known, Seen, TaskRecord
+from emulation.protocol.orders import Decide
 from rl.environment.encoding import COLUMNS
 
 WAIT = 0.15
@@ -171,4 +172,4 @@ class Stepper(Onlooker):
         self._decided = True
         for name in self._sizes:
             tasks = value["devices"].get(name, {})
-            self._nodes[name].send({"cmd": "decide", "slot": slot, "tasks": tasks})
+            self._nodes[name].send(Decide(slot, tasks))

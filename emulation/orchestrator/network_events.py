@@ -6,11 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from itertools import groupby
-from typing import Any
 
 from emulation.orchestrator.deployment import Machinery
 from emulation.orchestrator.incidents import Incidents
 from emulation.orchestrator.recorder import Recorder
+from model.controller_messages import CableChanged, Event, RateChanged, SwitchChanged
 from model.events import CableEvent, CapacityEvent, timeline
 from model.network import Link
 
@@ -78,12 +78,12 @@ class NetworkChanges:
         """Scenario time 0 is at this ``time.monotonic()``."""
         self._begin = begin
 
-    def heard(self, event: dict[str, Any]) -> None:
+    def heard(self, event: Event) -> None:
         """The controller tells of a switch or of a cable."""
         match event:
-            case {"event": "switch", "name": name, "up": up}:
+            case SwitchChanged(name, up):
                 self._cables.switch(name, up=up)
-            case {"event": "link", "cable": cable, "up": up}:
+            case CableChanged(cable, up):
                 self._cables.changed(cable, up=up)
 
     def seen(self, links_up: Iterable[str]) -> None:
@@ -102,7 +102,7 @@ class NetworkChanges:
                 self._tell_rate(link.name, rate_mbps)
 
     def _tell_rate(self, link: str, rate_mbps: float) -> None:
-        self._machinery.controller.send({"cmd": "rate", "link": link, "rate_mbps": rate_mbps})
+        self._machinery.controller.send(RateChanged(link, rate_mbps))
 
     async def follow_scenario(self) -> None:
         """Apply the scenario's events to the real network when their time has come."""

@@ -13,6 +13,7 @@ from emulation.orchestrator.task_table import TaskBook
 from emulation.orchestrator.usage import Usage
 from emulation.protocol.messages import Transcoded
 from model.clips import catalogue_of
+from model.controller_messages import LinkSample, PortSample, QueueSample
 from model.link_row import LinkCounters
 from model.network import Network
 from records.writer import ResultWriter
@@ -51,7 +52,7 @@ class Recorder:
         self.link_load_s: dict[str, float] = {}
         self.unit_load_s: dict[str, float] = {}
 
-    def log(self, event: str, fields: dict[str, Any]) -> None:
+    def log(self, event: str, fields: Mapping[str, Any]) -> None:
         """A line of the run's log."""
         self._writer.log(event, **{k: v for k, v in fields.items() if k != "event"})
 
@@ -134,9 +135,7 @@ class Recorder:
         row = {"time_s": time_s, "device": device, "target": target, "rtt_s": rtt_s}
         self._writer.append("probes", [row])
 
-    def links(
-        self, slot: int, samples: list[tuple[str, int, int, int, bool]], virtual: list[float]
-    ) -> None:
+    def links(self, slot: int, samples: list[LinkSample], virtual: list[int]) -> None:
         """State of all links at the end of a slot, real bytes.
 
         ``samples``: (link, backlog, bytes sent since the start, packets dropped since the start,
@@ -163,9 +162,7 @@ class Recorder:
             self._writer.append("links", rows)
             self.unmeasured_slots += slots
 
-    def _link_row(
-        self, slot: int, sample: tuple[str, int, int, int, bool], virtual: float
-    ) -> dict[str, Any]:
+    def _link_row(self, slot: int, sample: LinkSample, virtual: float) -> dict[str, Any]:
         name = sample[0]
         row = self._counters.row(sample, virtual, self.rates[name])
         self.link_load_s[name] = row.load_s
@@ -179,7 +176,7 @@ class Recorder:
             "link_class": self._classes[name],
         }
 
-    def queues(self, time_s: float, samples: list[tuple[str, int, int]]) -> None:
+    def queues(self, time_s: float, samples: list[QueueSample]) -> None:
         """A look at the queues within a slot: (link, backlog, total sent), real bytes."""
         rows = [
             {
@@ -202,7 +199,7 @@ class Recorder:
         rows = [{"time_s": time_s, "link": link, "up": up} for link in links]
         self._writer.append("events", rows)
 
-    def ports(self, slot: int, switch: str, samples: list[tuple[str, int, int, int, int]]) -> None:
+    def ports(self, slot: int, switch: str, samples: list[PortSample]) -> None:
         """OpenFlow counters of ports: (neighbour, rx, tx bytes, rx, tx packets, …), real."""
         rows = [
             {

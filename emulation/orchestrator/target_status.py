@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
+from emulation.protocol.orders import ShowStatus
 from model.network import Network
 from model.scenario import Scenario
 
@@ -14,7 +14,7 @@ Row = tuple[str, float, float, float]
 
 def status_orders(
     scenario: Scenario, network: Network, units: Sequence[Row]
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Iterator[tuple[str, ShowStatus]]:
     """Each device and its order: Q_u and F_u of its targets, and of no other unit."""
     if scenario.decision.compute_status != "observed":
         return
@@ -24,9 +24,5 @@ def status_orders(
         mine = [name for name in targets if name in queue]
         yield (
             device.name,
-            {
-                "cmd": "status",
-                "queue_ghz_s": {name: queue[name] for name in mine},
-                "ghz": {name: ghz[name] for name in mine},
-            },
+            ShowStatus({n: queue[n] for n in mine}, {n: ghz[n] for n in mine}),
         )

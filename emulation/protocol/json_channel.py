@@ -13,15 +13,33 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 _LINE_LIMIT_BYTES = 4 * 1024 * 1024
 _LINES_A_TURN = 100
 
 
-class Channel:
-    """One end of a stream socket that carries JSON values, one a line."""
+def _plain_line(value: Any) -> bytes:
+    return json.dumps(value, default=msgspec.to_builtins).encode() + b"\n"
 
-    def __init__(self, name: str, handle: socket.socket):
-        self.name = name
+
+class Channel:
+    """One end of a stream socket that carries JSON values, one a line.
+
+    Args:
+        name: of the process at the other end.
+        handle: the socket; it is closed with this.
+        decode, encode: a value from a line, and a line from a value, with its end.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        handle: socket.socket,
+        decode: Callable[[bytes], Any] = json.loads,
+        encode: Callable[[Any], bytes] = _plain_line,
+    ):
+        self.name, self._decode, self._encode = name, decode, encode
         self._socket = handle
         self._writer: asyncio.StreamWriter | None = None
         self._received = b""
@@ -39,13 +57,13 @@ class Channel:
                 raise EOFError(f"{self.name} has closed its channel")
             self._received += data
         line, _, self._received = self._received.partition(b"\n")
-        return json.loads(line)
+        return self._decode(line)
 
     async def listen(self, receive: Callable[[str, Any], None]) -> None:
         """Hand every value to ``receive(name, value)`` until the other end closes.
 
-        Raises ``ValueError`` if a line is not JSON or longer than 4 MiB, and what ``receive``
-        raises.
+        Raises ``ValueError`` if a line does not decode or is longer than 4 MiB, and whatever
+        ``receive`` raises.
         """
         reader, self._writer = await asyncio.open_connection(
             sock=self._socket, limit=_LINE_LIMIT_BYTES
@@ -56,7 +74,7 @@ class Channel:
             # A line without an end: the other end was killed while it wrote.
             while (line := await reader.readline()).endswith(b"\n"):
                 turn += 1
-                receive(self.name, json.loads(line))
+                receive(self.name, self._decode(line))
                 if not turn % _LINES_A_TURN:
                     # A full buffer is read without waiting, and others have their turn too.
                     await asyncio.sleep(0)
@@ -67,7 +85,7 @@ class Channel:
 
     def send(self, value: Any) -> None:
         """Send a value; if the other end has gone, which is noticed elsewhere, it is dropped."""
-        line = json.dumps(value).encode() + b"\n"
+        line = self._encode(value)
         if self._writer is not None:
             if not self._writer.is_closing():
                 self._writer.write(line)

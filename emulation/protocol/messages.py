@@ -3,18 +3,7 @@
 Records (node → orchestrator) are lists ``[kind, field, field, …]``; the classes below are their
 only definition, for writer and reader. All times are scenario time, s, unless the name says real.
 
-Orders (orchestrator → node) are objects:
-
-    a Briefing                     the first line: all that the node may know
-    {"cmd": "baseline"}            ping every target, open the connections; answered by Baseline
-    {"cmd": "start", "t0": 12.5}   scenario time 0 is this time.monotonic(); "first": b, if given,
-                                   is the first slot boundary to report, of a node that came late
-    {"cmd": "status", "queue_ghz_s": {unit: Q}, "ghz": {unit: F}}
-                                   only where ``decision.compute_status`` is "observed"
-    {"cmd": "decide", "slot": b, "tasks": {id: [target, rate]}}
-                                   only in a stepped run, to devices: see
-                                   ``emulation.orchestrator.external_steps``
-    {"cmd": "stop"}                flush, Bye, exit status 0
+The first line to a node is its ``Briefing``; ``emulation.protocol.orders`` defines what follows.
 """
 
 from __future__ import annotations

@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from controller.api.places import socket_path, token_path
+from model.controller_messages import LinksSampled, Told, UnitsReported, encode
 from model.network import build_network
 from model.scenario import Scenario
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def slot_messages(wanted: Scenario, slot: int) -> list[dict[str, Any]]:
+def slot_messages(wanted: Scenario, slot: int) -> tuple[LinksSampled, UnitsReported]:
     """What the controller passes on of one slot: every link has sent 1000 bytes and lost one."""
     network = build_network(wanted)
     boundary = slot + 1  # as the controller counts them
-    links = [[k.name, 100, 1_000 * boundary, boundary, True] for k in network.shaped_links]
-    units = [[u.name, 6.0, 2.0, 0.5] for u in network.units]
-    return [
-        {
-            "event": "links",
-            "slot": boundary,
-            "sampled_at": time.monotonic(),
-            "links": links,
-            "virtual_backlog_bytes": [70] * len(links),
-        },
-        {"cmd": "units", "slot": boundary, "units": units},
-    ]
+    links = [(k.name, 100, 1_000 * boundary, boundary, True) for k in network.shaped_links]
+    units = [(u.name, 6.0, 2.0, 0.5) for u in network.units]
+    sampled = LinksSampled(boundary, time.monotonic(), links, [70] * len(links))
+    return sampled, UnitsReported(boundary, units)
 
 
 class Service:
@@ -80,10 +71,12 @@ class Service:
         stranger.connect(str(self.path))
         return stranger
 
-    def say(self, *messages: dict[str, Any]) -> None:
+    def say(self, *messages: Told) -> None:
+        self.say_raw(*map(encode, messages))
+
+    def say_raw(self, *lines: bytes) -> None:
         assert self.process.stdin is not None
-        for message in messages:
-            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+        self.process.stdin.write(b"".join(lines))
         self.process.stdin.flush()
 
     def say_slot(self, slot: int) -> None:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from pyroute2 import netns
 
 from model.addressing import GATEWAY_IP, GATEWAY_MAC, datapath_id, host_ip, host_mac, port_number
+from model.controller_messages import Command, encode
 from model.network import Network, build_network
 from model.scenario import Scenario
 
@@ -130,8 +131,8 @@ class Controller:
         self._unread = b""
         self.events: list[dict[str, Any]] = []
 
-    def send(self, **command: Any) -> None:
-        self._socket.sendall(json.dumps(command).encode() + b"\n")
+    def send(self, command: Command) -> None:
+        self._socket.sendall(encode(command))
 
     def send_raw(self, data: bytes) -> None:
         self._socket.sendall(data)
@@ -147,7 +148,7 @@ class Controller:
                 line, self._unread = self._unread.split(b"\n", 1)
                 found: dict[str, Any] = json.loads(line)
                 self.events.append(found)
-                if found["event"] == event and fields.items() <= found.items():
+                if found["type"] == event and fields.items() <= found.items():
                     return found
             ready, _, _ = select.select([self._socket], [], [], deadline - time.monotonic())
             data = self._socket.recv(1 << 16) if ready else b""

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controller.api.app import create_app
 from controller.api.store import HISTORY_SLOTS, MAX_STREAMS, Store, TooManyStreams
+from model import controller_messages as messages
 from tests.controller.api_service import slot_messages
 from tests.controller.scenarios import scenario
 
@@ -30,7 +31,7 @@ FLOW = {
 @pytest.fixture
 def store() -> Store:
     store = Store(WANTED)
-    store.fold({"cmd": "start", "t0": 5.0, "slot_s": WANTED.slot_s / 4, "slots": 5})
+    store.fold(messages.Start(5.0, WANTED.slot_s / 4, 5))
     return store
 
 
@@ -78,7 +79,7 @@ def test_a_link_is_told_in_scenario_quantities(store: Store) -> None:
 def test_a_capacity_that_changes_is_the_new_one_from_then_on(store: Store) -> None:
     _feed(store, 0)
     before = get(store, "/links/c1d1%3Ebs1")
-    store.fold({"cmd": "rate", "link": "c1d1>bs1", "rate_mbps": before["rate_mbps"] / 2})
+    store.fold(messages.RateChanged("c1d1>bs1", before["rate_mbps"] / 2))
     _feed(store, 1)
     after = get(store, "/links/c1d1%3Ebs1")
     assert after["load_s"] == pytest.approx(2 * before["load_s"])
@@ -104,11 +105,11 @@ def test_units_and_history(store: Store) -> None:
 
 
 def test_units_without_links_or_without_capacity(store: Store) -> None:
-    store.fold({"cmd": "units", "slot": 1, "units": [["e1", 1.0, 2.0, 0.5]]})
+    store.fold(messages.UnitsReported(1, [("e1", 1.0, 2.0, 0.5)]))
     assert get(store, "/units") == {"slot": None, "units": []}
     links, _ = slot_messages(WANTED, 0)
     store.fold(links)
-    store.fold({"cmd": "units", "slot": 1, "units": [["e1", 1.0, 0.0, 0.0]]})
+    store.fold(messages.UnitsReported(1, [("e1", 1.0, 0.0, 0.0)]))
     assert get(store, "/units/e1")["load_s"] is None
 
 
@@ -121,11 +122,11 @@ def test_history_is_bounded(store: Store) -> None:
 def test_health_flows_and_topology(store: Store) -> None:
     assert get(store, "/health")["status"] == "waiting"
     assert "crowd_edge_slot " not in ask(store, "/metrics").text
-    store.fold({"event": "flows", "switch": "bs1", "connected": True, "flows": [FLOW]})
-    store.fold({"event": "cables", "down": ["bs1-bs2"]})
-    store.fold({"event": "link", "cable": "bs1-e1", "up": False})
-    store.fold({"event": "link", "cable": "bs1-bs2", "up": True})
-    store.fold({"event": "rerouted", "flows_changed": 3, "seconds": 0.1})
+    store.fold(messages.FlowsInstalled("bs1", connected=True, flows=[FLOW]))
+    store.fold(messages.CablesDown(["bs1-bs2"]))
+    store.fold(messages.CableChanged("bs1-e1", up=False))
+    store.fold(messages.CableChanged("bs1-bs2", up=True))
+    store.fold(messages.Rerouted(3, 0.1))
     _feed(store, 1)
     health = get(store, "/health")
     assert (health["status"], health["slot"], health["speedup"]) == ("running", 1, 4)
@@ -133,7 +134,7 @@ def test_health_flows_and_topology(store: Store) -> None:
     assert (health["cables_down"], health["reroutes"]) == (["bs1-e1"], 1)
     assert get(store, "/flows")["flows"] == [{"switch": "bs1", **FLOW}]
     assert get(store, "/flows?switch=bs2")["flows"] == []
-    store.fold({"event": "switch", "name": "bs1", "up": False})
+    store.fold(messages.SwitchChanged("bs1", up=False))
     assert get(store, "/flows")["flows"] == []
     topology = get(store, "/topology")
     assert {n["name"] for n in topology["nodes"]} == set(store.network.nodes)

@@ -18,6 +18,7 @@ import pytest
 
 from controller.api.places import socket_path, token_path
 from model.addressing import host_ip
+from model.controller_messages import Start, UnitsReported
 from tests.controller.lab import Controller, SwitchedLab, sh
 from tests.controller.scenarios import scenario
 
@@ -81,7 +82,7 @@ def _until(client: httpx.Client, condition: Any) -> dict[str, Any]:
 def test_it_shows_what_the_controller_does(running: Any) -> None:
     lab, controller, client, _ = running
     health = _until(client, lambda h: all(h["switches"].values()))
-    installed = next(e for e in controller.events if e["event"] == "installed")
+    installed = next(e for e in controller.events if e["type"] == "installed")
     assert len(client.get("/flows").json()["flows"]) == installed["flows"]
     to_e2 = [
         f["output"]
@@ -102,9 +103,9 @@ def test_it_shows_what_the_controller_does(running: Any) -> None:
     ]
     assert outputs == ["bs3"]
 
-    controller.send(cmd="start", t0=time.monotonic() + 0.1, slot_s=0.2, slots=3)
+    controller.send(Start(t0=time.monotonic() + 0.1, slot_s=0.2, slots=3))
     told = controller.wait_for("links", slot=3)
-    controller.send(cmd="units", slot=3, units=[["e1", 6.0, 3.0, 0.5]])
+    controller.send(UnitsReported(slot=3, units=[("e1", 6.0, 3.0, 0.5)]))
     _until(client, lambda h: h["slot"] == 2)
     links = {k["link"]: k for k in client.get("/links").json()["links"]}
     speedup = client.get("/health").json()["speedup"]
@@ -163,7 +164,7 @@ def test_the_run_goes_on_without_its_api(running: Any) -> None:
     api.kill()
     with suppress(httpx.HTTPError):
         client.get("/health")
-    controller.send(cmd="start", t0=time.monotonic(), slot_s=0.1, slots=4)
+    controller.send(Start(t0=time.monotonic(), slot_s=0.1, slots=4))
     controller.wait_for("links", slot=4)
     assert lab.ping("c1d1", "e1")
     assert "the run goes on" in controller.log.read_text()

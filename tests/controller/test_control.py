@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.core import Control, ControllerError, Event
+from controller.core import Control, ControllerError
 from controller.forwarding import Flow, FlowChange, FlowKey, Forwarding
 from controller.link_sampler import LinkReading
 from controller.sampling_clock import SlotEnded
@@ -29,6 +29,7 @@ from controller.switch_messages import (
     SwitchConnected,
     SwitchLost,
 )
+from model import controller_messages as messages
 from tests.controller.scenarios import network
 from tests.controller.test_arp import _request
 
@@ -38,7 +39,7 @@ class Switches:
 
     def __init__(self, *, arp: bool = False, **fields: Any):
         self.network = network(**fields)
-        self.events: list[Event] = []
+        self.events: list[messages.Event] = []
         self.control = Control(self.network, self._take, self.events.append, arp=arp)
         self.orders: dict[int, list[Order]] = {}
         self.flows: dict[int, dict[FlowKey, Flow]] = {}
@@ -86,8 +87,8 @@ class Switches:
                 port = self.ports(switch)[other]
                 self.control.handle(PortChanged(self.ids[switch], port, up))
 
-    def told(self, event: str) -> list[Event]:
-        return [e for e in self.events if e["event"] == event]
+    def told(self, event: str) -> list[Any]:
+        return [e for e in self.events if messages.tag_of(e) == event]
 
 
 def test_installed_is_told_once_all_barriers_are_answered() -> None:
@@ -99,9 +100,7 @@ def test_installed_is_told_once_all_barriers_are_answered() -> None:
     assert not net.told("installed")
     net.answer()
     wanted = Forwarding(net.network).flows()
-    assert net.told("installed") == [
-        {"event": "installed", "flows": sum(len(t) for t in wanted.values())}
-    ]
+    assert net.told("installed") == [messages.Installed(sum(len(t) for t in wanted.values()))]
     assert {net.ids[s]: t for s, t in wanted.items()} == net.flows
     assert not net.told("rerouted")
 
@@ -112,16 +111,16 @@ def test_a_failed_cable_moves_only_what_used_it_and_back() -> None:
     net.answer()
     net.orders.clear()
     net.cable("bs1", "bs2", up=False)
-    assert net.told("link") == [{"event": "link", "cable": "bs1-bs2", "up": False}]
+    assert net.told("link") == [messages.CableChanged("bs1-bs2", up=False)]
     changed = [o for orders in net.orders.values() for o in orders if isinstance(o, FlowChange)]
     assert not net.told("rerouted")
     net.answer()
     (event,) = net.told("rerouted")
-    assert event["flows_changed"] == len(changed) == 6
-    assert event["seconds"] >= 0
+    assert event.flows_changed == len(changed) == 6
+    assert event.seconds >= 0
     net.cable("bs1", "bs2", up=True)
     net.answer()
-    assert net.told("link")[-1] == {"event": "link", "cable": "bs1-bs2", "up": True}
+    assert net.told("link")[-1] == messages.CableChanged("bs1-bs2", up=True)
     assert len(net.told("rerouted")) == 2
     wanted = Forwarding(net.network).flows()
     assert {net.ids[s]: t for s, t in wanted.items()} == net.flows
@@ -134,7 +133,7 @@ def test_a_lost_switch_is_bypassed_and_filled_anew_when_it_returns() -> None:
     net.control.handle(SwitchLost(net.ids["bs2"]))
     net.flows[net.ids["bs2"]] = {}
     net.answer()
-    assert {e["cable"] for e in net.told("link")} == {
+    assert {e.cable for e in net.told("link")} == {
         "bs1-bs2", "bs2-bs3", "bs2-core", "bs2-e2", "bs2-c2d1", "bs2-c2d2",
     }  # fmt: skip
     wanted = Forwarding(net.network).flows(net.control.state.down)
@@ -208,10 +207,10 @@ def test_totals_are_counted_from_the_beginning_of_the_first_slot() -> None:
     assert not net.told("links")
     _slot(net, 1, sent=9_000)
     (event,) = net.told("links")
-    assert event["slot"] == 1
-    assert event["sampled_at"] == 51.0
-    assert event["links"][0] == [net.network.shaped_links[0].name, 100, 2_000, 1, True]
-    assert len(event["virtual_backlog_bytes"]) == len(net.network.shaped_links)
+    assert event.slot == 1
+    assert event.sampled_at == 51.0
+    assert event.links[0] == (net.network.shaped_links[0].name, 100, 2_000, 1, True)
+    assert len(event.virtual_backlog_bytes) == len(net.network.shaped_links)
     assert net.control.state.readings[0].backlog_bytes == 100
 
 
@@ -222,8 +221,8 @@ def test_a_controller_that_begins_late_counts_from_its_first_look() -> None:
     assert not net.told("links")
     _slot(net, 8, sent=71_000)
     (event,) = net.told("links")
-    assert event["slot"] == 8
-    assert event["links"][0][2] == 1_000
+    assert event.slot == 8
+    assert event.links[0][2] == 1_000
 
 
 def test_counters_of_ports_are_told_by_the_neighbour() -> None:
@@ -238,8 +237,8 @@ def test_counters_of_ports_are_told_by_the_neighbour() -> None:
     assert not net.told("ports")
     net.control.handle(PortsCounted(1, number, (wanted,), last=True))
     (event,) = net.told("ports")
-    assert (event["switch"], event["slot"]) == ("bs1", 0)
-    assert event["ports"] == [["c1d1", 10, 20, 1, 2, 3, 4]]
+    assert (event.switch, event.slot) == ("bs1", 0)
+    assert event.ports == [("c1d1", 10, 20, 1, 2, 3, 4)]
 
 
 def test_failures_end_it_and_strangers_do_not() -> None:

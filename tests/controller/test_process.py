@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from controller.openflow import LIBRARIES
+from model.controller_messages import RateChanged, Start, Stop
 from model.network import build_network
 from tests.busy import measuring
 from tests.controller.lab import Controller, ShapedLab
@@ -42,7 +43,7 @@ def test_it_ends_in_order_when_asked_by_a_signal(controller: Controller, number:
 
 
 def test_it_ends_in_order_when_told_to(controller: Controller) -> None:
-    controller.send(cmd="stop")
+    controller.send(Stop())
     assert controller.end() == 0
 
 
@@ -51,7 +52,9 @@ def test_it_ends_when_nobody_listens_any_more(controller: Controller) -> None:
     assert controller.end() == 0
 
 
-@pytest.mark.parametrize("line", [b"no json\n", b"[]\n", b'{"cmd":"dance"}\n'])
+@pytest.mark.parametrize(
+    "line", [b"no json\n", b"[]\n", b'{"type":"dance"}\n', b'{"type":"start","t0":"now"}\n']
+)
 def test_it_ends_with_a_traceback_when_a_command_makes_no_sense(
     controller: Controller, line: bytes
 ) -> None:
@@ -73,15 +76,15 @@ def test_two_controllers_do_not_share_an_address(
 def test_it_looks_at_the_links_when_slots_end(controller: Controller) -> None:
     with measuring():
         t0 = time.monotonic() + 0.2
-        controller.send(cmd="start", t0=t0, slot_s=0.1, slots=5)
-        controller.send(cmd="rate", link="c1d1>bs1", rate_mbps=5)
+        controller.send(Start(t0=t0, slot_s=0.1, slots=5))
+        controller.send(RateChanged(link="c1d1>bs1", rate_mbps=5))
         events = [controller.wait_for("links") for _ in range(5)]
     for slot, event in enumerate(events, 1):
         assert event["slot"] == slot
         lateness = event["sampled_at"] - (t0 + 0.1 * slot)
         assert 0 <= lateness < 0.08
         assert event["links"][0][1:] == [0, 0, 0, True]
-    controller.send(cmd="start", t0=t0, slot_s=0.1, slots=5)
+    controller.send(Start(t0=t0, slot_s=0.1, slots=5))
     assert controller.end() == 1
     assert "started already" in controller.log.read_text()
 
@@ -94,6 +97,6 @@ def test_strangers_at_the_port_do_no_harm(controller: Controller, lab: ShapedLab
             with suppress(ConnectionResetError):
                 while stranger.recv(4096):
                     pass
-    controller.send(cmd="start", t0=time.monotonic(), slot_s=0.1, slots=1)
+    controller.send(Start(t0=time.monotonic(), slot_s=0.1, slots=1))
     controller.wait_for("links")
     controller.stop()

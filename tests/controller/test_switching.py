@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from model.addressing import host_ip, port_number
+from model.controller_messages import Start
 from tests.busy import measuring
 from tests.controller.lab import Controller, SwitchedLab, sh
 from tests.controller.scenarios import scenario
@@ -55,7 +56,7 @@ def _reached(lab: SwitchedLab) -> dict[tuple[str, str], bool]:
 
 def test_one_cell(serve: Any) -> None:
     lab, controller = serve(stations=1, devices=2)
-    assert [e["event"] for e in controller.events] == ["listening", "switch", "installed"]
+    assert [e["type"] for e in controller.events] == ["listening", "switch", "installed"]
     assert all(_reached(lab).values())
     # A device that calls itself another one is not heard, whatever it says.
     sh("ip", "-n", lab.hosts["c1d1"], "addr", "add", "10.1.1.9/32", "dev", "eth0")
@@ -149,7 +150,7 @@ def test_counters_of_ports_count_what_was_sent(serve: Any) -> None:
     lab, controller = serve(stations=1, devices=1)
     for host in lab.hosts:  # the uplinks' queues, which this network does without
         sh("ip", "-n", lab.fabric, "link", "add", f"{host}-bs1", "up", "type", "veth")
-    controller.send(cmd="start", t0=time.monotonic(), slot_s=0.5, slots=4)
+    controller.send(Start(t0=time.monotonic(), slot_s=0.5, slots=4))
     before = dict(zip(*_counters(controller), strict=True))
     assert lab.ping("c1d1", "e1", "-c10", "-i0.01", "-s", "972")  # 1014 bytes each
     for _ in range(3):
@@ -169,9 +170,7 @@ def test_switches_that_die_are_missed_but_survived(serve: Any) -> None:
     lab, controller = serve(stations=2, devices=1)
     lab.kill_switches()
     for switch in ("bs1", "bs2"):
-        if not any(
-            e == {"event": "switch", "name": switch, "up": False} for e in controller.events
-        ):
+        if not any(e == {"type": "switch", "name": switch, "up": False} for e in controller.events):
             controller.wait_for("switch", name=switch, up=False)
     controller.stop()
     assert "Traceback" not in controller.log.read_text()

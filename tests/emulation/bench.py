@@ -12,10 +12,13 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 from emulation.host.uids import FIRST
 from emulation.orchestrator.briefer import Briefer
 from emulation.orchestrator.cells import cells
 from emulation.orchestrator.spawner_client import Spawned, SpawnerLink
+from emulation.protocol import orders
 from emulation.protocol.messages import Baseline, Bye, Fatal, NodeConfig, Ready, Record, from_list
 from emulation.sandbox.policy_files import is_users
 from model.addressing import host_ip
@@ -163,10 +166,10 @@ class Nodes:
             self.records[node.name], self._buffers[node.name] = [], b""
         self.spawn_s = time.monotonic() - begin
 
-    def order(self, **order: object) -> None:
+    def order(self, order: orders.Order) -> None:
         """Give all nodes an order."""
         for node in self.nodes.values():
-            node.control.sendall(json.dumps(order).encode() + b"\n")
+            node.control.sendall(msgspec.json.encode(order) + b"\n")
 
     def collect(self, seconds: float) -> None:
         """Read records for some time, or until all nodes have closed their channels."""
@@ -199,9 +202,9 @@ class Nodes:
     def run(self, seconds: float) -> None:
         """From ready to bye, with so many real seconds between start and stop."""
         self.have_all(Ready)
-        self.order(cmd="baseline")
+        self.order(orders.MeasurePaths())
         self.have_all(Baseline)
-        self.order(cmd="start", t0=time.monotonic() + 0.2)
+        self.order(orders.Begin(time.monotonic() + 0.2))
         self.collect(0.2 + seconds)
-        self.order(cmd="stop")
+        self.order(orders.End())
         self.have_all(Bye)

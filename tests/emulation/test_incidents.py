@@ -7,7 +7,6 @@ import signal
 import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -15,6 +14,7 @@ from emulation.host.commands import ProcessError
 from emulation.orchestrator.incidents import Incidents
 from emulation.orchestrator.network_events import NetworkChanges
 from emulation.orchestrator.supervisor import Guard
+from model.controller_messages import CableChanged, RateChanged, SwitchChanged
 from model.errors import UserError
 from model.network import build_network
 from model.scenario.load import load_scenario
@@ -26,7 +26,7 @@ class Stage:
 
     notes: list[str] = field(default_factory=list)
     cables: list[tuple[str, bool]] = field(default_factory=list)
-    sent: list[dict[str, Any]] = field(default_factory=list)
+    sent: list[RateChanged] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -45,10 +45,10 @@ class Stage:
         self.changes = NetworkChanges(machinery, self.recorder, self.incidents)  # type: ignore[arg-type]
 
     def cable(self, name: str, *, up: bool) -> None:
-        self.changes.heard({"event": "link", "cable": name, "up": up})
+        self.changes.heard(CableChanged(name, up))
 
     def switch(self, name: str, *, up: bool) -> None:
-        self.changes.heard({"event": "switch", "name": name, "up": up})
+        self.changes.heard(SwitchChanged(name, up))
 
 
 def test_a_cable_that_fails_by_mishap_is_an_incident_and_so_is_its_return() -> None:
@@ -90,7 +90,7 @@ def test_a_new_controller_is_told_the_capacities_that_have_changed() -> None:
     assert not stage.sent
     stage.recorder.rates["bs1>bs2"] = 12.5
     stage.changes.tell_rates()
-    assert stage.sent == [{"cmd": "rate", "link": "bs1>bs2", "rate_mbps": 12.5}]
+    assert stage.sent == [RateChanged("bs1>bs2", 12.5)]
 
 
 class Machines:

@@ -53,7 +53,7 @@ def test_slots_in_which_nobody_looked_have_rows_without_values(
     links = list(recorder.rates)
 
     def look(slot: int, sent: int) -> None:
-        recorder.links(slot, [(k, 10, sent, 0, True) for k in links], [0.0] * len(links))
+        recorder.links(slot, [(k, 10, sent, 0, True) for k in links], [0] * len(links))
 
     look(0, 1000)
     recorder.count_links_anew()  # another controller, that first looked when slot 2 ended

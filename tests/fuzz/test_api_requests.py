@@ -12,6 +12,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from controller.api.serve import MAX_BODY_BYTES, MAX_HEADER_BYTES
+from model.controller_messages import Start
 from tests.controller.api_service import Service
 from tests.controller.scenarios import scenario
 from tests.fuzz.bounds import tries
@@ -26,7 +27,7 @@ TOKEN = b"{token}"
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service = Service(WANTED, tmp_path_factory.mktemp("api"))
-    service.say({"cmd": "start", "t0": 0.0, "slot_s": WANTED.slot_s, "slots": 5})
+    service.say(Start(0.0, WANTED.slot_s, 5))
     service.say_slot(1)
     before = psutil.Process(service.process.pid).memory_info().rss
     yield service
