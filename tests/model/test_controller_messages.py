@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from model import controller_messages as messages
@@ -46,7 +47,7 @@ def test_every_message_is_read_as_it_was_written() -> None:
      b'{"type": "rate", "link": "a", "rate_mbps": NaN}'],
 )  # fmt: skip
 def test_what_is_no_command_is_refused(line: bytes) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(msgspec.DecodeError):
         messages.decode_command(line)
 
 
