@@ -63,6 +63,7 @@ POLICIES: dict[str, Look] = {
     "maa3c": Look("MAA3C", GREEN, "^"),
     "madqn": Look("MADQN", PURPLE, "D"),
     "student": Look("student", SKY, "P"),
+    "learned": Look("learned", SKY, "p"),
     "self-biased": Look("self-biased", ORANGE, "v"),
     "own-edge": Look("own edge", GREY, "X"),
     "local": Look("local", BLACK, "h"),

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
+from cli.train import ALGO_HELP, offer_algorithms
 from model.scenario.load import load_scenario, parse_assignments
 from records.console import Screen
-from rl.learning.config import algorithms, load_config
+from rl.learning.config import load_config
 from rl.learning.options import PpoOptions
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ _THEIRS = "BenchMARL mappo"
 
 @click.command()
 @click.argument("scenario", default="case3")
-@click.option("--algo", "names", multiple=True, type=click.Choice(algorithms()),
-              default=("m2ppo", REFERENCE, "maa3c", "madqn"), show_default=True)  # fmt: skip
+@click.option("--algo", "names", multiple=True, metavar="ALGO", shell_complete=offer_algorithms,
+              default=("m2ppo", REFERENCE, "maa3c", "madqn"), show_default=True,
+              help=f"{ALGO_HELP} May be repeated.")  # fmt: skip
 @click.option("--chunks", type=click.IntRange(1), default=4, show_default=True,
               help="Chunks that are timed, after one that is not.")  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
@@ -39,15 +41,16 @@ def training(scenario: str, names: tuple[str, ...], chunks: int, settings: tuple
     Beside them BenchMARL's recurrent MAPPO, where it is installed.
     """
     overrides = parse_assignments(settings, "--set", "options.clip=0.2")
+    resolved = load_scenario(scenario)
+    configs = {name: load_config(name, overrides, resolved) for name in names}
     # torch and numba take seconds to load, which a wrong option need not wait for.
     from benchmarks import benchmarl_bench
 
-    resolved = load_scenario(scenario)
     console = Screen()
     speeds = {}
-    for name in names:
+    for name, config in configs.items():
         with console.status(name):
-            speeds[name] = _ours(resolved, load_config(name, overrides, resolved), chunks)
+            speeds[name] = _ours(resolved, config, chunks)
     if benchmarl_bench.available():
         with console.status("BenchMARL"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -77,12 +80,13 @@ def _ours(scenario: Scenario, config: TrainingConfig, chunks: int) -> Speed:
 
     run = Training(config, scenario, 1, Path())
     learner, collectors = run.learner, run.collectors
-    choose = getattr(learner, "choose", None)
     playing, total, slots = 0.0, 0.0, 0
     for k in range(-len(collectors), chunks * len(collectors)):
         turn = k % len(collectors)
         begin = time.process_time()
-        chunk = collectors[turn].collect(learner.player(turn), config.chunk_slots, choose)
+        chunk = collectors[turn].collect(
+            learner.behaviour_actor(turn), config.chunk_slots, learner.behaviour_choice()
+        )
         middle = time.process_time()
         learner.update(chunk.to(learner.actor.device), turn)
         if k >= 0:  # the first chunk of each also draws traces, compiles and warms up

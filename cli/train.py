@@ -1,4 +1,4 @@
-"""Train a policy for a scenario in the simulator: m2ppo, mappo, maa3c or madqn."""
+"""Train a policy for a scenario in the simulator: m2ppo, mappo, maa3c, madqn, or your own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -26,8 +27,9 @@ from model.scenario.load import load_scenario, parse_assignments
 from records.console import Screen, screen_of_tables, words
 from records.ownership import give_tree_to_user
 from records.streams import one_line, say
-from rl.learning.config import algorithms, load_config, options_of
+from rl.learning.config import load_config, options_of
 from rl.learning.options import MAX_TRAINING_SEED, TrainingConfig
+from rl.learning.registry import algorithms
 
 _SAVING = "saving; Ctrl-C again ends at once, without"
 
@@ -44,10 +46,18 @@ class Job:
     fresh: bool
 
 
+ALGO_HELP = f"One of {', '.join(algorithms())}; or module:Class for a learner of your own."
+
+
+def offer_algorithms(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Return what a shell completes ``--algo`` to."""
+    return [CompletionItem(name) for name in algorithms() if name.startswith(begun)]
+
+
 @click.command()
 @click.argument("scenario", required=False)
-@click.option("--algo", "algorithm", type=click.Choice(algorithms()), default="m2ppo",
-              show_default=True, help="The algorithm.")  # fmt: skip
+@click.option("--algo", "algorithm", metavar="ALGO", default="m2ppo", show_default=True,
+              shell_complete=offer_algorithms, help=ALGO_HELP)  # fmt: skip
 @click.option("--seed", "seeds", type=click.IntRange(0, MAX_TRAINING_SEED), multiple=True,
               default=(1,), show_default=True,
               help="Of networks and episodes; repeatable.")  # fmt: skip
@@ -78,7 +88,8 @@ def train(  # noqa: PLR0913 - the options, by name
 
     The run's folder gets the policy that was best on held-out episodes (best.npz), the log as JSON
     lines and for TensorBoard, and a state from which the same command goes on, bit for bit. Ctrl-C
-    saves and ends. Try the policy: ./lab run SCENARIO --policy ALGO --param checkpoint=FILE.
+    saves and ends. Try the policy: ./lab run SCENARIO --policy ALGO --param checkpoint=FILE, with
+    'learned' for ALGO if the learner is your own.
     """
     overrides: dict[str, Any] = parse_assignments(settings, "--set", "options.clip=0.2")
     if slots is not None:
@@ -92,8 +103,9 @@ def train(  # noqa: PLR0913 - the options, by name
         raise click.UsageError("Missing argument 'SCENARIO'.")
     resolved = load_scenario(scenario)
     config = load_config(algorithm, overrides, resolved)
+    folder = algorithm.replace(":", "-")
     work = [
-        Job(config, resolved, seed, out / resolved.name / algorithm / f"seed{seed}",
+        Job(config, resolved, seed, out / resolved.name / folder / f"seed{seed}",
             " ".join(["./lab", *sys.argv[1:]]), fresh)
         for seed in dict.fromkeys(seeds)
     ]  # fmt: skip

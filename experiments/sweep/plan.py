@@ -18,7 +18,9 @@ from model.scenario.load import load_scenario
 from model.scenario.yaml_reader import KeyPath
 from model.worlds import require_simulable
 from rl import policies
-from rl.learning.config import OptionError, algorithms, load_config
+from rl.learning.config import load_config
+from rl.learning.options import OptionError
+from rl.learning.registry import algorithms, is_users
 from rl.policies.checkpoint import shipped
 from rl.policies.learned import Learned
 
@@ -95,6 +97,12 @@ class _Planner:
             scenario = self._scenario((*where, "scenarios", i), named, block.set)
             self._require_simulable((*where, "scenarios", i), scenario)
             for j, algorithm in enumerate(block.algorithms):
+                if is_users(algorithm):
+                    raise self._file.mistake(
+                        (*where, "algorithms", j),
+                        f"'{algorithm}' is a learner of your own, which a sweep does not train; "
+                        f"./lab train {named} --algo {algorithm}",
+                    )
                 for varied in grid(block.vary):
                     settings = {**block.settings, **varied}
                     try:

@@ -1,9 +1,10 @@
-"""Configuration of a training run: the YAML files beside this, with a user's overrides, checked."""
+"""Configuration of a training run: an algorithm's YAML file with a user's overrides, checked."""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,29 +19,14 @@ from model.scenario import Scenario
 from model.scenario.load import shipped_ancestors
 from model.scenario.yaml_reader import read_yaml
 from model.text import how_to_write
-from rl import policies
-from rl.learning.options import CONFIGS, DistillOptions, PpoOptions, TrainingConfig
+from rl.learning.options import OptionError, Options, TrainingConfig, config_class
+from rl.learning.registry import options_class
 
-FOLDER = Path(__file__).resolve().parent
 _SECTION = "options"
+_SCENARIOS = "scenarios"
 _FIXED = ("algorithm", "family")
 """What makes an algorithm what it is; ``--algo`` chooses it."""
-_UNUSED = {
-    "ppo": (),
-    "a3c": ("anneal",),
-    "dqn": ("anneal", "critics", "critic_count"),
-    "distill": ("anneal", "critics", "critic_count"),
-}
-"""Settings that have no effect on a family."""
 _KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text"}
-
-
-class OptionError(UserError):
-    """An option of a training that does not exist or has a wrong value; ``key`` is its name."""
-
-    def __init__(self, message: str, key: str):
-        super().__init__(message)
-        self.key = key
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +34,7 @@ class Option:
     """One option of a training, as ``--set KEY=VALUE`` takes it.
 
     Attributes:
-        key: its name, ``options.NAME`` for those of the family.
+        key: its name, ``options.NAME`` for those of the learner.
         kind: whole number, number, text, true or false, or the words that it may be.
         limits: its range, "" without one.
         value: what the training takes.
@@ -62,72 +48,38 @@ class Option:
     text: str
 
 
-def algorithms() -> tuple[str, ...]:
-    """Names of the algorithms that can be trained."""
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
-
-
 def load_config(
     algorithm: str, overrides: Mapping[str, Any], scenario: Scenario | None = None
 ) -> TrainingConfig:
     """Return the hyper-parameters of an algorithm, checked.
 
     Args:
-        algorithm: its name.
-        overrides: values by key, ``options.KEY`` for those of the family.
+        algorithm: its name, or ``module:Class`` of a learner of a user's own.
+        overrides: values by key, ``options.KEY`` for those of the learner.
         scenario: what is trained for; an algorithm's file may have settings for a case (section
             ``scenarios``), which hold for all that extends it, too.
 
     Raises:
         OptionError: naming option, value and range, or the nearest option there is.
-        UserError: if there is no such algorithm.
+        UserError: if there is no such algorithm, or its class cannot be imported.
     """
-    if algorithm not in algorithms():
-        raise UserError(
-            f"there is no algorithm '{algorithm}'{nearest(algorithm, algorithms()) or ';'} "
-            f"there are {', '.join(algorithms())}"
-        )
-    data = _file_of(algorithm)
-    kind = CONFIGS[data["family"]]
-    by_case = data.pop("scenarios", {})
+    options = options_class(algorithm)
+    kind = config_class(options, options.family or algorithm)
+    usual, by_case = _defaults(algorithm, kind)
     cases = shipped_ancestors(scenario) if scenario else ()
     for_case: Mapping[str, Any] = next((by_case[name] for name in cases if name in by_case), {})
-    for key, value in {**for_case, **_flat(algorithm, kind, overrides)}.items():
-        section, _, name = key.rpartition(".")
-        (data[_SECTION] if section else data)[name] = value
-    config = _validated(algorithm, kind, data)
-    _require_effect(algorithm, config, overrides)
+    given = {**for_case, **_flat(algorithm, kind, overrides)}
+    config = _validated(algorithm, kind, {**usual, **given})
+    _require_effect(algorithm, config, usual, overrides)
     if scenario is not None:
-        require_sense(config, scenario)
+        config.options.require_sense(config, scenario)
     return config
-
-
-def require_sense(config: TrainingConfig, scenario: Scenario) -> None:
-    """Raise ``UserError`` where a scenario leaves a training nothing to do, or no teacher."""
-    options = config.options
-    if isinstance(options, PpoOptions):
-        longest = min(config.chunk_slots, scenario.slots)
-        if options.settle >= longest:
-            raise OptionError(
-                f"options.settle={options.settle}: the last {options.settle} slots of a chunk are "
-                f"not learnt from, which leaves none of {longest} (chunk_slots, or the scenario's "
-                "slots)",
-                "options.settle",
-            )
-    if isinstance(options, DistillOptions):
-        teacher_of(options, scenario)
-
-
-def teacher_of(options: DistillOptions, scenario: Scenario) -> str:
-    """Return the checkpoint that a student learns from. Raises ``UserError`` if there is none."""
-    params = {"checkpoint": options.teacher} if options.teacher else {}
-    return str(policies.completed("m2ppo", params, scenario)["checkpoint"])
 
 
 def options_of(config: TrainingConfig) -> list[Option]:
     """List all options of a training with their present values."""
-    kind = CONFIGS[config.family]
-    unused = (*_FIXED, *_UNUSED[config.family])
+    kind = type(config)
+    unused = (*_FIXED, *config.options.unused)
     return [
         Option(key, _kind(field), limits_of(field), _value(config, key), field.description or "")
         for key, field in _fields(kind)
@@ -142,11 +94,40 @@ def _value(config: TrainingConfig, key: str) -> object:
     return list(found) if isinstance(found, tuple) else found
 
 
-def _file_of(algorithm: str) -> dict[str, Any]:
-    path = FOLDER / f"{algorithm}.yaml"
-    data = read_yaml(path.read_text(encoding="utf-8"), path.name).data
-    assert isinstance(data, dict)  # noqa: S101 - for the type checker: the lab's own file
-    return data
+def _settings_file(algorithm: str, options: type[Options]) -> Path:
+    """Return where an algorithm's settings lie: a YAML file beside the module of its options."""
+    module = sys.modules[options.__module__]
+    stem = algorithm.partition(":")[0].rpartition(".")[2]
+    return Path(str(module.__file__)).resolve().with_name(f"{stem}.yaml")
+
+
+def _defaults(
+    algorithm: str, kind: type[TrainingConfig]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return the settings of an algorithm's file by full key, and those for cases by their names.
+
+    Without a file, those are the defaults of the classes. Raises ``UserError`` naming the file.
+    """
+    path = _settings_file(algorithm, options_class(algorithm))
+    if not path.is_file():
+        return {}, {}
+    data = read_yaml(path.read_text(encoding="utf-8"), str(path)).data
+    try:
+        usual = _section(algorithm, data)
+        cases = _section(algorithm, usual.pop(_SCENARIOS, {}))
+        for key in _FIXED:
+            usual.pop(key, None)
+        return _flat(algorithm, kind, usual), {
+            name: _flat(algorithm, kind, _section(algorithm, case)) for name, case in cases.items()
+        }
+    except OptionError as error:
+        raise OptionError(f"{path}: {error}", error.key) from None
+
+
+def _section(algorithm: str, data: object) -> dict[str, Any]:
+    if not isinstance(data, Mapping):
+        raise OptionError(f"{algorithm}: must be a section with keys, not {_shown(data)}", "")
+    return dict(data)
 
 
 def _fields(kind: type[TrainingConfig]) -> Iterator[tuple[str, FieldInfo]]:
@@ -183,7 +164,7 @@ def _flat(algorithm: str, kind: type[TrainingConfig], given: Mapping[str, Any]) 
 
 
 def _nearest(key: str, known: list[str]) -> str:
-    """Suggest an option; the name alone is enough for one of the family, as ``clip``."""
+    """Suggest an option; the name alone is enough for one of the learner's, as ``clip``."""
     by_name = {name.rpartition(".")[2]: name for name in known}
     bare = key.rpartition(".")[2]
     if bare in by_name:
@@ -195,8 +176,13 @@ def _nearest(key: str, known: list[str]) -> str:
 
 
 def _validated(
-    algorithm: str, kind: type[TrainingConfig], data: Mapping[str, Any]
+    algorithm: str, kind: type[TrainingConfig], given: Mapping[str, Any]
 ) -> TrainingConfig:
+    data: dict[str, Any] = {"algorithm": algorithm, _SECTION: {}}
+    data["family"] = get_args(kind.model_fields["family"].annotation)[0]
+    for key, value in given.items():
+        section, _, name = key.rpartition(".")
+        (data[_SECTION] if section else data)[name] = value
     try:
         # From JSON, strictly: lists become tuples, but "5" is no number and true is not 1.
         return kind.model_validate_json(json.dumps(data, default=_item), strict=True)
@@ -207,10 +193,9 @@ def _validated(
     place = [str(part) for part in first["loc"]]
     fields = dict(_fields(kind))
     key = next(".".join(place[:k]) for k in (2, 1) if ".".join(place[:k]) in fields)
-    value: Any = data
-    for part in key.split("."):
-        value = value[part]
-    raise OptionError(f"{algorithm}: {key}={_shown(value)}: {_rule(fields[key], value)}", key)
+    raise OptionError(
+        f"{algorithm}: {key}={_shown(given[key])}: {_rule(fields[key], given[key])}", key
+    )
 
 
 def _item(value: object) -> object:
@@ -222,11 +207,14 @@ def _item(value: object) -> object:
     raise TypeError(f"{type(value).__name__} {value!r}"[:80])
 
 
-def _require_effect(algorithm: str, config: TrainingConfig, given: Mapping[str, Any]) -> None:
-    unchanged = CONFIGS[config.family].model_validate_json(
-        json.dumps({k: v for k, v in _file_of(algorithm).items() if k != "scenarios"}), strict=True
-    )
-    for key in _UNUSED[config.family]:
+def _require_effect(
+    algorithm: str,
+    config: TrainingConfig,
+    usual: Mapping[str, Any],
+    given: Mapping[str, Any],
+) -> None:
+    unchanged = _validated(algorithm, type(config), usual)
+    for key in config.options.unused:
         if key in given and _value(config, key) != _value(unchanged, key):
             raise OptionError(
                 f"{algorithm}: {key}={_shown(given[key])}: has no effect on {algorithm}", key

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rl.learning.options import Combination
+from rl.learning.critic_input import STATE_COLUMNS
+from rl.learning.options import Combination, TrainingConfig
 from rl.learning.torch_actor import State, Trunk, orthogonal
 from rl.policies.checkpoint import Cell
 
@@ -47,6 +48,14 @@ class Critics(nn.Module):
         self._cell, self._hidden = cell, hidden
         number = 1 if combination == "single" else count
         self.members = nn.ModuleList(Critic(inputs, trunk, cell, hidden) for _ in range(number))
+
+    @classmethod
+    def from_config(cls, config: TrainingConfig) -> Critics:
+        """Make fresh critics as a training's hyper-parameters have them, on the processor."""
+        return cls(
+            config.critics, config.critic_count, STATE_COLUMNS, config.trunk, config.cell,
+            config.hidden,
+        )  # fmt: skip
 
     def start(self, rows: int) -> State:
         """The state before the first slot: zeros, (n, rows, H) each."""

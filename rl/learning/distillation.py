@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model.scenario import Scenario
 from rl.learning.collector import Chunk
 from rl.learning.devices import moved
-from rl.learning.options import DistillOptions
+from rl.learning.learner import Learner
+from rl.learning.options import DistillOptions, TrainingConfig
 from rl.learning.returns import RunningScale
 from rl.learning.torch_actor import Actor, ActorShape, Scores, State
 from rl.learning.unroll import decisions_in, unroll
@@ -33,11 +35,15 @@ def restore(checkpoint: Checkpoint) -> Actor:
     return actor
 
 
-class Distiller:
+class Distiller(Learner):
     """A student and its teacher."""
 
-    def __init__(self, actor: Actor, options: DistillOptions):
-        self.actor, self.options = actor, options
+    options_class = DistillOptions
+    options: DistillOptions
+    saved = ("actor", "optimiser")
+
+    def __init__(self, actor: Actor, options: DistillOptions, seed: int):
+        super().__init__(actor, options, seed)
         teacher = restore(weights.load(options.teacher)).to(actor.device)
         self.teacher = teacher.requires_grad_(requires_grad=False)
         self.charges = RunningScale()
@@ -48,9 +54,14 @@ class Distiller:
                 getattr(actor, name).copy_(getattr(self.teacher, name))
         self._memory: State | None = None
 
-    def player(self, _: int) -> Actor:
-        """Whose policy plays the next chunk."""
-        return self.actor
+    @classmethod
+    def from_config(
+        cls, actor: Actor, config: TrainingConfig, scenario: Scenario, seed: int
+    ) -> Distiller:
+        """Make a student of the teacher for a scenario."""
+        assert isinstance(config.options, DistillOptions)  # noqa: S101 - for the type checker
+        teacher = config.options.teacher_for(scenario)
+        return cls(actor, config.options.model_copy(update={"teacher": teacher}), seed)
 
     def update(self, chunk: Chunk, _: int) -> dict[str, float]:
         """Draw the student towards the teacher on a chunk that the student played."""
@@ -85,16 +96,11 @@ class Distiller:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next update depends on; the teacher is a file."""
-        return {
-            "actor": self.actor.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "memory": self._memory,
-        }
+        return super().state_dict() | {"memory": self._memory}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of ``state_dict``."""
-        self.actor.load_state_dict(state["actor"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        super().load_state_dict(state)
         self._memory = moved(state["memory"], self.actor.device)
 
 

@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from model.scenario import Scenario
 from rl.learning.collector import Chunk, log_prob
 from rl.learning.critics import Critics
 from rl.learning.devices import moved
-from rl.learning.options import A3cOptions
+from rl.learning.learner import Learner
+from rl.learning.options import A3cOptions, TrainingConfig
 from rl.learning.returns import RunningScale, generalised_advantages, standardised
 from rl.learning.torch_actor import Actor, State
 from rl.learning.unroll import unroll
@@ -31,11 +33,16 @@ class Worker:
         self.memory: State | None = None
 
 
-class A3c:
+class A3c(Learner):
     """Shared networks and the workers that improve them."""
 
-    def __init__(self, actor: Actor, critics: Critics, options: A3cOptions):
-        self.actor, self.critics, self.options = actor, critics, options
+    options_class = A3cOptions
+    options: A3cOptions
+    saved = ("actor", "critics", "values", "charges", "optimiser")
+
+    def __init__(self, actor: Actor, critics: Critics, options: A3cOptions, seed: int):
+        super().__init__(actor, options, seed)
+        self.critics = critics
         self.workers = [Worker(actor, critics) for _ in range(options.workers)]
         self.values, self.charges = RunningScale(), RunningScale()
         self.optimiser = torch.optim.RMSprop(
@@ -45,9 +52,20 @@ class A3c:
             eps=1e-5,
         )
 
-    def player(self, turn: int) -> Actor:
-        """Whose policy plays the next chunk."""
-        return self.workers[turn].actor
+    @classmethod
+    def from_config(cls, actor: Actor, config: TrainingConfig, _: Scenario, seed: int) -> A3c:
+        """Make a learner with fresh critics."""
+        assert isinstance(config.options, A3cOptions)  # noqa: S101 - for the type checker
+        return cls(actor, Critics.from_config(config).to(actor.device), config.options, seed)
+
+    @property
+    def rollout_workers(self) -> int:
+        """Workers that take turns."""
+        return len(self.workers)
+
+    def behaviour_actor(self, worker: int) -> Actor:
+        """Return the worker's copy of the actor."""
+        return self.workers[worker].actor
 
     def update(self, chunk: Chunk, turn: int) -> dict[str, float]:
         """A worker's gradients on its copy, applied to the shared networks; then a new copy."""
@@ -99,12 +117,7 @@ class A3c:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next update depends on."""
-        return {
-            "actor": self.actor.state_dict(),
-            "critics": self.critics.state_dict(),
-            "values": self.values.state_dict(),
-            "charges": self.charges.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+        return super().state_dict() | {
             "workers": [
                 (w.actor.state_dict(), w.critics.state_dict(), w.memory) for w in self.workers
             ],
@@ -112,8 +125,7 @@ class A3c:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of ``state_dict``."""
-        for name in ("actor", "critics", "values", "charges", "optimiser"):
-            getattr(self, name).load_state_dict(state[name])
+        super().load_state_dict(state)
         for worker, (actor, critics, memory) in zip(self.workers, state["workers"], strict=True):
             worker.actor.load_state_dict(actor)
             worker.critics.load_state_dict(critics)

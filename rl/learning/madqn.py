@@ -16,20 +16,25 @@ import torch
 from torch import Tensor, nn
 
 from rl.learning.collector import Chunk
+from rl.learning.learner import Learner
 from rl.learning.options import DqnOptions
 from rl.learning.returns import RunningScale
 from rl.learning.torch_actor import Actor, Scores
 from rl.learning.unroll import backward_in_blocks, scored_in_blocks, unroll_trunk
 from rl.policies import numpy_actor
-from rl.policies.action_selection import Chosen
+from rl.policies.action_selection import Choose, Chosen
 from rl.policies.features import Candidates
 
 
-class Dqn:
+class Dqn(Learner):
     """A Q-network, its target network, and the replay memory."""
 
+    options_class = DqnOptions
+    options: DqnOptions
+    saved = ("actor", "target", "charges", "optimiser")
+
     def __init__(self, actor: Actor, options: DqnOptions, seed: int):
-        self.actor, self.options = actor, options
+        super().__init__(actor, options, seed)
         self.target = copy.deepcopy(actor)
         self.charges = RunningScale()
         self.optimiser = torch.optim.Adam(actor.parameters(), lr=options.learning_rate, eps=1e-5)
@@ -55,9 +60,9 @@ class Dqn:
         rate = np.full_like(target, len(rates) - 1)
         return Chosen(target, rate, np.full(len(rate), rates[-1]), scores.rate_logits(target))
 
-    def player(self, _: int) -> Actor:
-        """Whose policy plays the next chunk."""
-        return self.actor
+    def behaviour_choice(self) -> Choose:
+        """Return the ε-greedy choice."""
+        return self.choose
 
     def update(self, chunk: Chunk, _: int) -> dict[str, float]:
         """Remember a chunk, and learn from remembered ones."""
@@ -102,11 +107,7 @@ class Dqn:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next update depends on, the replay memory included."""
-        return {
-            "actor": self.actor.state_dict(),
-            "target": self.target.state_dict(),
-            "charges": self.charges.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+        return super().state_dict() | {
             "memory": list(self._memory),
             "random": self._random.bit_generator.state,
             "counts": (self._steps, self._slots),
@@ -114,8 +115,7 @@ class Dqn:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of ``state_dict``."""
-        for name in ("actor", "target", "charges", "optimiser"):
-            getattr(self, name).load_state_dict(state[name])
+        super().load_state_dict(state)
         self._memory = deque(
             (chunk.to(self.actor.device) for chunk in state["memory"]), maxlen=self.options.memory
         )

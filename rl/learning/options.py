@@ -1,14 +1,20 @@
-"""Options of each family of learners: type, range, default and meaning. Free of torch."""
+"""Options of the learners: type, range, default and meaning. Free of torch."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from model.errors import UserError
+from rl import policies
 from rl.policies.checkpoint import Cell, Choice
 
-Family = Literal["ppo", "a3c", "dqn", "distill"]
+if TYPE_CHECKING:
+    from model.scenario import Scenario
+
 Credit = Literal["own", "team", "priced"]
 Combination = Literal["single", "min", "mean"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -36,14 +42,46 @@ _ENTROPY = "weight of the entropy bonus in the loss"
 _LOCAL_Q = "weight of the local Q's loss"
 
 
+class OptionError(UserError):
+    """An option of a training that does not exist or has a wrong value; ``key`` is its name."""
+
+    def __init__(self, message: str, key: str):
+        super().__init__(message)
+        self.key = key
+
+
 class Options(BaseModel):
-    """Base of the options of a family: unknown names and other types are refused."""
+    """Base class of a learner's options: refuses unknown names and values of other types.
+
+    A field needs a type with a range (``Rate``, ``Share``, ``Count`` …), a default and a
+    ``description``; ``./lab train --options`` lists it. These attributes are no options:
+
+    Attributes:
+        learner: class that learns with these options, ``module:Class``; imported when a training
+            begins. "": the class that ``--algo`` or the registry names.
+        family: name of the learner in ``config.yaml``; "": the algorithm's name.
+        unused: settings of ``TrainingConfig`` that have no effect on the learner; setting one is
+            refused.
+        value_based: whether the trained policy takes the target of the least local Q.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    learner: ClassVar[str] = ""
+    family: ClassVar[str] = ""
+    unused: ClassVar[tuple[str, ...]] = ("critics", "critic_count")
+    value_based: ClassVar[bool] = False
+
+    def require_sense(self, config: TrainingConfig, scenario: Scenario) -> None:
+        """Raise ``UserError`` where these options leave the learner nothing to do in a scenario."""
 
 
 class PpoOptions(Options):
     """Options of m2ppo and mappo."""
+
+    learner = "rl.learning.ppo:Ppo"
+    family = "ppo"
+    unused = ()
 
     epochs: Annotated[int, Field(ge=1, le=1000)] = Field(4, description=_EPOCHS)
     minibatches: Count = Field(4, description=_MINIBATCHES)
@@ -75,9 +113,24 @@ class PpoOptions(Options):
         10.0, description="where the loss of the critics and the local Q becomes linear"
     )
 
+    def require_sense(self, config: TrainingConfig, scenario: Scenario) -> None:
+        """Raise ``OptionError`` where ``settle`` leaves no slot of a chunk to learn from."""
+        longest = min(config.chunk_slots, scenario.slots)
+        if self.settle >= longest:
+            raise OptionError(
+                f"options.settle={self.settle}: the last {self.settle} slots of a chunk are "
+                f"not learnt from, which leaves none of {longest} (chunk_slots, or the scenario's "
+                "slots)",
+                "options.settle",
+            )
+
 
 class A3cOptions(Options):
     """Options of maa3c."""
+
+    learner = "rl.learning.maa3c:A3c"
+    family = "a3c"
+    unused = ("anneal",)
 
     workers: Annotated[int, Field(ge=1, le=1000)] = Field(
         4, description="workers that take turns, each with environments of its own"
@@ -92,6 +145,11 @@ class A3cOptions(Options):
 
 class DqnOptions(Options):
     """Options of madqn."""
+
+    learner = "rl.learning.madqn:Dqn"
+    family = "dqn"
+    unused = ("anneal", "critics", "critic_count")
+    value_based = True
 
     memory: Count = Field(20, description="chunks that are kept for replay")
     updates: Annotated[int, Field(ge=1, le=10_000)] = Field(
@@ -113,6 +171,10 @@ class DqnOptions(Options):
 class DistillOptions(Options):
     """Options of the student."""
 
+    learner = "rl.learning.distillation:Distiller"
+    family = "distill"
+    unused = ("anneal", "critics", "critic_count")
+
     teacher: str = Field(
         "",
         description="checkpoint to learn from; empty: the m2ppo that is shipped for the scenario",
@@ -123,9 +185,18 @@ class DistillOptions(Options):
     learning_rate: Rate = Field(2e-3, description=_LEARNING_RATE)
     gradient_norm: Bound = Field(10.0, description=_GRADIENT_NORM)
 
+    def require_sense(self, config: TrainingConfig, scenario: Scenario) -> None:
+        """Raise ``UserError`` where there is no teacher for a scenario."""
+        self.teacher_for(scenario)
+
+    def teacher_for(self, scenario: Scenario) -> str:
+        """Return the checkpoint to learn from. Raises ``UserError`` if there is none."""
+        params = {"checkpoint": self.teacher} if self.teacher else {}
+        return str(policies.completed("m2ppo", params, scenario)["checkpoint"])
+
 
 class TrainingConfig(BaseModel):
-    """Hyper-parameters of a training run; each family has a class with options of its own.
+    """Hyper-parameters of a training run; ``config_class`` makes one for a learner's options.
 
     ``mixing`` is the paper's mixture of PPO's action and the closed form's:
     ``none``: a plain actor; ``prior``: the closed form's cost as prior logits that the actor
@@ -137,7 +208,7 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     algorithm: str = Field(description="name under which checkpoints are kept")
-    family: Family = Field(description="how it learns")
+    family: str = Field(description="how it learns")
     mixing: Mixing = Field("none", description="how the closed form is mixed in")
     credit: Credit = Field("own", description="costs that a decision is charged with")
     critics: Combination = Field("single", description="one critic, or how several are combined")
@@ -155,7 +226,7 @@ class TrainingConfig(BaseModel):
     slots: Slots = Field(50_000, description="environment slots to train for")
     evaluate_every: Slots = Field(10_000, description="environment slots between evaluations")
     evaluation_episodes: Count = Field(12, description="held-out episodes of each evaluation")
-    options: Options = Field(Options(), description="of the family")
+    options: Options = Field(Options(), description="of the learner")
 
     @property
     def prior(self) -> bool:
@@ -165,31 +236,30 @@ class TrainingConfig(BaseModel):
     @property
     def choices(self) -> tuple[Choice, ...]:
         """Ways to decide that are evaluated; the best one on held-out episodes is kept."""
-        if self.family == "dqn" or self.mixing == "qmin":
+        if self.options.value_based or self.mixing == "qmin":
             return ("qmin",)
         if self.mixing == "paper":
             return ("better",)
         return ("argmax", "sample")
 
+    def __reduce__(self) -> tuple[Callable[..., TrainingConfig], tuple[object, ...]]:
+        """Pickle the values: another process makes the class again from that of the options."""
+        return _restored, (type(self.options), self.family, self.model_dump_json())
 
-def _config(family: Family, options: Options) -> type[TrainingConfig]:
-    """Make the class of a family's hyper-parameters from the defaults of its options."""
+
+@cache
+def config_class(options: type[Options], family: str) -> type[TrainingConfig]:
+    """Return the class of a learner's hyper-parameters, with the defaults of its options."""
     only: Any = Literal[family]
     return create_model(
-        f"{family.capitalize()}Config",
+        f"{options.__name__.removesuffix('Options')}Config",
         __base__=TrainingConfig,
         __module__=__name__,
         __doc__=f"Hyper-parameters of the family {family}.",
         family=(only, ...),
-        options=(type(options), options),
+        options=(options, options()),
     )
 
 
-# By name, so that a process can send an instance to another.
-PpoConfig = _config("ppo", PpoOptions())
-A3cConfig = _config("a3c", A3cOptions())
-DqnConfig = _config("dqn", DqnOptions())
-DistillConfig = _config("distill", DistillOptions())
-CONFIGS: dict[str, type[TrainingConfig]] = {
-    "ppo": PpoConfig, "a3c": A3cConfig, "dqn": DqnConfig, "distill": DistillConfig,
-}  # fmt: skip
+def _restored(options: type[Options], family: str, values: str) -> TrainingConfig:
+    return config_class(options, family).model_validate_json(values, strict=True)

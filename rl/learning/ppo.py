@@ -21,10 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from model.scenario import Scenario
 from rl.learning.collector import Chunk, log_prob
 from rl.learning.critics import Critics
 from rl.learning.devices import moved
-from rl.learning.options import PpoOptions
+from rl.learning.learner import Learner
+from rl.learning.options import PpoOptions, TrainingConfig
 from rl.learning.returns import RunningScale, generalised_advantages, standardised
 from rl.learning.torch_actor import Actor, Scores, State
 from rl.learning.unroll import backward_in_blocks, decisions_in, unroll_trunk
@@ -54,11 +56,16 @@ LOGGED = ("policy_gain", "entropy", "local_q_loss", "clipped_share", "kl")
 PRIOR = ("log_temperature", "log_scale", "price", "bias")
 
 
-class Ppo:
+class Ppo(Learner):
     """An actor, its critics, and how they are improved by a chunk of experience."""
 
+    options_class = PpoOptions
+    options: PpoOptions
+    saved = ("actor", "critics", "values", "charges", "actor_optimiser", "critic_optimiser")
+
     def __init__(self, actor: Actor, critics: Critics, options: PpoOptions, seed: int):
-        self.actor, self.critics, self.options = actor, critics, options
+        super().__init__(actor, options, seed)
+        self.critics = critics
         self.values, self.charges = RunningScale(), RunningScale()
         self._random = np.random.default_rng(seed)
         prior = [p for n, p in actor.named_parameters() if n in PRIOR]
@@ -78,20 +85,13 @@ class Ppo:
             ],
             eps=1e-5,
         )
-        for optimiser in (self.actor_optimiser, self.critic_optimiser):
-            for group in optimiser.param_groups:
-                group["initial_lr"] = group["lr"]
         self._critic_states: State | None = None
 
-    def anneal(self, share: float) -> None:
-        """Set all learning rates to a share of what they were at the start."""
-        for optimiser in (self.actor_optimiser, self.critic_optimiser):
-            for group in optimiser.param_groups:
-                group["lr"] = share * group["initial_lr"]
-
-    def player(self, _: int) -> Actor:
-        """Whose policy plays the next chunk."""
-        return self.actor
+    @classmethod
+    def from_config(cls, actor: Actor, config: TrainingConfig, _: Scenario, seed: int) -> Ppo:
+        """Make a learner with fresh critics."""
+        assert isinstance(config.options, PpoOptions)  # noqa: S101 - for the type checker
+        return cls(actor, Critics.from_config(config).to(actor.device), config.options, seed)
 
     def update(self, chunk: Chunk, _: int = 0) -> dict[str, float]:
         """Improve both by a chunk; returns what is worth logging."""
@@ -219,21 +219,13 @@ class Ppo:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next update depends on."""
-        return {
-            "actor": self.actor.state_dict(),
-            "critics": self.critics.state_dict(),
-            "values": self.values.state_dict(),
-            "charges": self.charges.state_dict(),
-            "actor_optimiser": self.actor_optimiser.state_dict(),
-            "critic_optimiser": self.critic_optimiser.state_dict(),
+        return super().state_dict() | {
             "critic_states": self._critic_states,
             "random": self._random.bit_generator.state,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of ``state_dict``."""
-        for name in ("actor", "critics", "values", "charges", "actor_optimiser",
-                     "critic_optimiser"):  # fmt: skip
-            getattr(self, name).load_state_dict(state[name])
+        super().load_state_dict(state)
         self._critic_states = moved(state["critic_states"], self.actor.device)
         self._random.bit_generator.state = state["random"]

@@ -14,6 +14,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -27,28 +28,18 @@ from model.scenario import Scenario
 from model.scenario.identity import comparable
 from model.scenario.yaml_reader import dump_yaml
 from rl.learning.collector import Chunk, Collector
-from rl.learning.config import require_sense, teacher_of
-from rl.learning.critic_input import STATE_COLUMNS
-from rl.learning.critics import Critics
 from rl.learning.devices import learning_device
-from rl.learning.distillation import Distiller
-from rl.learning.maa3c import A3c
-from rl.learning.madqn import Dqn
-from rl.learning.options import (
-    A3cOptions,
-    DistillOptions,
-    DqnOptions,
-    PpoOptions,
-    TrainingConfig,
-)
-from rl.learning.ppo import Ppo
+from rl.learning.learner import Learner
+from rl.learning.options import TrainingConfig
+from rl.learning.registry import in_one_line, learner_class
 from rl.learning.torch_actor import Actor, ActorShape, Question
 from rl.policies import checkpoint
 from rl.policies.action_selection import Chooser
 from rl.policies.checkpoint import Choice, Meta
 
 HELD_OUT = 5000
-Learner = Ppo | A3c | Dqn | Distiller
+TRACE = "error.txt"
+"""File of a run's folder with the traceback of what a user's own learner raised."""
 Progress = Callable[[int, dict[str, float]], None]
 
 _OWN = ("slots", "_turn", "cpu_s", "wall_s", "curve", "best")
@@ -74,7 +65,8 @@ def make_learner(config: TrainingConfig, scenario: Scenario, seed: int) -> Learn
 
     Raises ``UserError`` for an option that leaves nothing to do, and for a GPU that is not there.
     """
-    require_sense(config, scenario)
+    config.options.require_sense(config, scenario)
+    kind = learner_class(config)
     torch.manual_seed(seed)
     device = learning_device(config.device)
     rates = scenario.decision.rates_mbps
@@ -83,20 +75,8 @@ def make_learner(config: TrainingConfig, scenario: Scenario, seed: int) -> Learn
         config.prior,
     )  # fmt: skip
     actor = Actor(shape, rates).to(device)
-    options = config.options
-    if isinstance(options, DqnOptions):
-        return Dqn(actor, options, seed)
-    if isinstance(options, DistillOptions):
-        teacher = teacher_of(options, scenario)
-        return Distiller(actor, options.model_copy(update={"teacher": teacher}))
-    critics = Critics(
-        config.critics, config.critic_count, STATE_COLUMNS, config.trunk, config.cell, config.hidden
-    ).to(device)
-    if isinstance(options, A3cOptions):
-        return A3c(actor, critics, options)
-    if isinstance(options, PpoOptions):
-        return Ppo(actor, critics, options, seed)
-    raise TypeError(f"no learner has {type(options).__name__}")
+    with in_one_line(config.algorithm, "from_config"):
+        return kind.from_config(actor, config, scenario, seed)
 
 
 def evaluate(
@@ -139,10 +119,8 @@ class Training:
         self.config, self.scenario, self.seed = config, scenario, seed
         self.folder, self.command = folder, command
         self.learner = make_learner(config, scenario, seed)
-        options = config.options
-        players = options.workers if isinstance(options, A3cOptions) else 1
-        self._used = [0] * players
-        self.collectors = [self._collector(k) for k in range(players)]
+        self._used = [0] * self.learner.rollout_workers
+        self.collectors = [self._collector(k) for k in range(len(self._used))]
         self.slots = self._turn = 0
         self.cpu_s = self.wall_s = 0.0
         self.curve: list[dict[str, Any]] = []
@@ -194,11 +172,15 @@ class Training:
         cpu, wall = time.process_time(), time.perf_counter()
         turn = self._turn % len(self.collectors)
         learner = self.learner
-        choose = learner.choose if isinstance(learner, Dqn) else None
-        chunk = self.collectors[turn].collect(learner.player(turn), self.config.chunk_slots, choose)
-        if self.config.anneal and isinstance(learner, Ppo):
-            learner.anneal(max(0.0, 1.0 - self.slots / self.config.slots))
-        row: dict[str, Any] = dict(learner.update(chunk.to(learner.actor.device), turn))
+        with self._users_code("behaviour_choice"):
+            chunk = self.collectors[turn].collect(
+                learner.behaviour_actor(turn), self.config.chunk_slots, learner.behaviour_choice()
+            )
+        with self._users_code("update"):
+            if self.config.anneal:
+                learner.anneal(max(0.0, 1.0 - self.slots / self.config.slots))
+            logged = learner.update(chunk.to(learner.actor.device), turn)
+            row: dict[str, Any] = {name: float(value) for name, value in logged.items()}
         self._turn += 1
         self.slots += chunk.env_slots
         self.cpu_s += time.process_time() - cpu
@@ -212,6 +194,9 @@ class Training:
             "offloaded": int((chunk.target > 0).sum()) / max(1, len(chunk.target)),
         }
         return row
+
+    def _users_code(self, what: str) -> AbstractContextManager[None]:
+        return in_one_line(self.config.algorithm, what, self.folder / TRACE)
 
     def _evaluation(self) -> dict[str, Any]:
         """Evaluate, keep the policy if it is the best so far."""
@@ -278,8 +263,10 @@ class Training:
         choice: Choice = min(self.config.choices, key=latest.__getitem__)
         self._export("last.npz", choice, latest[choice])
         (self.folder / "card.json").write_text(json.dumps(self.card(), indent=1) + "\n")
+        with self._users_code("state_dict"):
+            learner = self.learner.state_dict()
         state = {
-            "learner": self.learner.state_dict(),
+            "learner": learner,
             "collectors": [c.state_dict() for c in self.collectors],
             "used": self._used,
             "torch": torch.get_rng_state(),
@@ -319,6 +306,7 @@ class Training:
         self.collectors = [self._collector(k) for k in range(len(self._used))]
         for collector, saved in zip(self.collectors, state["collectors"], strict=True):
             collector.load_state_dict(saved)
-        self.learner.load_state_dict(state["learner"])
+        with self._users_code("load_state_dict"):
+            self.learner.load_state_dict(state["learner"])
         torch.set_rng_state(state["torch"])
         return True

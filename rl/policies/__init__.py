@@ -15,7 +15,7 @@ from model.errors import UserError, nearest
 from rl.policies import checkpoint
 from rl.policies.base import Policy
 from rl.policies.checking import PolicyError, raised
-from rl.policies.learned import Learned
+from rl.policies.learned import LEARNERS, Learned, learned
 from rl.policies.parameters import Value, checked, parameters, plain
 
 if TYPE_CHECKING:
@@ -27,17 +27,13 @@ _REGISTRY = {
     "centralised": "rl.policies.centralised:Centralised",
     "greedy": "rl.policies.greedy:Greedy",
     "local": "rl.policies.local:Local",
-    "m2ppo": "rl.policies.learned:M2ppo",
-    "maa3c": "rl.policies.learned:Maa3c",
-    "madqn": "rl.policies.learned:Madqn",
-    "mappo": "rl.policies.learned:Mappo",
+    "learned": "rl.policies.learned:Learned",
     "oracle": "rl.policies.oracle:Oracle",
     "own-edge": "rl.policies.own_edge:OwnEdge",
     "power-of-two": "rl.policies.power_of_two:PowerOfTwo",
     "random": "rl.policies.random:Random",
     "self-biased": "rl.policies.self_biased:SelfBiased",
     "static-split": "rl.policies.static_split:StaticSplit",
-    "student": "rl.policies.learned:Student",
     "threshold": "rl.policies.threshold:Threshold",
 }
 
@@ -50,7 +46,7 @@ __all__ = [
 
 def names() -> tuple[str, ...]:
     """Names of the policies that come with the lab."""
-    return tuple(sorted(_REGISTRY))
+    return tuple(sorted({*_REGISTRY, *LEARNERS}))
 
 
 def create(name_or_path: str, params: Mapping[str, Value] | None = None) -> Policy:
@@ -89,7 +85,7 @@ def canonical(name_or_path: str, params: Mapping[str, Value]) -> dict[str, Value
 
     Raises ``UserError`` for a parameter that does not exist or a value that does not fit.
     """
-    if name_or_path in _REGISTRY:
+    if name_or_path in names():
         return checked(policy_class(name_or_path), name_or_path, params)
     return plain(name_or_path, params)
 
@@ -115,6 +111,8 @@ def with_checkpoint(
     """A learner's parameters with a checkpoint: see ``completed``."""
     named = given.get("checkpoint")
     path = Path(str(named)) if named else checkpoint.best_shipped(algorithm, scenario)
+    if path is None and not algorithm:
+        raise UserError(f"policy '{name}' needs a checkpoint: --param checkpoint=FILE")
     if path is None:
         raise UserError(
             f"no checkpoint of {name} is shipped for {scenario.name} or a scenario that its file "
@@ -141,7 +139,7 @@ def default_policy(scenario: Scenario) -> str:
 def checkpoint_home(policy: str, params: Mapping[str, Value]) -> str:
     """The shipped scenario whose checkpoint a learner of the lab decides with; "" for any other."""
     path = params.get("checkpoint")
-    folder = Path(str(path)).resolve().parent if path and policy in _REGISTRY else Path()
+    folder = Path(str(path)).resolve().parent if path and policy in names() else Path()
     return folder.name if folder.parent == checkpoint.SHIPPED else ""
 
 
@@ -159,7 +157,7 @@ def checkpoint_entry(
     was found by: the run's own, or one that the run's file extends. None where a file was named.
     """
     path = params.get("checkpoint")
-    if not path or policy not in _REGISTRY:
+    if not path or policy not in names():
         return {}
     found = checkpoint.load(str(Path(str(path)).resolve()))
     return {
@@ -188,11 +186,13 @@ def policy_class(name_or_path: str) -> type[Policy]:
 
     Raises ``UserError`` if there is none, ``PolicyError`` if its module raises.
     """
+    if name_or_path in LEARNERS:
+        return learned(name_or_path)
     path = _REGISTRY.get(name_or_path, name_or_path)
     module_name, colon, class_name = path.partition(":")
     if not colon:
         raise UserError(
-            f"there is no policy '{name_or_path}'{nearest(name_or_path, _REGISTRY) or '.'} "
+            f"there is no policy '{name_or_path}'{nearest(name_or_path, names()) or '.'} "
             f"There are: {', '.join(names())}, or name your own as package.module:Class"
         )
     try:

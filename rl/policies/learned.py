@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import ClassVar, get_args
 
 import numpy as np
@@ -14,6 +15,18 @@ from rl.policies.base import Policy
 from rl.policies.checkpoint import Choice
 from rl.policies.features import FeatureMaker
 from rl.policies.numpy_actor import Network
+
+LEARNERS: dict[str, str] = {
+    "m2ppo": "rl.learning.options:PpoOptions",
+    "maa3c": "rl.learning.options:A3cOptions",
+    "madqn": "rl.learning.options:DqnOptions",
+    "mappo": "rl.learning.options:PpoOptions",
+    "student": "rl.learning.options:DistillOptions",
+}
+"""Algorithm → ``module:Class`` of its options, or of its learner. A new learner is one line here.
+
+Training imports the class (``rl.learning.registry``); a device never does.
+"""
 
 
 class Learned(Policy):
@@ -61,31 +74,14 @@ class Learned(Policy):
         return Decision(int(chosen.target), float(chosen.rate_mbps))
 
 
-class M2ppo(Learned):
-    """Mixed multi-agent PPO, the paper's algorithm."""
+@cache
+def learned(algorithm: str) -> type[Learned]:
+    """Return the policy of one of ``LEARNERS``."""
 
-    algorithm = "m2ppo"
+    class Trained(Learned):
+        pass
 
-
-class Student(Learned):
-    """A small actor, taught by m2ppo."""
-
-    algorithm = "student"
-
-
-class Mappo(Learned):
-    """Multi-agent PPO."""
-
-    algorithm = "mappo"
-
-
-class Maa3c(Learned):
-    """Asynchronous advantage actor-critic of several agents."""
-
-    algorithm = "maa3c"
-
-
-class Madqn(Learned):
-    """Deep Q-learning of several agents."""
-
-    algorithm = "madqn"
+    Trained.algorithm = algorithm
+    Trained.__name__ = Trained.__qualname__ = algorithm.capitalize()
+    Trained.__doc__ = f"A trained actor of {algorithm}."
+    return Trained

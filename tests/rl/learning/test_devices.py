@@ -16,10 +16,12 @@ from torch.utils._pytree import tree_map
 from model.errors import UserError
 from rl.learning import training, unroll
 from rl.learning.collector import Chunk, Collector
-from rl.learning.config import algorithms, load_config
+from rl.learning.config import load_config
 from rl.learning.devices import learning_device, moved
+from rl.learning.learner import Learner
+from rl.learning.registry import algorithms
 from rl.learning.torch_actor import Question
-from rl.learning.training import Learner, make_learner
+from rl.learning.training import make_learner
 from tests.rl.learning.players import actor, mini
 from tests.rl.learning.pretend_device import DEVICE, Elsewhere, pretend_device
 from tests.rl.learning.test_device_policy import stored
@@ -47,7 +49,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 def learn(learner: Learner, chunks: int, *, goes_on: bool = False) -> list[dict[str, float]]:
     """What the learner logs of its updates; whether it is told that episodes have begun before."""
-    workers = len(getattr(learner, "workers", [None]))
+    workers = learner.rollout_workers
     collectors = [
         Collector(mini(), 3, itertools.count(7 + 50 * k), "priced", random=k)
         for k in range(workers)
@@ -55,8 +57,8 @@ def learn(learner: Learner, chunks: int, *, goes_on: bool = False) -> list[dict[
     logged = []
     for k in range(chunks):
         turn = k % workers
-        choose = getattr(learner, "choose", None)
-        chunk = collectors[turn].collect(learner.player(turn), 15, choose)
+        choose = learner.behaviour_choice()
+        chunk = collectors[turn].collect(learner.behaviour_actor(turn), 15, choose)
         if goes_on:
             chunk = dataclasses.replace(chunk, fresh=False)
         logged.append(learner.update(chunk.to(learner.actor.device), turn))

@@ -19,8 +19,9 @@ from experiments.sweep.plan import make_plan
 from experiments.sweep.spec import SweepFile
 from model.errors import UserError
 from model.scenario.load import load_scenario, parse_assignments
-from rl.learning.config import FOLDER, OptionError, algorithms, load_config, options_of
-from rl.learning.options import CONFIGS, TrainingConfig
+from rl.learning.config import load_config, options_of
+from rl.learning.options import OptionError, PpoOptions, TrainingConfig, config_class
+from rl.learning.registry import algorithms
 
 ROOT = Path(__file__).resolve().parents[3]
 NUMBERS = [
@@ -60,15 +61,14 @@ def test_options_are_complete(algorithm: str) -> None:
         assert option.limits or "number" not in option.kind, option.key
         # Every value is one that the option takes.
         assert load_config(algorithm, {option.key: option.value}) == config
-    for kind in CONFIGS.values():
-        for name, field in kind.model_fields.items():
-            fixed = name in ("algorithm", "family")
-            assert fixed or field.description or isinstance(field.default, BaseModel), name
+    for name, field in type(config).model_fields.items():
+        fixed = name in ("algorithm", "family")
+        assert fixed or field.description or isinstance(field.default, BaseModel), name
 
 
 @pytest.mark.parametrize("algorithm", algorithms())
 def test_defaults_are_those_of_the_files(algorithm: str) -> None:
-    data = yaml.safe_load((FOLDER / f"{algorithm}.yaml").read_text("utf-8"))
+    data = yaml.safe_load((ROOT / "rl" / "learning" / f"{algorithm}.yaml").read_text("utf-8"))
     config = load_config(algorithm, {}).model_dump(mode="json")
     given = data.pop("options")
     data.pop("scenarios", None)
@@ -123,7 +123,7 @@ def test_a_configuration_made_by_hand_is_checked_too() -> None:
     good = load_config("m2ppo", {}).model_dump()
     for part in ({"slots": True}, {"options": {"clip": "0.2"}}, {"envs": 2.0}):
         with pytest.raises(ValueError, match="validation error"):
-            CONFIGS["ppo"].model_validate({**good, **part})
+            config_class(PpoOptions, "ppo").model_validate({**good, **part})
 
 
 def test_what_leaves_nothing_to_learn_is_refused_before_torch_is_loaded() -> None:

@@ -13,8 +13,10 @@ import torch
 
 from model.errors import UserError
 from model.scenario.load import load_scenario
-from rl.learning.config import algorithms, load_config
-from rl.learning.training import Learner, Training, make_learner
+from rl.learning.config import load_config
+from rl.learning.learner import Learner
+from rl.learning.registry import algorithms
+from rl.learning.training import Training, make_learner
 from rl.policies import checkpoint
 from rl.policies.action_selection import Chooser
 from tests.rl.learning import probes
@@ -41,11 +43,11 @@ def cost(learner: Learner, charge: probes.Charge, choice: Any) -> float:
 def learn(learner: Learner, charge: probes.Charge, steps: int) -> Iterator[None]:
     """Update as often as ``steps`` says, and stop after every twentieth for a look."""
     torch.manual_seed(0)
-    choose = getattr(learner, "choose", Chooser("sample", RATES))
-    workers = len(getattr(learner, "workers", [None]))
+    choose = learner.behaviour_choice() or Chooser("sample", RATES)
+    workers = learner.rollout_workers
     for step in range(steps):
         turn = step % workers
-        learner.update(probes.play(learner.player(turn), charge, choose), turn)
+        learner.update(probes.play(learner.behaviour_actor(turn), charge, choose), turn)
         if (step + 1) % LOOK_EVERY == 0:
             yield
 
