@@ -103,7 +103,7 @@ def _path_of(algorithm: str) -> str:
     """
     if not is_users(algorithm):
         if algorithm in LEARNERS:
-            return LEARNERS[algorithm]
+            return LEARNERS[algorithm][0]
         raise UserError(
             f"there is no algorithm '{algorithm}'{nearest(algorithm, algorithms()) or ';'} "
             f"there are {', '.join(algorithms())}, or name your own as module:Class"

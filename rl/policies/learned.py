@@ -16,14 +16,14 @@ from rl.policies.checkpoint import Choice
 from rl.policies.features import FeatureMaker
 from rl.policies.numpy_actor import Network
 
-LEARNERS: dict[str, str] = {
-    "m2ppo": "rl.learning.options:PpoOptions",
-    "maa3c": "rl.learning.options:A3cOptions",
-    "madqn": "rl.learning.options:DqnOptions",
-    "mappo": "rl.learning.options:PpoOptions",
-    "student": "rl.learning.options:DistillOptions",
+LEARNERS: dict[str, tuple[str, str]] = {
+    "m2ppo": ("rl.learning.options:PpoOptions", "Mixed multi-agent PPO, the paper's algorithm."),
+    "maa3c": ("rl.learning.options:A3cOptions", "Asynchronous advantage actor-critic."),
+    "madqn": ("rl.learning.options:DqnOptions", "Deep Q-learning of several agents."),
+    "mappo": ("rl.learning.options:PpoOptions", "Multi-agent PPO."),
+    "student": ("rl.learning.options:DistillOptions", "A small actor, taught by m2ppo."),
 }
-"""Algorithm → ``module:Class`` of its options, or of its learner. A new learner is one line here.
+"""Algorithm → ``module:Class`` of its options or its learner, and what it is. A new one: a line here.
 
 Training imports the class (``rl.learning.registry``); a device never does.
 """
@@ -83,5 +83,5 @@ def learned(algorithm: str) -> type[Learned]:
 
     Trained.algorithm = algorithm
     Trained.__name__ = Trained.__qualname__ = algorithm.capitalize()
-    Trained.__doc__ = f"A trained actor of {algorithm}."
+    Trained.__doc__ = LEARNERS[algorithm][1]
     return Trained
