@@ -11,6 +11,7 @@ import importlib
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -51,14 +52,18 @@ def line_of(page: str) -> Any:
     return ast.literal_eval(value if equals else f"{{{name.strip()}}}")
 
 
+def forget_module(name: str, patch: pytest.MonkeyPatch) -> None:
+    """Let a module be imported anew, and not be there any more when the patch is undone."""
+    patch.setitem(sys.modules, name, ModuleType(name))
+    patch.delitem(sys.modules, name)
+
+
 def extend_package(name: str, folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Make the modules of a folder modules of a package, until the patch is undone."""
     package = importlib.import_module(name)
     patch.setattr(package, "__path__", [*package.__path__, str(folder)])
     for path in folder.glob("*.py"):
-        # What is set here is what is restored: no module of that name, no attribute.
-        patch.setitem(sys.modules, f"{name}.{path.stem}", None)  # type: ignore[arg-type]
-        patch.delitem(sys.modules, f"{name}.{path.stem}")
+        forget_module(f"{name}.{path.stem}", patch)
         patch.setattr(package, path.stem, None, raising=False)
     importlib.invalidate_caches()
 
@@ -84,5 +89,6 @@ def register(page: str, patch: pytest.MonkeyPatch) -> None:
 def follow(page: str, folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Do what a page says: its module in its package, its line in the registry."""
     path = write_files(page, folder)[0]
-    extend_package(".".join(path.relative_to(folder).parent.parts), path.parent, patch)
+    if package := ".".join(path.relative_to(folder).parent.parts):
+        extend_package(package, path.parent, patch)
     register(page, patch)

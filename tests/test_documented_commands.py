@@ -16,6 +16,7 @@ from metrics.summary import summarise
 from model.scenario.load import load_scenario
 from records.reader import find_results, open_result
 from tests.documented import PAGES, ROOT, Command, commands
+from tests.recipes import REGISTRIES, follow
 
 PLACEHOLDER = re.compile(r"[A-Z][A-Z-]*|.*…|<[^>]+>")
 """``RESULT``, ``<run>``, ``…``: what the reader puts something in for."""
@@ -102,7 +103,9 @@ def _complaint(words: list[str], *, whole: bool) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_commands_can_be_typed(page: Path, here: Path) -> None:
+def test_commands_can_be_typed(page: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if page.parent.name == "howto" and page.name in REGISTRIES:
+        follow(page.name, here, monkeypatch)  # it names what it has added
     wrong = [f"{c}: {why}" for c in commands(page) if (why := complaint(c, here))]
     assert wrong == []
 

@@ -15,7 +15,15 @@ import pytest
 
 from cli.main import main
 from tests.documented import ROOT, commands
-from tests.recipes import REGISTRIES, extend_package, follow, line_of, register, write_files
+from tests.recipes import (
+    REGISTRIES,
+    extend_package,
+    follow,
+    forget_module,
+    line_of,
+    register,
+    write_files,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -87,8 +95,7 @@ def test_the_fault_that_was_added_is_done(here: Path, monkeypatch: pytest.Monkey
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """The learner's module is imported for this test alone; the user is not root."""
     monkeypatch.setattr(os, "geteuid", lambda: 4242)
-    monkeypatch.setitem(sys.modules, "my_learner", None)  # type: ignore[arg-type]
-    monkeypatch.delitem(sys.modules, "my_learner")
+    forget_module("my_learner", monkeypatch)
 
 
 @pytest.mark.slow

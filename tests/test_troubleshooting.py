@@ -42,6 +42,11 @@ def no_netem(monkeypatch: pytest.MonkeyPatch) -> None:
     run.require_machine(RunOptions(load_scenario("case1-cloud")))
 
 
+def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    load_config("my_learner:Mine", {})
+
+
 def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("emulation.sandbox.policy_files._can_read", lambda *_: False)
     monkeypatch.setattr("os.geteuid", lambda: 0)
@@ -84,6 +89,7 @@ TROUBLES: dict[str, Callable[[pytest.MonkeyPatch], object]] = {
     "there is no option '…'": lambda _: load_config("m2ppo", {"learning_rat": 0.1}),
     "there is no policy": lambda _: create("own-egde"),
     "policy '…': there is no such module": absent_module,
+    "learner '…': root imports no code": as_root,
     "… cannot be read by uid": unreadable,
     "the first pings and connections of": too_slow,
     "network.….buffer_mb = …": too_small,

@@ -111,9 +111,10 @@ def _defaults(
     path = _settings_file(algorithm, options_class(algorithm))
     if not path.is_file():
         return {}, {}
-    data = read_yaml(path.read_text(encoding="utf-8"), str(path)).data
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    data = read_yaml(text, str(path)).data
     try:
-        usual = _section(algorithm, data)
+        usual = _section(algorithm, {} if data is None else data)
         cases = _section(algorithm, usual.pop(_SCENARIOS, {}))
         for key in _FIXED:
             usual.pop(key, None)

@@ -15,7 +15,7 @@ from model.errors import UserError, nearest
 from rl.policies import checkpoint
 from rl.policies.base import Policy
 from rl.policies.checking import PolicyError, raised
-from rl.policies.learned import LEARNERS, Learned, learned
+from rl.policies.learned import LEARNERS, Learned, trained_policy
 from rl.policies.parameters import Value, checked, parameters, plain
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def policy_class(name_or_path: str) -> type[Policy]:
     Raises ``UserError`` if there is none, ``PolicyError`` if its module raises.
     """
     if name_or_path in LEARNERS:
-        return learned(name_or_path)
+        return trained_policy(name_or_path)
     path = _REGISTRY.get(name_or_path, name_or_path)
     module_name, colon, class_name = path.partition(":")
     if not colon:

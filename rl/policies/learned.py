@@ -23,9 +23,9 @@ LEARNERS: dict[str, tuple[str, str]] = {
     "mappo": ("rl.learning.options:PpoOptions", "Multi-agent PPO."),
     "student": ("rl.learning.options:DistillOptions", "A small actor, taught by m2ppo."),
 }
-"""Algorithm → ``module:Class`` of its options or its learner, and what it is. A new one: a line here.
+"""Algorithm → ``module:Class`` of its options or its learner, and what it is.
 
-Training imports the class (``rl.learning.registry``); a device never does.
+A new learner is one line here. Training imports the class (``rl.learning.registry``); a device never does.
 """
 
 
@@ -75,7 +75,7 @@ class Learned(Policy):
 
 
 @cache
-def learned(algorithm: str) -> type[Learned]:
+def trained_policy(algorithm: str) -> type[Learned]:
     """Return the policy of one of ``LEARNERS``."""
 
     class Trained(Learned):
