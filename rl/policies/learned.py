@@ -25,7 +25,8 @@ LEARNERS: dict[str, tuple[str, str]] = {
 }
 """Algorithm → ``module:Class`` of its options or its learner, and what it is.
 
-A new learner is one line here. Training imports the class (``rl.learning.registry``); a device never does.
+A new learner is one line here. Training imports the class (``rl.learning.registry``), a device
+never does.
 """
 
 
