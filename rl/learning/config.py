@@ -20,7 +20,7 @@ from model.scenario.load import shipped_ancestors
 from model.scenario.yaml_reader import read_yaml
 from model.text import how_to_write
 from rl.learning.options import OptionError, Options, TrainingConfig, config_class
-from rl.learning.registry import options_class
+from rl.learning.registry import in_one_line, options_class
 
 _SECTION = "options"
 _SCENARIOS = "scenarios"
@@ -72,7 +72,8 @@ def load_config(
     config = _validated(algorithm, kind, {**usual, **given})
     _require_effect(algorithm, config, usual, overrides)
     if scenario is not None:
-        config.options.require_sense(config, scenario)
+        with in_one_line(algorithm, "require_sense"):
+            config.options.require_sense(config, scenario)
     return config
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic.fields import FieldInfo
 
 from model.errors import UserError
 from rl import policies
@@ -50,6 +51,18 @@ class OptionError(UserError):
         self.key = key
 
 
+def _lacks(field: FieldInfo) -> str:
+    """Say what a field lacks to be an option, or nothing."""
+    if field.is_required() or not field.description:
+        return 'a default and a description: Field(0.1, description="…")'
+    kind = field.annotation
+    if kind in (int, float):
+        bounds = [m for m in field.metadata if hasattr(m, "ge") or hasattr(m, "le")]
+        return "" if len(bounds) == 2 else "a range: Annotated[float, Field(ge=0, le=1)], or Share"
+    words = get_origin(kind) is Literal and all(isinstance(w, str) for w in get_args(kind))
+    return "" if kind in (bool, str) or words else "a type: int, float, bool, str or Literal words"
+
+
 class Options(BaseModel):
     """Base class of a learner's options: refuses unknown names and values of other types.
 
@@ -65,12 +78,22 @@ class Options(BaseModel):
         value_based: whether the trained policy takes the target of the least local Q.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
+    )
 
     learner: ClassVar[str] = ""
     family: ClassVar[str] = ""
     unused: ClassVar[tuple[str, ...]] = ("critics", "critic_count")
     value_based: ClassVar[bool] = False
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Raise ``TypeError`` for a field that could not be listed, or whose default is wrong."""
+        for name, field in cls.model_fields.items():
+            if lacks := _lacks(field):
+                raise TypeError(f"{cls.__name__}.{name} needs {lacks}")
+        cls()
 
     def require_sense(self, config: TrainingConfig, scenario: Scenario) -> None:
         """Raise ``UserError`` where these options leave the learner nothing to do in a scenario."""

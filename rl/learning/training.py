@@ -77,6 +77,8 @@ def make_learner(config: TrainingConfig, scenario: Scenario, seed: int) -> Learn
     actor = Actor(shape, rates).to(device)
     with in_one_line(config.algorithm, "from_config"):
         learner = kind.from_config(actor, config, scenario, seed)
+        if learner.rollout_workers < 1:
+            raise ValueError("rollout_workers must be at least 1")
     with in_one_line(config.algorithm, "state_dict"):
         learner.state_dict()  # a mistake in it shows now, not when a training is saved
     return learner
@@ -184,6 +186,7 @@ class Training:
                 learner.anneal(max(0.0, 1.0 - self.slots / self.config.slots))
             logged = learner.update(chunk.to(learner.actor.device), turn)
             row: dict[str, Any] = {name: float(value) for name, value in logged.items()}
+        self._require_finite(self.slots + chunk.env_slots)
         self._turn += 1
         self.slots += chunk.env_slots
         self.cpu_s += time.process_time() - cpu
@@ -197,6 +200,15 @@ class Training:
             "offloaded": int((chunk.target > 0).sum()) / max(1, len(chunk.target)),
         }
         return row
+
+    def _require_finite(self, slots: int) -> None:
+        """Raise ``UserError`` where learning has diverged: such a policy decides on nothing."""
+        for name, value in self.learner.actor.named_parameters():
+            if not value.isfinite().all():
+                raise UserError(
+                    f"{self.folder}: {self.config.algorithm} diverged: after {slots} slots the "
+                    f"parameter {name} is not finite; lower the learning rate and add --fresh"
+                )
 
     def _users_code(self, what: str) -> AbstractContextManager[None]:
         return in_one_line(self.config.algorithm, what, self.folder / TRACE)

@@ -52,6 +52,15 @@ class Unready(Learner):
         raise RuntimeError("no luck")
     def update(self, chunk, worker):
         return {}
+class Idle(Learner):
+    rollout_workers = 0
+    def update(self, chunk, worker):
+        return {}
+class Diverging(Learner):
+    def update(self, chunk, worker):
+        for parameter in self.actor.parameters():
+            parameter.data.fill_(float("nan"))
+        return {}
 class Nothing:
     pass
 """
@@ -115,6 +124,8 @@ def test_options_come_from_class_and_file() -> None:
         ("broken:Unready", "RuntimeError: no luck (broken.py, line 18)"),
         ("broken:Raising", "update: ZeroDivisionError: division by zero (broken.py, line 8)"),
         ("broken:Wordy", "update: ValueError: could not convert"),
+        ("broken:Idle", "rollout_workers must be at least 1"),
+        ("broken:Diverging", "broken:Diverging diverged: after 20 slots the parameter"),
         ("broken:Forgetful", "no attribute 'optimizer'"),
         ("reinforce", "there is no algorithm 'reinforce'"),
         ("m3ppo", "did you mean 'mappo'"),
@@ -124,6 +135,30 @@ def test_mistakes_take_a_line(
     algorithm: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert says in said(algorithm, capsys)
+
+
+@pytest.mark.parametrize(
+    ("field", "says"),
+    [
+        ("rate: float = Field(0.1, description='x')", "Mine.rate needs a range"),
+        ("rate: Annotated[float, Field(ge=0)] = Field(0.1, description='x')", "needs a range"),
+        ("rate: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description='x')", "a range"),
+        ("rate: Share = 0.1", "Mine.rate needs a default and a description"),
+        ("rate: Share = Field(description='x')", "Mine.rate needs a default and a description"),
+        ("rate: list[float] = Field([], description='x')", "Mine.rate needs a type"),
+        ("rate: float | None = Field(None, description='x')", "Mine.rate needs a type"),
+        ("rate: Share = Field(2.0, description='x')", "less than or equal to 1"),
+        ("rate: Share = Field('a', description='x')", "valid number"),
+    ],
+)
+def test_an_option_that_could_not_be_listed_is_refused(
+    folder: Path, field: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "does_not_load.py").write_text(
+        "from typing import Annotated\nfrom pydantic import Field\n"
+        f"from rl.learning.options import Options, Share\nclass Mine(Options):\n    {field}\n"
+    )
+    assert says in said("does_not_load:Mine", capsys)
 
 
 def test_the_traceback_of_a_learner_is_kept(
