@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,8 @@ from model.scenario import Scenario
 from model.scenario.load import shipped_ancestors
 from model.scenario.yaml_reader import read_yaml
 from model.text import how_to_write
-from rl.learning.options import OptionError, Options, TrainingConfig, config_class
-from rl.learning.registry import in_one_line, options_class
+from rl.learning.options import OptionError, TrainingConfig, config_class
+from rl.learning.registry import in_one_line, options_class, settings_file
 
 _SECTION = "options"
 _SCENARIOS = "scenarios"
@@ -95,13 +94,6 @@ def _value(config: TrainingConfig, key: str) -> object:
     return list(found) if isinstance(found, tuple) else found
 
 
-def _settings_file(algorithm: str, options: type[Options]) -> Path:
-    """Return where an algorithm's settings lie: a YAML file beside the module of its options."""
-    module = sys.modules[options.__module__]
-    stem = algorithm.partition(":")[0].rpartition(".")[2]
-    return Path(str(module.__file__)).resolve().with_name(f"{stem}.yaml")
-
-
 def _defaults(
     algorithm: str, kind: type[TrainingConfig]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -109,7 +101,7 @@ def _defaults(
 
     Without a file, those are the defaults of the classes. Raises ``UserError`` naming the file.
     """
-    path = _settings_file(algorithm, options_class(algorithm))
+    path = settings_file(algorithm)
     if not path.is_file():
         return {}, {}
     text = path.read_text(encoding="utf-8", errors="surrogateescape")

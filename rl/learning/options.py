@@ -70,8 +70,8 @@ class Options(BaseModel):
     ``description``; ``./lab train --options`` lists it. These attributes are no options:
 
     Attributes:
-        learner: class that learns with these options, ``module:Class``; imported when a training
-            begins. "": the class that ``--algo`` or the registry names.
+        learner: class that learns with these options, ``module:Class``, imported when a training
+            begins; where ``--algo`` or the registry name a learner, it is that one.
         family: name of the learner in ``config.yaml``; "": the algorithm's name.
         unused: settings of ``TrainingConfig`` that have no effect on the learner; setting one is
             refused.

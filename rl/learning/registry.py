@@ -59,12 +59,21 @@ def options_class(algorithm: str) -> type[Options]:
     return kind
 
 
+def settings_file(algorithm: str) -> Path:
+    """Return where an algorithm's settings may lie: a YAML file beside the module of its class."""
+    module = sys.modules[_path_of(algorithm).partition(":")[0]]
+    stem = algorithm.partition(":")[0].rpartition(".")[2]
+    return Path(str(module.__file__)).resolve().with_name(f"{stem}.yaml")
+
+
 def learner_class(config: TrainingConfig) -> type[Learner]:
     """Return the class that learns with a configuration; loads torch. Raises ``LearnerError``."""
     from rl.learning.learner import Learner
 
     algorithm = config.algorithm
-    found = _class_of(algorithm, config.options.learner or _path_of(algorithm))
+    found = _class_of(algorithm, _path_of(algorithm))
+    if issubclass(found, Options) and found.learner:
+        found = _class_of(algorithm, found.learner)
     if not issubclass(found, Learner):
         raise LearnerError(f"learner '{algorithm}': {found.__name__} is not a {BASE}")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
@@ -35,6 +36,7 @@ SMALL = ("--set", "envs=2", "--set", "chunk_slots=10", "--set", "evaluation_epis
 BROKEN = """
 from rl.learning.learner import Learner
 from rl.learning.options import Options
+from rl.learning.ppo import Ppo
 class Silent(Learner):
     pass
 class Raising(Learner):
@@ -61,6 +63,9 @@ class Diverging(Learner):
         for parameter in self.actor.parameters():
             parameter.data.fill_(float("nan"))
         return {}
+class Derived(Ppo):
+    def update(self, chunk, worker):
+        return super().update(chunk, worker) | {"of_my_own": 1}
 class Nothing:
     pass
 """
@@ -121,8 +126,8 @@ def test_options_come_from_class_and_file() -> None:
         ("broken:Nothing", "Nothing is not a rl.learning.learner.Learner"),
         ("broken:Options", "Options is not a rl.learning.learner.Learner"),
         ("broken:Silent", "abstract"),
-        ("broken:Unready", "RuntimeError: no luck (broken.py, line 18)"),
-        ("broken:Raising", "update: ZeroDivisionError: division by zero (broken.py, line 8)"),
+        ("broken:Unready", "RuntimeError: no luck (broken.py, line 19)"),
+        ("broken:Raising", "update: ZeroDivisionError: division by zero (broken.py, line 9)"),
         ("broken:Wordy", "update: ValueError: could not convert"),
         ("broken:Idle", "rollout_workers must be at least 1"),
         ("broken:Diverging", "broken:Diverging diverged: after 20 slots the parameter"),
@@ -159,6 +164,18 @@ def test_an_option_that_could_not_be_listed_is_refused(
         f"from rl.learning.options import Options, Share\nclass Mine(Options):\n    {field}\n"
     )
     assert says in said("does_not_load:Mine", capsys)
+
+
+def test_a_learner_of_the_labs_is_derived_from(folder: Path) -> None:
+    (folder / "broken.yaml").write_text("envs: 2\nanneal: true\noptions: {clip: 0.2}\n")
+    words = ["--set", "chunk_slots=10", "--set", "evaluation_episodes=2", "--slots", "40"]
+    assert main(["train", "mini", "--algo", "broken:Derived", *words]) == 0
+    (log,) = folder.rglob("log.jsonl")
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {"of_my_own", "critic_loss"} <= rows[1].keys()
+    config = (log.parent / "config.yaml").read_text()
+    assert "clip: 0.2\n" in config
+    assert "envs: 2\n" in config
 
 
 def test_the_traceback_of_a_learner_is_kept(
