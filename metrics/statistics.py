@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 FloatArray = NDArray[np.float64]
 
@@ -39,6 +38,9 @@ class Estimate:
 
 def interquartile_mean(values: ArrayLike, axis: int = -1) -> Any:
     """Mean of what is left when a quarter (rounded down) is cut off at either end."""
+    # A second to import, which the help of a verb need not wait for.
+    from scipy import stats
+
     return stats.trim_mean(np.asarray(values, dtype=np.float64), 0.25, axis=axis)
 
 
@@ -65,6 +67,9 @@ def estimate(
     Raises:
         ValueError: there are no values, or some are not finite.
     """
+    # A second to import, which the help of a verb need not wait for.
+    from scipy import stats
+
     sample = np.asarray(values, dtype=np.float64)
     if sample.ndim != 1 or not len(sample) or not np.isfinite(sample).all():
         raise ValueError(f"expected finite values of some episodes, not {values!r}")
