@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import grimp
+import networkx as nx
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -75,6 +76,17 @@ def test_devices_do_not_load_torch(module: str) -> None:
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{module} loads torch, or cannot be imported: {done.stderr}"
+
+
+def test_no_imports_go_round_in_a_circle() -> None:
+    graph = grimp.build_graph(*ROOMS, cache_dir=None)
+    arrows = [
+        (module, imported)
+        for module in graph.modules
+        for imported in graph.find_modules_directly_imported_by(module)
+    ]
+    circles = [c for c in nx.strongly_connected_components(nx.DiGraph(arrows)) if len(c) > 1]
+    assert not circles
 
 
 def test_every_room_is_in_the_contracts() -> None:

@@ -6,10 +6,11 @@ import fcntl
 import socket
 import struct
 import termios
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from emulation.node.event_loop import READ, WRITE
+from emulation.node.event_loop import READ, WRITE, Loop
 from emulation.node.pacing import pace
+from emulation.node.work import Work
 from emulation.protocol.frames import (
     HEADER_BYTES,
     Frame,
@@ -20,9 +21,6 @@ from emulation.protocol.frames import (
     error_frame,
 )
 
-if TYPE_CHECKING:
-    from emulation.node.task_server import Unit
-
 _SO_RCVLOWAT = 18
 _READ_BYTES = 262144
 """What may gather in the kernel before it wakes us: a wake-up costs more than a read."""
@@ -31,10 +29,36 @@ _DISCARD = bytearray(_READ_BYTES)
 _UNACKNOWLEDGED = struct.Struct("i")
 
 
+class Receiver(Protocol):
+    """What a connection asks of its unit, ``emulation.node.task_server.Unit``.
+
+    Attributes:
+        result_rate_mbps: pace of results on the wire; None: as fast as TCP sends.
+        most_unsent_bytes: of results that wait for a device that does not read.
+    """
+
+    loop: Loop
+    work: Work
+    result_rate_mbps: float | None
+    most_unsent_bytes: int
+
+    def require_sender(self, peer: Peer, frame: Frame) -> None:
+        """Raise ``WireError`` if a frame is not from the device that has this address."""
+
+    def expect(self, peer: Peer, frame: Frame) -> None:
+        """Raise ``WireError`` if the task that a header announces may not arrive here."""
+
+    def complete(self, peer: Peer, frame: Frame, data: bytes | bytearray) -> None:
+        """Take a task that has arrived whole."""
+
+    def forget(self, peer: Peer, reason: str) -> None:
+        """Note that a connection is closed, and why."""
+
+
 class Peer:
     """A device's connection, seen from the unit."""
 
-    def __init__(self, unit: Unit, handle: socket.socket, address: str):
+    def __init__(self, unit: Receiver, handle: socket.socket, address: str):
         self._unit, self._socket, self.address = unit, handle, address
         self._header = bytearray()
         self._frame: Frame | None = None
