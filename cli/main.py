@@ -19,6 +19,7 @@ COMPLETE = "_LAB_COMPLETE"
 VERBS: dict[str, dict[str, str]] = {
     "Look": {
         "check": "cli.check:check",
+        "results": "cli.results:results",
         "calibrate": "cli.calibrate:calibrate",
         "scenario": "cli.scenario:scenario",
         "trace": "cli.trace:trace",

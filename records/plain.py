@@ -7,9 +7,9 @@ from typing import Any
 
 
 def without_nan(value: Any) -> Any:
-    """The same, with None for NaN, which JSON lacks, in dictionaries and lists too."""
+    """The same, with None for NaN and infinity, which JSON lacks, in dictionaries and lists too."""
     if isinstance(value, dict):
         return {key: without_nan(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -21,8 +21,11 @@ import re
 import select
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, NoReturn, TextIO
+
+from records.plain import without_nan
 
 NOT_WRITTEN = 1
 """Exit status where all went well but standard output could not be written."""
@@ -119,8 +122,30 @@ def say(text: object = "", *, err: bool = False, nl: bool = True) -> None:
 
 
 def say_json(data: object, indent: int = 2) -> None:
-    """Print data as JSON, which loses nothing whatever the encoding. Raises for NaN."""
-    say(json.dumps(data, indent=indent, ensure_ascii=not takes_unicode(), allow_nan=False))
+    """Print data as JSON, whatever the encoding; NaN and infinity, which JSON lacks, are null."""
+    plain = without_nan(data)
+    say(json.dumps(plain, indent=indent, ensure_ascii=not takes_unicode(), allow_nan=False))
+
+
+@contextmanager
+def stdout_for_json(asked: bool = True) -> Iterator[None]:
+    """Send what is printed meanwhile, by child processes too, to standard error.
+
+    So standard output holds nothing but the JSON that a command prints afterwards. ``asked``:
+    whether the command was asked for JSON; else nothing happens.
+    """
+    if not asked:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def complain(message: str) -> None:
