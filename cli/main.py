@@ -20,6 +20,7 @@ VERBS: dict[str, dict[str, str]] = {
     "Look": {
         "check": "cli.check:check",
         "results": "cli.results:results",
+        "policies": "cli.policies:policies",
         "calibrate": "cli.calibrate:calibrate",
         "scenario": "cli.scenario:scenario",
         "trace": "cli.trace:trace",

@@ -95,13 +95,14 @@ def without_netem(scenario: Scenario) -> Scenario:
     return scenario.model_copy(update={"network": network})
 
 
-def _offer_scenarios(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+def offer_scenarios(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
     """What a shell completes: names that fit, else files."""
     names = [CompletionItem(name) for name in scenario_names() if name.startswith(begun)]
     return names or [CompletionItem(begun, type="file")]
 
 
-def _offer_policies(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+def offer_policies(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Return the lab's policies that a shell completes a word to."""
     return [CompletionItem(name) for name in policies.names() if name.startswith(begun)]
 
 
@@ -119,8 +120,8 @@ class FiniteRange(click.FloatRange):
 
 
 _OPTIONS = (
-    click.argument("scenario", metavar="SCENARIO", shell_complete=_offer_scenarios),
-    click.option("--policy", default=None, shell_complete=_offer_policies,
+    click.argument("scenario", metavar="SCENARIO", shell_complete=offer_scenarios),
+    click.option("--policy", default=None, shell_complete=offer_policies,
                  help="A policy's name, or package.module:Class for one of your own.  "
                  "[default: m2ppo where it was trained for the scenario, else self-biased]"),
     click.option("--param", "params", multiple=True, metavar="KEY=VALUE",
