@@ -28,6 +28,7 @@ VERBS: dict[str, dict[str, str]] = {
     "Run": {
         "demo": "cli.demo:demo",
         "run": "cli.run:run",
+        "rerun": "cli.rerun:rerun",
         "api": "cli.api:api",
         "watch": "cli.watch:watch",
         "clean": "cli.clean:clean",

@@ -11,6 +11,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress
 from rich.table import Table as RichTable
 
+from cli.result_id import ResultFolder
 from records.console import Screen, screen_of_tables, styled, words
 from records.streams import one_line, say
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from analysis.collection import Collection, OnRun
     from analysis.tables import Table
 
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FOLDER = ResultFolder(exists=True, file_okay=False, path_type=Path)
 folders_argument = click.argument(
     "folders", nargs=-1, required=True, type=FOLDER, metavar="FOLDER…"
 )

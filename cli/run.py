@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,21 @@ import click
 
 from cli.ignored import refuse
 from cli.interrupts import interruptible
+from cli.run_entry import json_option, run_entry
 from emulation.options import common_options, emulation_only, emulation_options
 from emulation.sandbox.policy_files import with_absolute_files
 from experiments.guest import completed
 from metrics.display import print_summary
+from model.scenario import Scenario
 from model.scenario.load import load_scenario, parse_assignments, parse_overrides
 from model.worlds import require_simulable, simulator_note
-from records.streams import say
+from records.streams import say, say_json, stdout_for_json
 from rl.policies import checkpoint_note, default_policy
 from rl.simulator import announce_compiling
 
 
-def simulate_here(scenario: str, **asked: Any) -> None:
-    """The same scenario, trace and policy in the slotted simulator; needs no privileges."""
+def simulate_here(scenario: str, **asked: Any) -> Path:
+    """Run the same scenario, trace and policy in the slotted simulator; needs no privileges."""
     settings = parse_overrides(asked["settings"])
     if asked["slots"] is not None:
         settings["slots"] = asked["slots"]
@@ -36,11 +39,26 @@ def simulate_here(scenario: str, **asked: Any) -> None:
     params = completed(policy, given, resolved)
     if "checkpoint" not in given and (note := checkpoint_note(policy, params, resolved)):
         say(note, err=True)
+    return simulate_resolved(resolved, policy, params, asked["seed"], Path(asked["out"]))
+
+
+def simulate_resolved(
+    scenario: Scenario,
+    policy: str,
+    params: Mapping[str, Any],
+    seed: int,
+    out: Path,
+    origin: Mapping[str, object] | None = None,
+) -> Path:
+    """Simulate with a bar, print the summary, and return the result's folder.
+
+    Ctrl-C ends it between slots, with a ``KeyboardInterrupt``.
+    """
     announce_compiling()
     # Between slots, since an exception in the middle of numba's loading has nowhere to go.
     with (
         interruptible(partial(say, err=True), "stopping; Ctrl-C again stops at once") as stop,
-        click.progressbar(length=resolved.slots, label="slots", file=sys.stderr) as bar,
+        click.progressbar(length=scenario.slots, label="slots", file=sys.stderr) as bar,
     ):
         # numba takes a second to load, which an emulation need not wait for.
         from experiments.simulated import simulate_to_folder
@@ -51,15 +69,17 @@ def simulate_here(scenario: str, **asked: Any) -> None:
             bar.update(1)
 
         folder = simulate_to_folder(
-            resolved,
+            scenario,
             policy,
             params,
-            asked["seed"],
-            Path(asked["out"]),
+            seed,
+            out,
             command_line=sys.argv,
+            origin=origin,
             on_slot=after_slot,
         )
     print_summary(folder)
+    return folder
 
 
 @click.command()
@@ -72,7 +92,8 @@ def simulate_here(scenario: str, **asked: Any) -> None:
     help="Real packets on this machine (root), or the slotted simulator (anybody, seconds).",
 )
 @emulation_options
-def run(world: str, **asked: Any) -> None:
+@json_option
+def run(world: str, *, as_json: bool, **asked: Any) -> None:
     """Run SCENARIO with a policy and write a result folder.
 
     SCENARIO is a name from scenarios/ (case1, case2, case3, mini, …) or a YAML file. In the
@@ -82,10 +103,18 @@ def run(world: str, **asked: Any) -> None:
     """
     if world == "simulator":
         refuse(emulation_only(), "with --world simulator: it has neither packets nor real time.")
-        simulate_here(**asked)
+        with stdout_for_json(as_json):
+            folder = simulate_here(**asked)
+        if as_json:
+            say_json(run_entry(folder, 0), indent=1)
         return
     if not asked["pcap"]:
         refuse(("pcap_snaplen", "pcap_size_mb"), "without --pcap: no packet is captured.")
     from emulation.run import emulate, leave
 
-    leave(emulate(**asked))
+    folders: list[Path] = []
+    with stdout_for_json(as_json):
+        status = emulate(**asked, on_folder=folders.append)
+    if as_json:
+        say_json(run_entry(folders[0], status), indent=1)
+    leave(status)

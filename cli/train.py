@@ -26,6 +26,7 @@ from model.scenario import Scenario
 from model.scenario.load import load_scenario, parse_assignments
 from records.console import Screen, screen_of_tables, words
 from records.ownership import give_tree_to_user
+from records.provenance import command_text
 from records.streams import one_line, say
 from rl.learning.config import load_config, options_of
 from rl.learning.options import MAX_TRAINING_SEED, TrainingConfig
@@ -106,7 +107,7 @@ def train(  # noqa: PLR0913 - the options, by name
     folder = algorithm.replace(":", "-")
     work = [
         Job(config, resolved, seed, out / resolved.name / folder / f"seed{seed}",
-            " ".join(["./lab", *sys.argv[1:]]), fresh)
+            command_text(sys.argv), fresh)
         for seed in dict.fromkeys(seeds)
     ]  # fmt: skip
     finished = _one(work[0]) if len(work) == 1 else _several(work, jobs)

@@ -11,6 +11,7 @@ from experiments.tuned import GRIDS, tune_rule, tuned_file
 from experiments.tuning import TUNING_SEEDS
 from model.scenario.load import load_scenario
 from records.console import Screen
+from records.provenance import as_typed
 from records.streams import one_line, say
 from rl.simulator import announce_compiling
 
@@ -36,7 +37,7 @@ def tune(
     brings in scenarios/tuned. Ctrl-C keeps what is done; the same command goes on from there.
     """
     seeds = range(TUNING_SEEDS[0], TUNING_SEEDS[0] + episodes)
-    command = ["./lab", *sys.argv[1:]]
+    command = as_typed(sys.argv)
     for name in scenarios:
         scenario = load_scenario(name, {"slots": slots})
         path = tuned_file(scenario.name, rule, out)

@@ -59,7 +59,7 @@ class HandedIn:
             files = {str(p): _sha256(p) for p in (*([own] if own else []), *named)}
             beside = _of_folder(folder) if own and folder else ""
         except OSError as error:
-            raise UserError(f"--judged: {error.filename}: {error.strerror}") from error
+            raise UserError(f"{error.filename}: cannot be read: {error.strerror}") from error
         return cls(files, beside)
 
     def require_same(self, policy: str, params: Mapping[str, Any]) -> None:
@@ -73,6 +73,17 @@ class HandedIn:
     def to_dict(self) -> dict[str, object]:
         """For the manifest."""
         return {"sha256": self.files, "folder_sha256": self.folder_sha256}
+
+
+def policy_hashes(policy: str, params: Mapping[str, Any]) -> dict[str, object]:
+    """Return what any run's manifest says of its policy's files; {} where one cannot be read.
+
+    A policy may do without a file beside it that this user cannot read.
+    """
+    try:
+        return HandedIn.of(policy, params).to_dict()
+    except UserError:
+        return {}
 
 
 def _is_file(value: str) -> bool:

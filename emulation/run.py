@@ -22,6 +22,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 # ruff: noqa: E402 - what follows needs the environment
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -147,8 +148,13 @@ def _tell_checkpoint(policy: str, params: dict[str, Any], scenario: Scenario) ->
         say(note, err=True)
 
 
-def emulate(scenario: str, **asked: Any) -> int:
-    """Run one emulation as asked on the command line; returns the exit status."""
+def emulate(
+    scenario: str, *, on_folder: Callable[[Path], None] = lambda _: None, **asked: Any
+) -> int:
+    """Run one emulation as asked on the command line; returns the exit status.
+
+    ``on_folder`` gets the result's folder as soon as it is there.
+    """
     settings = parse_overrides(asked.pop("settings"))
     if (slots := asked.pop("slots")) is not None:
         settings["slots"] = slots
@@ -171,7 +177,7 @@ def emulate(scenario: str, **asked: Any) -> int:
         handed_in = HandedIn.of(options.policy, options.policy_params)
         # Its class has been read, behind walls, and no more; from here on it may not change.
         options = replace(options, judged=handed_in, seed=draw_seed())
-    return run_session(require_machine(options))
+    return run_session(require_machine(options), on_folder=on_folder)
 
 
 def _is_given(option: str) -> bool:

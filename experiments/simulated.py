@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from emulation.judged import policy_hashes
 from emulation.sandbox.policy_description import require_parameters
 from emulation.sandbox.policy_files import is_users
 from experiments import guest
@@ -56,6 +57,7 @@ def simulate_to_folder(  # noqa: PLR0913 - a run, by name
         policy_params=params,
         command_line=command_line,
         extra={
+            "policy_files": policy_hashes(policy, params),
             **policies.checkpoint_entry(policy, params, scenario),
             **({"missing_walls": walls} if (walls := guest.missing_walls(policy)) else {}),
             **(origin or {}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -193,7 +194,7 @@ def _entries(
             {"params": dict(t.params), "unit_delay_s_per_mb": round(t.unit_delay, 4)}
             for t in trials[1:4]
         ],
-        "command": " ".join(command),
+        "command": shlex.join(command),
         "scenario_hash": scenario_hash(scenario, any_length=True),
         "code": code_version(rule),
         "git": git_state(),

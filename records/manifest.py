@@ -56,6 +56,18 @@ class _Capture(_Entries):
     link: str
 
 
+class _PolicyFiles(_Entries):
+    sha256: dict[str, str] = {}
+    folder_sha256: str = ""
+
+
+class _Options(_Entries):
+    pcap: list[str] = []
+    pcap_snaplen: int = 128
+    pcap_size_mb: int = 200
+    stepped: bool = False
+
+
 class Manifest(_Entries):
     """The entries of a manifest that are read."""
 
@@ -74,6 +86,10 @@ class Manifest(_Entries):
     started_utc: str | None = None
     ended_utc: str | None = None
     command_line: list[str] = []
+    command: str | None = None
+    code_sha256: str | None = None
+    policy_files: _PolicyFiles | None = None
+    options: _Options | None = None
     packages: dict[str, str | None] = {}
     contradictions: int = 0
     git: _Git | None = None

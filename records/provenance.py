@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
+import shlex
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
+
+from records.ownership import user_behind_sudo
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (
     "numpy", "networkx", "pydantic", "pyyaml", "pyarrow", "torch", "numba", "pettingzoo",
     "ryu", "os-ken", "pyroute2", "mininet",
 )  # fmt: skip
+_DECIDES = {
+    "simulation": ("model", "rl/policies", "rl/simulator", "experiments/guest.py",
+                   "experiments/guest_agents.py", "experiments/simulated.py"),
+    "emulation": ("model", "rl/policies", "controller", "emulation", "topologies"),
+}  # fmt: skip
+"""World → files and folders whose code decides what a run measures."""
+_ENTRIES = {"cli/__main__.py": (), "emulation/run.py": ("python", "-m", "emulation.run")}
+"""File that Python runs → how that is typed; (): as ``./lab``."""
 
 
 def utc_now() -> str:
@@ -44,6 +58,43 @@ def git_state() -> dict[str, object] | None:
         return None
     changes = _git("status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+
+
+@cache
+def code_sha256(world: Literal["emulation", "simulation"]) -> str:
+    """Return a hash of the code that decides what a run in a world measures, as it is on disk."""
+    digest = hashlib.sha256()
+    for name in _DECIDES[world]:
+        path = ROOT / name
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else (path,):
+            digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def as_typed(arguments: Sequence[str]) -> list[str]:
+    """Return ``sys.argv`` as a shell takes it: ``["./lab", "run", "mini"]``.
+
+    The program is named from where it was called; other programs than the lab's stay as they are.
+    """
+    if not arguments:
+        return []
+    for entry, typed in _ENTRIES.items():
+        if Path(arguments[0]) == ROOT / entry:
+            return [*(typed or (_lab(),)), *arguments[1:]]
+    return list(arguments)
+
+
+def _lab() -> str:
+    try:
+        return "./lab" if Path.cwd() == ROOT else str(ROOT / "lab")
+    except FileNotFoundError:  # the folder it was called from has been removed
+        return str(ROOT / "lab")
+
+
+def command_text(arguments: Sequence[str]) -> str:
+    """Return ``sys.argv`` as a line that can be pasted into a shell, quoted, with ``sudo``."""
+    typed = as_typed(arguments)
+    return shlex.join(["sudo", *typed] if typed and user_behind_sudo() else typed)
 
 
 def package_versions() -> dict[str, str]:

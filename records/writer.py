@@ -27,7 +27,15 @@ from model.errors import UserError
 from model.scenario import Scenario
 from records.layout import FORMAT, README, part_files, parts_folder
 from records.ownership import give_to_user, make_folder
-from records.provenance import git_state, machine, package_versions, utc_now
+from records.provenance import (
+    as_typed,
+    code_sha256,
+    command_text,
+    git_state,
+    machine,
+    package_versions,
+    utc_now,
+)
 from records.schema import SCHEMA_VERSION, TABLES
 
 MERGE_ROWS = 100_000
@@ -46,7 +54,7 @@ class RunInfo:
         world: ``emulation`` or ``simulation``.
         speedup: scenario seconds per real second (1 in the simulation).
         policy_params: parameters of the policy, as used.
-        command_line: as typed.
+        command_line: ``sys.argv``, which the manifest has as a shell takes it.
         run_id: short and unique; drawn if not given.
         extra: further entries of the manifest, e.g. a checkpoint's hash.
     """
@@ -297,11 +305,13 @@ def _manifest(info: RunInfo) -> dict[str, Any]:
         "seed": info.seed,
         "world": info.world,
         "speedup": info.speedup,
-        "command_line": list(info.command_line),
+        "command_line": as_typed(info.command_line),
+        "command": command_text(info.command_line),
         "started_utc": utc_now(),
         "ended_utc": None,
         "exit_status": None,
         "git": git_state(),
+        "code_sha256": code_sha256(info.world),
         "packages": package_versions(),
         "machine": machine(),
         "warnings": list(info.scenario.notes),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def _provenance(manifest: dict[str, Any]) -> Section:
         ("scenario", f"{scenario['name']}, {scenario['slots']} slots of {scenario['slot_s']:g} s"),
         ("seed", str(manifest["seed"])),
         ("world", f"{manifest['world']}, speed-up {manifest.get('speedup', 1):g}"),
-        ("command", " ".join(manifest.get("command_line") or ())),
+        ("command", manifest.get("command") or shlex.join(manifest.get("command_line") or ())),
         ("commit", f"{git.get('commit', 'unknown')}{' with changes' if git.get('dirty') else ''}"),
         ("began, ended", f"{manifest.get('started_utc')}, {manifest.get('ended_utc')}"),
         ("machine", f"{machine.get('cpu')}, {machine.get('cpu_count')} cores, "

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from emulation.host.commands import EmulationError
 from emulation.host.interrupts import interruptible, raise_interrupt, uninterrupted
 from emulation.host.ledger import Ledger, living_runs
+from emulation.judged import policy_hashes
 from emulation.network.fabric import FABRIC
 from emulation.options import RunOptions
 from emulation.orchestrator import capture
@@ -109,11 +112,26 @@ def _with_result(
         raise KeyboardInterrupt
 
 
+def _policy_files(options: RunOptions) -> dict[str, object]:
+    if options.stepped:
+        return {}
+    if options.judged:
+        return options.judged.to_dict()
+    return policy_hashes(options.policy, options.policy_params)
+
+
 def _info(options: RunOptions, run_id: str) -> RunInfo:
     extra = {
         "datapath": options.datapath,
         "openflow": options.openflow,
         "without_netem": options.without_netem,
+        "options": {
+            "pcap": list(options.pcap),
+            "pcap_snaplen": options.pcap_snaplen,
+            "pcap_size_mb": options.pcap_size_mb,
+            "stepped": options.stepped,
+        },
+        "policy_files": _policy_files(options),
         **({"judged": options.judged.to_dict()} if options.judged else {}),
         **checkpoint_entry(options.policy, options.policy_params, options.scenario),
         **options.origin,
@@ -184,12 +202,16 @@ class _Run:
                 give_tree_to_user(self.writer.folder)
 
 
-def run_session(options: RunOptions, caller: Channel | None = None) -> int:
+def run_session(
+    options: RunOptions,
+    caller: Channel | None = None,
+    on_folder: Callable[[Path], None] = lambda _: None,
+) -> int:
     """Run one emulation; returns the exit status: 0 done, 1 broken, 130 interrupted.
 
-    Whatever ends it, nothing of it stays on the machine but the result folder. ``caller`` decides
-    in a stepped run, and is told of its result folder first; see
-    ``emulation.orchestrator.external_steps``.
+    Whatever ends it, nothing of it stays on the machine but the result folder, which ``on_folder``
+    gets as soon as it is there. ``caller`` decides in a stepped run, and is told of its result
+    folder first; see ``emulation.orchestrator.external_steps``.
     """
     capture.chosen_links(build_network(options.scenario), options.pcap)
     others = living_runs()
@@ -200,6 +222,7 @@ def run_session(options: RunOptions, caller: Channel | None = None) -> int:
     ledger = Ledger.open_new()
     try:
         run = _Run(options, ledger, choose_view(title), caller)
+        on_folder(run.writer.folder)
         if caller:
             caller.send({"folder": str(run.writer.folder)})
     except BaseException:
