@@ -23,6 +23,8 @@ VERBS: dict[str, dict[str, str]] = {
         "policies": "cli.policies:policies",
         "calibrate": "cli.calibrate:calibrate",
         "scenario": "cli.scenario:scenario",
+        "nodes": "cli.nodes:nodes",
+        "graph": "cli.graph:graph",
         "trace": "cli.trace:trace",
     },
     "Run": {
