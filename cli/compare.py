@@ -10,7 +10,7 @@ import click
 
 from cli.output import FOLDER, out_option, read, show_files, show_sentences, show_tables
 from model.errors import UserError
-from records.streams import say_json
+from records.streams import say_json, stdout_for_json
 
 if TYPE_CHECKING:
     from analysis.compare import Column
@@ -34,7 +34,8 @@ def compare(results: tuple[Path, ...], out: Path, page: bool, as_json: bool) -> 
     from analysis.report import document, versus
     from analysis.tables import write
 
-    listed, notes = read_columns(results)
+    with stdout_for_json(as_json):
+        listed, notes = read_columns(results)
     paired, said = content.differences(listed)
     tables = [content.side_by_side(listed)]
     if paired:

@@ -24,7 +24,7 @@ from model.random_streams import MAX_SEED_IN_TABLES
 from model.scenario.load import load_scenario, parse_overrides
 from records.console import Screen, screen_of_tables, styled, words
 from records.ownership import give_tree_to_user
-from records.streams import one_line, say, say_json
+from records.streams import one_line, say, say_json, stdout_for_json
 from rl import policies
 from rl.policies.learned import Learned
 
@@ -76,7 +76,8 @@ def contest(  # noqa: PLR0913 - the options, by name
     )
     for line in borrowed_checkpoints(plan):
         say(line, err=True)
-    result = _run(plan, out, jobs or usable_cores())
+    with stdout_for_json(as_json):
+        result = _run(plan, out, jobs or usable_cores())
     tables = standings(result.played)
     paths = write(tables, out)
     give_tree_to_user(out)

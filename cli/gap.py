@@ -18,7 +18,7 @@ from model.scenario.load import load_scenario, parse_overrides
 from records.console import Screen, styled
 from records.ownership import give_tree_to_user
 from records.reader import open_result
-from records.streams import one_line
+from records.streams import one_line, say_json, stdout_for_json
 
 if TYPE_CHECKING:
     from analysis.worlds.comparison import Gap
@@ -48,10 +48,15 @@ _POLICIES = ("self-biased", "greedy", "random", "local", "own-edge")
               help="Emulate again, so many times in all, while its own verdict is 'invalid'.")  # fmt: skip  # noqa: E501
 @click.option("--keep-invalid", is_flag=True, help="Compare emulations whose verdict is 'invalid'.")
 @click.option("--without-netem", is_flag=True, help="As of './lab run'.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the comparisons for programs, as JSON."
+)
 @click.option("--brief", is_flag=True, help="Unit delays only; everything is in the files.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results"),
               show_default=True, help="Folder for results; the comparison goes to gap/ in it.")  # fmt: skip  # noqa: E501
-def gap(scenario: str | None, sources: tuple[Path, ...], out: Path, **asked: object) -> None:
+def gap(
+    scenario: str | None, sources: tuple[Path, ...], out: Path, *, as_json: bool, **asked: object
+) -> None:
     """Run SCENARIO in the emulation and in the simulator, and compare.
 
     Both worlds get the same tasks, the same F(t) and the same policy. Needs root, unless emulations
@@ -64,7 +69,8 @@ def gap(scenario: str | None, sources: tuple[Path, ...], out: Path, **asked: obj
     keep = bool(asked["keep_invalid"])
     if bool(sources) == (scenario is not None):
         raise UserError("name a SCENARIO to run, or results to compare: --from RESULT")
-    console = Screen()
+    if as_json:
+        refuse(("brief",), "with --json, which has everything.")
     if scenario is None:
         refuse(_OF_NEW_RUNS, "with --from: the emulations are there already.")
         runs = iter(emulations_in(sources))
@@ -76,8 +82,14 @@ def gap(scenario: str | None, sources: tuple[Path, ...], out: Path, **asked: obj
             attempts=int(str(asked["attempts"])),
             keep_invalid=keep,
         )
-    for found in compare_all(runs, out, keep_invalid=keep):
-        _publish(console, found, out, brief=bool(asked["brief"]))
+    with stdout_for_json(as_json):
+        gaps = compare_all(runs, out, keep_invalid=keep)
+        for found in gaps:
+            _publish(Screen(), found, out, brief=bool(asked["brief"]))
+    if as_json:
+        from analysis.worlds.report import to_dict
+
+        say_json([to_dict(found) for found in gaps], indent=1)
 
 
 def _listed(value: object) -> list[str]:

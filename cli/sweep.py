@@ -30,8 +30,11 @@ from experiments.sweep.spec import SweepFile, find_sweep
 from experiments.sweep.worker_pool import usable_cores
 from model.errors import INTERRUPTED
 from records.console import Screen, styled, words
+from records.streams import say_json, stdout_for_json
 
 FAILED = 1
+_PLAIN = (bool, int, float, str, list, dict, type(None))
+"""What JSON has; a moment or a decimal of an answer becomes text."""
 _OF_WORK = ("dry_run", "jobs", "retry_failed", "prune", "ray", "shard")
 _STOPPING = "stopping: runs are finished, trainings saved; Ctrl-C again ends at once"
 
@@ -52,6 +55,8 @@ _STOPPING = "stopping: runs are finished, trainings saved; Ctrl-C again ends at 
 @click.option("--shard", metavar="I/N", help="Only part I of N, as for an array of batch jobs.")
 @click.option("--query", metavar="SQL",
               help="Ask the index, as table cells; in a pipe, CSV comes out.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True,
+              help="Print how it ended, the plan, or what --query asks, for programs, as JSON.")  # fmt: skip  # noqa: E501
 def sweep(  # noqa: PLR0913 - the options, by name
     file: str,
     *,
@@ -63,6 +68,7 @@ def sweep(  # noqa: PLR0913 - the options, by name
     ray: str | None,
     shard: str | None,
     query: str | None,
+    as_json: bool,
 ) -> int:
     """Carry out the sweep FILE, a path or a name from sweeps/ (ci, paper, ablation, …).
 
@@ -77,14 +83,17 @@ def sweep(  # noqa: PLR0913 - the options, by name
     console = Screen()
     if query:
         refuse(_OF_WORK, "with --query, which asks and does nothing.")
-        _answer(console, book, whole, query)
+        _answer(console, book, whole, query, as_json=as_json)
         return 0
     jobs = jobs or usable_cores()
     pace = _measured(plan, book)
     if dry_run:
-        _show_plan(console, plan, book, pace, jobs)
+        if as_json:
+            say_json(_entry(plan, book), indent=1)
+        else:
+            _show_plan(console, plan, book, pace, jobs)
         return 0
-    with locked(book.folder, shard or ""):
+    with stdout_for_json(as_json), locked(book.folder, shard or ""):
         book.begin(plan.name, read.text)
         if prune:
             console.print(f"{book.prune(whole)} cells of an earlier version removed")
@@ -96,7 +105,26 @@ def sweep(  # noqa: PLR0913 - the options, by name
             tally = _run(plan, book, pace, jobs, ray)
         finally:
             book.write_index(whole)
-        return _report(console, plan, book, tally)
+        status = _report(console, plan, book, tally)
+    if as_json:
+        say_json({**_entry(plan, book), "skipped": dict(tally.left), "exit_status": status}, 1)
+    return status
+
+
+def _entry(plan: Plan, book: Book) -> dict[str, object]:
+    """Return what became of each cell so far, for programs."""
+    status = counts(plan, book)
+    outcomes = {key: book.outcome(key) for key in plan.cells}
+    return {
+        "sweep": plan.name,
+        "folder": str(book.folder.absolute()),
+        "counts": {name: list(status.values()).count(name) for name in ("done", "failed", "open")},
+        "cells": [
+            {"key": key, "label": cell.label, "kind": cell.kind, "status": status[key],
+             "reason": found.reason if (found := outcomes[key]) else None}
+            for key, cell in plan.cells.items()
+        ],
+    }  # fmt: skip
 
 
 def _look_over(console: Screen, plan: Plan, book: Book) -> None:
@@ -130,8 +158,12 @@ def _measured(plan: Plan, book: Book) -> Pace:
     return pace
 
 
-def _answer(console: Screen, book: Book, plan: Plan, query: str) -> None:
+def _answer(console: Screen, book: Book, plan: Plan, query: str, *, as_json: bool) -> None:
     names, rows = ask(book.write_index(plan), query)
+    if as_json:
+        plain = ([v if isinstance(v, _PLAIN) else str(v) for v in row] for row in rows)
+        say_json([dict(zip(names, row, strict=True)) for row in plain], indent=1)
+        return
     if not sys.stdout.isatty():
         sheet = csv.writer(sys.stdout, lineterminator="\n")
         sheet.writerow(names)

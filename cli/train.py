@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from model.scenario.load import load_scenario, parse_assignments
 from records.console import Screen, screen_of_tables, words
 from records.ownership import give_tree_to_user
 from records.provenance import command_text
-from records.streams import one_line, say
+from records.streams import one_line, say, say_json, stdout_for_json
 from rl.learning.config import load_config, options_of
 from rl.learning.options import MAX_TRAINING_SEED, TrainingConfig
 from rl.learning.registry import algorithms
@@ -73,6 +73,8 @@ def offer_algorithms(_: click.Context, __: click.Parameter, begun: str) -> list[
 @click.option("--fresh", is_flag=True, help="Start anew where a run has begun; else it goes on.")
 @click.option("--options", "list_options", is_flag=True,
               help="List the algorithm's options with type, range, value and meaning.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True,
+              help="Print the runs' ends, or --options, for programs, as JSON.")  # fmt: skip
 def train(  # noqa: PLR0913 - the options, by name
     scenario: str | None,
     algorithm: str,
@@ -84,6 +86,7 @@ def train(  # noqa: PLR0913 - the options, by name
     *,
     fresh: bool,
     list_options: bool,
+    as_json: bool,
 ) -> int:
     """Train a policy for SCENARIO.
 
@@ -96,9 +99,11 @@ def train(  # noqa: PLR0913 - the options, by name
     if slots is not None:
         overrides["slots"] = slots
     if list_options:
-        _show_options(
-            load_config(algorithm, overrides, load_scenario(scenario) if scenario else None)
-        )
+        config = load_config(algorithm, overrides, load_scenario(scenario) if scenario else None)
+        if as_json:
+            say_json([asdict(option) for option in options_of(config)], indent=1)
+        else:
+            _show_options(config)
         return 0
     if scenario is None:
         raise click.UsageError("Missing argument 'SCENARIO'.")
@@ -110,11 +115,31 @@ def train(  # noqa: PLR0913 - the options, by name
             command_text(sys.argv), fresh)
         for seed in dict.fromkeys(seeds)
     ]  # fmt: skip
-    finished = _one(work[0]) if len(work) == 1 else _several(work, jobs)
+    with stdout_for_json(as_json):
+        finished = _one(work[0]) if len(work) == 1 else _several(work, jobs)
     give_tree_to_user(out)
-    for job in work:
-        say(one_line(job.folder / "best.npz"))
+    if as_json:
+        say_json({"finished": finished, "runs": [_end_of(job) for job in work]}, indent=1)
+    else:
+        for job in work:
+            say(one_line(job.folder / "best.npz"))
     return 0 if finished else INTERRUPTED
+
+
+def _end_of(job: Job) -> dict[str, Any]:
+    """Return how far a run has come and its best policy; from its card, for programs."""
+    try:
+        card = json.loads((job.folder / "card.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # it was ended before it had saved anything
+        card = {}
+    best = job.folder / "best.npz"
+    kept = ("scenario", "algorithm", "slots", "cpu_s", "wall_s", "best")
+    return {
+        "seed": job.seed,
+        "folder": str(job.folder.absolute()),
+        "checkpoint": str(best.absolute()) if best.is_file() else None,
+        **{name: card.get(name) for name in kept},
+    }
 
 
 def _show_options(config: TrainingConfig) -> None:

@@ -203,6 +203,9 @@ def test_from_results_that_are_there(tmp_path: Path) -> None:
     assert {r["policy"] for r in delays} == {"random", "local"}
     # The pairs differ by nothing at all: the counterpart was simulated anew, from the manifest.
     assert all(r["emulation"] == r["simulation"] for r in rows)
+    done = CliRunner().invoke(gap_command, [*arguments, "--json"], catch_exceptions=False)
+    (told,) = json.loads(done.stdout)
+    assert (told["scenario"], len(told["pairs"])) == ("mini", 2)
 
 
 def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
