@@ -11,6 +11,7 @@ from rich.table import Table
 
 from analysis.standings import Standings, cells, heading, plain, standings, title, write
 from cli.interrupts import interruptible
+from emulation.completions import offer_scenarios, offer_settings
 from experiments.contest import (
     Contest,
     ContestPlan,
@@ -33,7 +34,8 @@ _RULES = [n for n in policies.names() if not issubclass(policies.policy_class(n)
 
 
 @click.command()
-@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO…")
+@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO…",
+                shell_complete=offer_scenarios)  # fmt: skip
 @click.option("--policies", "names", default=",".join(_RULES), metavar="A,B,…",
               help="Who takes part; NAME@default keeps its defaults under --tuned. Learners come "
               "with all their shipped checkpoints. Default: all rules.")  # fmt: skip
@@ -46,6 +48,7 @@ _RULES = [n for n in policies.names() if not issubclass(policies.policy_class(n)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results/contest"),
               show_default=True, help="Folder of cells and tables; what is there is not run again.")  # fmt: skip  # noqa: E501
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+              shell_complete=offer_settings,
               help="Override a value of all scenarios.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the tables for programs, as JSON.")
 def contest(  # noqa: PLR0913 - the options, by name

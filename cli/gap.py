@@ -11,6 +11,7 @@ import click
 from rich.table import Table
 
 from cli.ignored import refuse
+from emulation.completions import offer_policies, offer_scenarios, offer_settings
 from emulation.options import FiniteRange, RunOptions
 from model.errors import UserError
 from model.random_streams import MAX_SEED_IN_TABLES
@@ -30,11 +31,12 @@ _POLICIES = ("self-biased", "greedy", "random", "local", "own-edge")
 
 
 @click.command()
-@click.argument("scenario", required=False)
+@click.argument("scenario", required=False, shell_complete=offer_scenarios)
 @click.option("--from", "sources", multiple=True, metavar="RESULT",
               type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="An emulation's result, or a folder of them, instead of new runs; repeatable.")  # fmt: skip  # noqa: E501
 @click.option("--policy", "policies", multiple=True, metavar="POLICY",
+              shell_complete=offer_policies,
               help=f"Repeatable.  [default: {', '.join(_POLICIES)}]")  # fmt: skip
 @click.option("--seed", "seeds", multiple=True, metavar="SEED",
               type=click.IntRange(0, MAX_SEED_IN_TABLES),
@@ -43,6 +45,7 @@ _POLICIES = ("self-biased", "greedy", "random", "local", "own-edge")
 @click.option("--speedup", type=FiniteRange(min=0.1, max=100), default=1.0, show_default=True,
               help="Of the emulations, see './lab run --help'.")  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+              shell_complete=offer_settings,
               help="Override a value of the scenario.")  # fmt: skip
 @click.option("--attempts", type=click.IntRange(1), default=1, show_default=True,
               help="Emulate again, so many times in all, while its own verdict is 'invalid'.")  # fmt: skip  # noqa: E501
@@ -87,9 +90,10 @@ def gap(
         for found in gaps:
             _publish(Screen(), found, out, brief=bool(asked["brief"]))
     if as_json:
+        from analysis.worlds.comparison import plain
         from analysis.worlds.report import to_dict
 
-        say_json([to_dict(found) for found in gaps], indent=1)
+        say_json([plain(to_dict(found)) for found in gaps], indent=1)
 
 
 def _listed(value: object) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from emulation.options import offer_scenarios
+from emulation.completions import offer_scenarios, offer_settings
 from model.errors import UserError
 from model.scenario.load import load_scenario, parse_overrides
 from records.ownership import give_to_user, make_folder
@@ -23,6 +23,7 @@ _FORMATS = ("png", "svg", "pdf", *_TEXTS)
 @click.command()
 @click.argument("scenario", metavar="SCENARIO", shell_complete=offer_scenarios)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+              shell_complete=offer_settings,
               help="Override a value of the scenario, e.g. network.backbone_topology=ring.")  # fmt: skip  # noqa: E501
 @click.option("--format", "form", type=click.Choice(_FORMATS),
               help="What to write.  [default: by the suffix of --out, else png]")  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import signal
 from collections.abc import Sequence
 
@@ -155,6 +156,12 @@ def _with_hint(message: str) -> str:
 
 
 def _answer(arguments: Sequence[str] | None) -> object:
+    if COMPLETE in os.environ:
+        from click.shell_completion import add_completion_class
+
+        from cli.completion import BashWords
+
+        add_completion_class(BashWords)
     # `./lab` holds Ctrl-C back until it can be answered, which is here.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     return lab.main(arguments, prog_name="./lab", complete_var=COMPLETE, standalone_mode=False)

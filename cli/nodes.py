@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from emulation.options import offer_scenarios
+from emulation.completions import offer_scenarios, offer_settings
 from model.inventory import KINDS, LinkRow, NodeRow, link_rows, node_rows
 from model.network import build_network
 from model.scenario.load import load_scenario, parse_overrides
@@ -18,6 +18,7 @@ from records.streams import say_json
 @click.command()
 @click.argument("scenario", metavar="SCENARIO", shell_complete=offer_scenarios)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+              shell_complete=offer_settings,
               help="Override a value of the scenario, e.g. cloud.mode=target.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print it for programs, as JSON.")
 def nodes(scenario: str, settings: tuple[str, ...], as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emulation.options import offer_policies
+from emulation.completions import offer_policies
 from records.console import screen_of_tables, styled
 from records.streams import one_line, say, say_json
 

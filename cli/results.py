@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emulation.completions import offer_policies, offer_scenarios
 from records.console import Screen, screen_of_tables, styled
 from records.streams import one_line, say, say_json
 
@@ -31,8 +32,10 @@ _SORTS = ("when", "delay", "scenario", "policy", "seed", "verdict")
 @click.argument("folder", required=False, metavar="[FOLDER]",
                 type=click.Path(exists=True, file_okay=False, path_type=Path))  # fmt: skip
 @click.option("--scenario", "scenarios", multiple=True, metavar="NAME",
+              shell_complete=offer_scenarios,
               help="Of this scenario; * and ? stand for letters. Repeatable.")  # fmt: skip
 @click.option("--policy", "policies", multiple=True, metavar="NAME",
+              shell_complete=offer_policies,
               help="Of this policy; * and ? stand for letters. Repeatable.")  # fmt: skip
 @click.option("--world", type=click.Choice(["emulation", "simulator"]), help="Of one world.")
 @click.option("--verdict", type=click.Choice(_VERDICTS),

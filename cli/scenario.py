@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from emulation.completions import offer_scenarios, offer_settings
 from model.errors import ScenarioError, UserError
 from model.network import build_network
 from model.scenario import Scenario
@@ -34,9 +35,10 @@ def list_() -> None:
 
 
 @scenario.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offer_scenarios)
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE",
+    shell_complete=offer_settings,
     help="Override a value, e.g. network.e2d.rate_mbps=5; may be repeated.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print it for programs, as JSON.")

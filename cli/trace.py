@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from rich.table import Table
 
+from emulation.completions import offer_scenarios, offer_settings
 from model.compute import mean_frequency_ghz
 from model.errors import UserError
 from model.network import Network, build_network
@@ -35,7 +36,7 @@ class Offered:
 
 
 @click.command()
-@click.argument("scenario")
+@click.argument("scenario", shell_complete=offer_scenarios)
 @click.option(
     "--seed",
     type=click.IntRange(0, MAX_SEED),
@@ -48,6 +49,7 @@ class Offered:
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
+    shell_complete=offer_settings,
     help="Override a value of the scenario, e.g. workload.arrival=burst.",
 )
 @click.option(

@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.table import Table
 
 from cli.interrupts import interruptible
+from emulation.completions import items, offer_scenarios
 from experiments.sweep.worker_pool import in_parallel
 from model.errors import INTERRUPTED, UserError
 from model.scenario import Scenario
@@ -55,8 +56,20 @@ def offer_algorithms(_: click.Context, __: click.Parameter, begun: str) -> list[
     return [CompletionItem(name) for name in algorithms() if name.startswith(begun)]
 
 
+def _offer_options(ctx: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Return the options of the algorithm that is named on the line; of a user's own none."""
+    algorithm = ctx.params.get("algorithm") or "m2ppo"
+    if ":" in algorithm:
+        return []
+    try:
+        found = options_of(load_config(algorithm, {}, None))
+    except UserError:
+        return []
+    return items([(option.key, option.kind) for option in found], begun)
+
+
 @click.command()
-@click.argument("scenario", required=False)
+@click.argument("scenario", required=False, shell_complete=offer_scenarios)
 @click.option("--algo", "algorithm", metavar="ALGO", default="m2ppo", show_default=True,
               shell_complete=offer_algorithms, help=ALGO_HELP)  # fmt: skip
 @click.option("--seed", "seeds", type=click.IntRange(0, MAX_TRAINING_SEED), multiple=True,
@@ -65,6 +78,7 @@ def offer_algorithms(_: click.Context, __: click.Parameter, begun: str) -> list[
 @click.option("--slots", type=click.IntRange(1), help="Environment slots to train for (1 s each). "
               "Default: the algorithm's.")  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+              shell_complete=_offer_options,
               help="Override a hyper-parameter, e.g. credit=own or options.clip=0.2.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True,
               help="Processes, of one thread each, for several seeds.")  # fmt: skip

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import click
-from click.shell_completion import CompletionItem
 
+from emulation.completions import (
+    offer_parameters,
+    offer_policies,
+    offer_scenarios,
+    offer_settings,
+)
 from emulation.judged import HandedIn
 from emulation.network.openvswitch import Datapath
 from model.errors import UserError
 from model.network import build_network
 from model.random_streams import MAX_SEED
 from model.scenario import LinkClass, LinkSpec, Scenario
-from model.scenario.load import scenario_names
-from rl import policies
 
 OpenFlow = Literal["ryu", "os-ken"]
 MIN_SPEEDUP, MAX_SPEEDUP = 0.1, 100.0
@@ -95,17 +98,6 @@ def without_netem(scenario: Scenario) -> Scenario:
     return scenario.model_copy(update={"network": network})
 
 
-def offer_scenarios(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
-    """What a shell completes: names that fit, else files."""
-    names = [CompletionItem(name) for name in scenario_names() if name.startswith(begun)]
-    return names or [CompletionItem(begun, type="file")]
-
-
-def offer_policies(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Return the lab's policies that a shell completes a word to."""
-    return [CompletionItem(name) for name in policies.names() if name.startswith(begun)]
-
-
 class FiniteRange(click.FloatRange):
     """A range of numbers that NaN is not in, which compares with no bound."""
 
@@ -125,12 +117,14 @@ _OPTIONS = (
                  help="A policy's name, or package.module:Class for one of your own.  "
                  "[default: m2ppo where it was trained for the scenario, else self-biased]"),
     click.option("--param", "params", multiple=True, metavar="KEY=VALUE",
+                 shell_complete=offer_parameters,
                  help="Parameter of the policy; may be repeated."),
     click.option("--seed", type=click.IntRange(0, MAX_SEED), default=1, show_default=True,
                  help="Draws the tasks and the devices' resources; same seed, same trace."),
     click.option("--slots", type=click.IntRange(1), default=None,
                  help="Length in slots of 1 s.  [default: the scenario's, 300]"),
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+                 shell_complete=offer_settings,
                  help="Override a value of the scenario, e.g. network.e2d.rate_mbps=5."),
     click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results"),
                  show_default=True, help="Folder for result folders."),
