@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 import polars as pl
 from rich.table import Table
 
+import analysis.pcap
 from analysis.pcap.files import find_captures
 from analysis.pcap.reader import read_capture
 from analysis.pcap.show import show as show_packet
@@ -49,6 +51,21 @@ _FLOW_COLUMNS = {
 }
 
 
+DISSECTOR = Path(analysis.pcap.__file__).parent / "task_header.lua"
+
+
+def _tell_dissector(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    """Print where the dissector lies and how to load it, and end."""
+    if not asked or ctx.resilient_parsing:
+        return
+    path = shlex.quote(str(DISSECTOR))
+    say(DISSECTOR)
+    say(f"once:     wireshark -X lua_script:{path} FILE    (tshark takes the same)", err=True)
+    say(f"for good: mkdir -p ~/.local/lib/wireshark/plugins && cp {path} $_", err=True)
+    say("Filters: celt.type == 2, celt.task == 17, celt.device == 3, celt.work_ghz_s > 5", err=True)
+    ctx.exit()
+
+
 @click.command()
 @click.argument(
     "files",
@@ -64,6 +81,14 @@ _FLOW_COLUMNS = {
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the tables of links and flows as JSON."
+)
+@click.option(
+    "--dissector",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_tell_dissector,
+    help="Print the path of the Wireshark dissector of task headers, and how to load it.",
 )
 def pcap(files: tuple[Path, ...], show: int | None, out: Path | None, as_json: bool) -> None:
     """Print what packet captures hold on links and tasks.
