@@ -39,7 +39,14 @@ def simulate_here(scenario: str, **asked: Any) -> Path:
     params = completed(policy, given, resolved)
     if "checkpoint" not in given and (note := checkpoint_note(policy, params, resolved)):
         say(note, err=True)
-    return simulate_resolved(resolved, policy, params, asked["seed"], Path(asked["out"]))
+    return simulate_resolved(
+        resolved,
+        policy,
+        params,
+        asked["seed"],
+        Path(asked["out"]),
+        show_all=asked.get("show_all", False),
+    )
 
 
 def simulate_resolved(
@@ -49,6 +56,8 @@ def simulate_resolved(
     seed: int,
     out: Path,
     origin: Mapping[str, object] | None = None,
+    *,
+    show_all: bool = False,
 ) -> Path:
     """Simulate with a bar, print the summary, and return the result's folder.
 
@@ -78,7 +87,7 @@ def simulate_resolved(
             origin=origin,
             on_slot=after_slot,
         )
-    print_summary(folder)
+    print_summary(folder, show_all=show_all)
     return folder
 
 

@@ -47,6 +47,7 @@ class RunOptions:
         stepped: decisions come slot by slot from a caller (``emulation.env``), and ``policy`` is
             but the name under which the result is filed.
         strict: whether a verdict ``invalid`` is an error.
+        show_all: whether every metric is printed at the end.
         judged: what was handed in before the seed was drawn, which is published at the end; None
             where the seed is known beforehand.
         command_line: as typed, for the manifest.
@@ -67,6 +68,7 @@ class RunOptions:
     datapath: Datapath = "netdev"
     stepped: bool = False
     strict: bool = False
+    show_all: bool = False
     judged: HandedIn | None = None
     command_line: tuple[str, ...] = ()
     origin: dict[str, Any] = field(default_factory=dict)
@@ -128,6 +130,8 @@ _OPTIONS = (
                  help="Override a value of the scenario, e.g. network.e2d.rate_mbps=5."),
     click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results"),
                  show_default=True, help="Folder for result folders."),
+    click.option("--all", "show_all", is_flag=True,
+                 help="Show every metric at the end, not only those that fit a screen."),
 )  # fmt: skip
 _EMULATION_OPTIONS = (
     click.option("--speedup", type=FiniteRange(MIN_SPEEDUP, MAX_SPEEDUP), default=1.0,

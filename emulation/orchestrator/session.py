@@ -244,5 +244,5 @@ def _tell(writer: ResultWriter, options: RunOptions, status: int, why: str) -> i
         return status
     verdict = judge(open_result(folder))
     writer.update_manifest(fidelity=verdict.to_dict())
-    print_summary(folder)
+    print_summary(folder, show_all=options.show_all)
     return NOT_VALID if options.strict and not verdict.valid else status
