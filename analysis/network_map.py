@@ -14,11 +14,12 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
+from matplotlib import pyplot as plt
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from analysis.network_text import link_label
-from analysis.style import GREY, LINK_CLASSES, NODE_KINDS, new_figure, plt
+from analysis.style import GREY, LINK_CLASSES, NODE_KINDS, new_figure
 from model.errors import UserError
 from model.inventory import KINDS, LinkRow, link_rows
 from model.network import Network, Node, build_network

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,9 +14,13 @@ from cli.output import show_files
 from emulation.options import RunOptions
 from model.errors import UserError
 from model.scenario.load import load_scenario
+from records.console import Screen
 from records.ownership import make_folder
 from records.streams import say
 from rl.policies import default_policy
+
+if TYPE_CHECKING:
+    from analysis.compare import Column
 
 SCENARIO, NAIVE = "mini", "own-edge"
 
@@ -50,9 +56,24 @@ def demo(world: str | None, out: Path) -> int:
         if status:
             return status
     listed, _ = read_columns([folder / SCENARIO / policy for policy in policies])
-    pages = document.write(versus.report_of(listed, *differences(listed)), folder / "demo")
-    show_files(pages)
+    paired, said = differences(listed)
+    show_files(document.write(versus.report_of(listed, paired, said), folder / "demo"))
+    _show_result([versus.in_words(listed[0], *one) for one in paired], listed)
     return 0
+
+
+def _show_result(sentences: Sequence[str], listed: Sequence[Column]) -> None:
+    """Print what the two runs have shown, last, and whether it can be believed."""
+    console = Screen()
+    doubtful = [one.label for one in listed if not all(run.valid for run in one.group.runs)]
+    if doubtful:
+        console.print(
+            f"\nThe verdict on {' and '.join(doubtful)} is 'invalid' (see above): the numbers show "
+            "a direction at best.", style="yellow"
+        )  # fmt: skip
+    console.print()
+    for sentence in sentences:
+        console.print(sentence, style="bold")
 
 
 def _doing(options: RunOptions, *, emulated: bool) -> str:

@@ -32,7 +32,7 @@ def report_of(
     sections = [
         Section(
             "What differs",
-            (*(_in_words(listed[0], column, d) for column, d in found), *said),
+            (*(in_words(listed[0], column, d) for column, d in found), *said),
             (difference_table(listed[0], found),) if found else (),
             (
                 Picture(
@@ -53,7 +53,8 @@ def report_of(
     )
 
 
-def _in_words(reference: Column, column: Column, found: Difference) -> str:
+def in_words(reference: Column, column: Column, found: Difference) -> str:
+    """Return what a paired difference of two columns is, in two sentences."""
     first, other = (_unit_delay(c) for c in (reference, column))
     delay = found.delay.value
     return (

@@ -8,8 +8,9 @@ from typing import Any
 
 from emulation.host.idle_cpu import CpuWatch
 from emulation.options import RunOptions
-from emulation.orchestrator.progress import Status
+from emulation.orchestrator.event_log import EventLog
 from emulation.orchestrator.task_table import TaskBook
+from emulation.orchestrator.terminal_view import Status
 from emulation.orchestrator.usage import Usage
 from emulation.protocol.messages import Transcoded
 from model.clips import catalogue_of
@@ -46,6 +47,7 @@ class Recorder:
         self._links_from = self._slots_ended = 0
         self._slots: dict[int, _SlotWatch] = {}
         self._cpu = CpuWatch()
+        self._event_log = EventLog()
         self.ran_s = 0.0
         self.clocks: dict[str, float] = {}
         self.unmeasured_slots: list[int] = []
@@ -192,10 +194,12 @@ class Recorder:
     def capacity(self, time_s: float, link: str, rate_mbps: float) -> None:
         """A directed link has had another capacity since a scenario time."""
         self.rates[link] = rate_mbps
+        self._event_log.capacity(time_s, link, rate_mbps)
         self._writer.append("events", [{"time_s": time_s, "link": link, "rate_mbps": rate_mbps}])
 
     def cable(self, time_s: float, links: list[str], *, up: bool) -> None:
         """Both links of a cable failed or came back at a scenario time."""
+        self._event_log.cable(time_s, links, up=up)
         rows = [{"time_s": time_s, "link": link, "up": up} for link in links]
         self._writer.append("events", rows)
 
@@ -244,6 +248,8 @@ class Recorder:
             lateness_s=watch.lateness_s,
             link_load_s=dict(self.link_load_s),
             unit_load_s=dict(self.unit_load_s),
+            sent=dict(self.book.sent),
+            events=self._event_log.latest(),
         )
 
     def finish(self) -> None:

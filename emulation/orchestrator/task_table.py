@@ -46,6 +46,7 @@ class TaskBook:
             the run's verdict tells.
         disordered: tasks done at the first attempt whose times, of several processes, cannot be: a
             result is known before its service ends, for one.
+        sent: tasks decided so far by kind of target, as devices have said first.
     """
 
     def __init__(self, trace: TaskTrace, network: Network, end_s: float):
@@ -63,6 +64,7 @@ class TaskBook:
         self._taken = np.zeros(size, dtype=bool)
         self._touched: set[int] = set()
         self.contradictions = self.disordered = 0
+        self.sent = dict.fromkeys(("self", "device", "edge", "cloud"), 0)
 
     def receive(self, record: Born | Dispatched | Arrived | Service | Known | Failed) -> None:
         """Enter a report; what happened after the end of the run did not happen in it.
@@ -76,6 +78,9 @@ class TaskBook:
             case Born(_, target, rate_mbps, _):
                 if target not in self._kinds:
                     raise ValueError(f"sends task {task} to {safe_line(target, 40)}")
+                if not self._decided[task]:
+                    device = self._devices[int(self.trace.device[task])]
+                    self.sent[str(_kind(target, device, self._kinds))] += 1
                 self._decided[task] = True
                 # Each message has its own copy of the name; a long run has 100 000 of them.
                 self._target[task] = sys.intern(target)

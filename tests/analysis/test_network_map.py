@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,13 +21,13 @@ NODE = 0.24
 """Radius of a device's mark, units of the picture."""
 
 
-def of(count: int, topology: str, devices: int = 4, **more: Any) -> Scenario:
+def of(count: int, topology: str, devices: int = 4, *, cloud: bool = False) -> Scenario:
     """A scenario of so many base stations."""
     numbers = range(1, count + 1)
     return load_scenario("mini", {
         "network.base_stations": [{"name": f"b{k}", "edge": f"e{k}"} for k in numbers],
         "network.clusters": [{"name": f"c{k}", "bs": f"b{k}", "devices": devices} for k in numbers],
-        "network.backbone_topology": topology, **more,
+        "network.backbone_topology": topology, "cloud.mode": "target" if cloud else "none",
     })  # fmt: skip
 
 
@@ -36,9 +35,9 @@ SCENARIOS = {
     **{name: load_scenario(name) for name in (
         "mini", "case1", "case2", "case3", "case3-cloud", "case3-shared", "livecast")},
     "ring of 12": of(12, "ring"),
-    "ring of 12 with a cloud": of(12, "ring", **{"cloud.mode": "target"}),
-    "line of 5": of(5, "line", **{"cloud.mode": "target"}),
-    "mesh of 4": of(4, "mesh", **{"cloud.mode": "target"}),
+    "ring of 12 with a cloud": of(12, "ring", cloud=True),
+    "line of 5": of(5, "line", cloud=True),
+    "mesh of 4": of(4, "mesh", cloud=True),
     "one crowded cell": of(1, "mesh", 60),
     "two cells": of(2, "ring", 1),
 }  # fmt: skip

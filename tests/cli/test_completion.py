@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,9 +114,9 @@ def test_keys_are_those_of_what_is_named_on_the_line(
 
 def test_every_key_of_a_scenario_is_one_that_set_takes() -> None:
     scenario = load_scenario("livecast-mini")
-    dumped = scenario.model_dump(mode="json")
+    dumped: Any = scenario.model_dump(mode="json")
     for key, _ in scenario_keys(scenario):
-        value = dumped
+        value: Any = dumped
         for part in key.split("."):
             value = value[int(part)] if isinstance(value, list) else value[part]
         if value is not None and key not in ("name", "description"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -18,12 +20,33 @@ from records.reader import find_results, open_result
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a demonstration in the simulator."""
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a demonstration in the simulator, and what it printed."""
     root = tmp_path_factory.mktemp("demo")
-    assert main(["demo", "--world", "simulator", "--out", str(root)]) == 0
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        assert main(["demo", "--world", "simulator", "--out", str(root)]) == 0
     (folder,) = root.iterdir()
-    return folder
+    return folder, printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def shown(told: tuple[Path, str]) -> Path:
+    """The folder of a demonstration in the simulator."""
+    return told[0]
+
+
+@pytest.mark.slow
+def test_its_last_words_are_its_result(told: tuple[Path, str]) -> None:
+    folder, printed = told
+    last = " ".join(printed.rpartition("files: ")[2].split()[2:])
+    found = re.search(
+        r"A MB of task data took ([\d.]+) s under own edge and ([\d.]+) s under", last
+    )
+    assert found is not None
+    assert float(found[1]) > float(found[2])
+    assert last.endswith(" s faster.")
+    assert f"took {found[1]} s under own edge" in (folder / "demo.html").read_text("utf-8")
 
 
 @pytest.mark.slow

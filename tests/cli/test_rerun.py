@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cli.main import main
+from emulation.judged import HandedIn
 from emulation.options import RunOptions
 from experiments import repeat
 from experiments.repeat import differences, repetition_of
@@ -153,7 +154,7 @@ def test_another_checkpoint_under_the_name_is_refused(tmp_path: Path, written: P
     file = tmp_path / "best.npz"
     shutil.copy(shipped, file)
     params = {"checkpoint": str(file)}
-    hashes = repeat.HandedIn.of("m2ppo", params).to_dict()
+    hashes = HandedIn.of("m2ppo", params).to_dict()
     changed(written, policy="m2ppo", policy_params=params, policy_files=hashes)
     assert of(written) == []
     file.write_bytes(b"retrained")

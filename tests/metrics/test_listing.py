@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from metrics import listing
+from metrics import listing, summary
 from metrics.listing import Listing
 from metrics.summary import summarise, unit_delay
 from model.scenario.load import load_scenario
@@ -65,7 +65,7 @@ def test_what_was_kept_of_another_folder_or_other_code_counts_for_nothing(
     shutil.copy(other / "tasks.parquet", folder / "tasks.parquet")
     assert delays(tmp_path / "r") == [2.0]
     monkeypatch.setattr(listing, "_definition", lambda: "another")
-    monkeypatch.setattr(listing.summary, "unit_delay", lambda _: 7.0)
+    monkeypatch.setattr(summary, "unit_delay", lambda _: 7.0)
     assert delays(tmp_path / "r") == [7.0]
 
 
