@@ -23,7 +23,7 @@ from experiments.sweep.worker_pool import usable_cores
 from model.errors import INTERRUPTED
 from model.random_streams import MAX_SEED_IN_TABLES
 from model.scenario.load import load_scenario, parse_overrides
-from records.console import Screen, screen_of_tables, styled, words
+from records.console import Screen, print_table, screen_of_tables, styled, words
 from records.ownership import give_tree_to_user
 from records.streams import one_line, say, say_json, stdout_for_json
 from rl import policies
@@ -133,6 +133,6 @@ def _show(console: Screen, standing: Standings) -> None:
     for row in standing.rows:
         style = "dim" if row.sees == "truth" else "bold" if row.difference is None else None
         table.add_row(*(cells(row, classes)[k] for k in shown), style=style)
-    console.print(table)
+    print_table(console, table)
     if any(row.sees == "truth" for row in standing.rows):
         console.print(" oracle: a reference that sees everything, no competitor", style="dim")

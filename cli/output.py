@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress
 from rich.table import Table as RichTable
 
 from cli.result_id import ResultFolder
-from records.console import Screen, screen_of_tables, styled, words
+from records.console import Screen, print_table, screen_of_tables, styled, words
 from records.streams import one_line, say
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def show_tables(tables: Sequence[Table]) -> None:
             shown.add_column(name, justify="left" if k < table.left else "right", no_wrap=k == 0)
         for row in table.rows:
             shown.add_row(*row)
-        console.print(shown)
+        print_table(console, shown)
 
 
 def show_sentences(said: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-_ID = re.compile(r"[0-9a-f]{6,8}")
+_ID = re.compile(r"[0-9a-f]{4,8}")
 _ROOT = Path("results")
 
 

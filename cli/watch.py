@@ -29,13 +29,16 @@ def events(lines: Iterable[str]) -> Iterator[tuple[str, Any]]:
             yield kind, json.loads(value)
 
 
+_LOOK: dict[str, Any] = {"box": None, "padding": (0, 2, 0, 0), "pad_edge": False}
+
+
 def _heaviest(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["load_s"] or 0.0, reverse=True)[:count]
 
 
 def links_table(links: dict[str, Any], count: int) -> Table:
     """The links with the most seconds of backlog."""
-    table = Table("link", "V_l, kB", "V_l / c_l, s", "used", "drops", "", box=None, padding=(0, 2))
+    table = Table("link", "V_l, kB", "V_l / c_l, s", "used", "drops", "", **_LOOK)
     for row in _heaviest(links["links"], count):
         table.add_row(
             row["link"],
@@ -50,7 +53,7 @@ def links_table(links: dict[str, Any], count: int) -> Table:
 
 def units_table(units: dict[str, Any], count: int) -> Table:
     """The units with the most seconds of work."""
-    table = Table("unit", "Q_u, GHz s", "Q_u / F_u, s", "busy", box=None, padding=(0, 2))
+    table = Table("unit", "Q_u, GHz s", "Q_u / F_u, s", "busy", **_LOOK)
     for row in _heaviest(units["units"], count):
         load = "–" if row["load_s"] is None else f"{row['load_s']:.3f}"
         table.add_row(row["unit"], f"{row['queue_ghz_s']:.1f}", load, f"{row['busy_share']:.0%}")
@@ -59,8 +62,9 @@ def units_table(units: dict[str, Any], count: int) -> Table:
 
 @click.command()
 @click.argument("run", required=False)
-@click.option("--rows", type=click.IntRange(1, 200), default=12, show_default=True)
-def watch(run: str | None, rows: int) -> None:
+@click.option("--rows", type=click.IntRange(1, 200),
+              help="Of each table.  [default: as many as the terminal has room for]")  # fmt: skip
+def watch(run: str | None, rows: int | None) -> None:
     """Watch the links and units of a running experiment, the heaviest first, until it ends.
 
     RUN is the id of the run; it may be left out while there is only one.
@@ -76,9 +80,11 @@ def watch(run: str | None, rows: int) -> None:
                         return
                     latest[kind] = data
                     title = f"run {found.run_id}, slot {latest['links']['slot']}"
+                    # A title, two headings, and a line for the cursor.
+                    most = rows or max(1, (live.console.height - 4) // 2)
                     tables = (
-                        links_table(latest["links"], rows),
-                        units_table(latest["units"], rows),
+                        links_table(latest["links"], most),
+                        units_table(latest["units"], most),
                     )
                     live.update(Group(title, *tables))
         except httpx.RemoteProtocolError:

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import TextColumn
 from rich.status import Status
+from rich.table import Table
 from rich.text import Text
 
 from records.streams import printable
@@ -48,6 +49,21 @@ def styled(text: object, style: str = "") -> Text:
 def words(form: str, style: str = "none") -> TextColumn:
     """Return a column of a progress display, as ``"{task.description}"``, without markup."""
     return TextColumn(form, style=style, markup=False)
+
+
+def print_table(console: Screen, table: Table) -> None:
+    """Print a table; where that would break words and numbers, a list of each row's cells."""
+    drawn = ("".join(part.text for part in line) for line in console.render_lines(table))
+    whole = {word for line in drawn for word in line.split()}
+    if whole >= {word for c in table.columns for cell in c.cells for word in str(cell).split()}:
+        console.print(table)
+        return
+    headings = [str(column.header) for column in table.columns]
+    rows = zip(*(list(column.cells) for column in table.columns), strict=True)
+    for first, *others in rows:
+        console.print(styled(first, "bold"))
+        for heading, cell in zip(headings[1:], others, strict=True):
+            console.print(f"  {heading}: {cell}".replace("\n", " "))
 
 
 def screen_of_tables(width: int = WIDE) -> Screen:

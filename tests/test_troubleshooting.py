@@ -102,6 +102,7 @@ ELSEWHERE = {
     "compiling the simulator (once)": "rl/simulator/__init__.py",
     "fidelity: invalid: no idle CPU in … seconds": "metrics/fidelity.py",
     "… too busy": "tests/repeating.py",
+    "… the run would not be the same; --anyway runs it": "cli/rerun.py",
     "set-up stopped at …": "tools/setup.sh",
     "… is missing or out of date, and not yours to change": "tools/setup.sh",
 }

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.table import Table
 
 from cli.main import main
+from records.console import Screen, print_table, styled
 from records.provenance import ROOT as CHECKOUT
 from records.provenance import as_typed, command_text
 from records.streams import say, say_json, stdout_for_json
@@ -186,3 +188,27 @@ def test_elsewhere_a_recorded_command_names_the_checkout(
     monkeypatch.chdir(tmp_path)
     arguments = [str(CHECKOUT / "cli/__main__.py"), "check"]
     assert as_typed(arguments) == [str(CHECKOUT / "lab"), "check"]
+
+
+def _table() -> Table:
+    table = Table(box=None)
+    for heading in ("policy", "UD: IQM [95 %]", "ACCESS, s", "BACKBONE, s"):
+        table.add_column(heading, overflow="fold")
+    table.add_row("own-edge", "12345.678 [12000.123, 13000.456]", "0.1234", styled("9876.5", "red"))
+    return table
+
+
+@pytest.mark.parametrize("width", [20, 30, 45, 80])
+def test_a_table_breaks_no_number(width: int, capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(Screen(width=width), _table())
+    words = capsys.readouterr().out.split()
+    assert {"12345.678", "[12000.123,", "13000.456]", "0.1234", "9876.5"} <= set(words)
+
+
+def test_a_table_that_is_too_wide_says_what_each_number_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_table(Screen(width=30), _table())
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "own-edge"
+    assert "  BACKBONE, s: 9876.5" in shown

@@ -140,7 +140,12 @@ def test_a_task_counts_where_it_was_sent_first() -> None:
 def test_short_slots_are_not_all_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     view = TerminalView("mini", Screen(width=80))
     drawn_slots: list[int] = []
-    monkeypatch.setattr(view, "draw", lambda moment: drawn_slots.append(moment.slot) or "")
+
+    def draw(moment: Status) -> str:
+        drawn_slots.append(moment.slot)
+        return ""
+
+    monkeypatch.setattr(view, "draw", draw)
     for slot in range(1, 101):
         view.show(Status(slot, 100, 0.0, Counts(0, 0, 0), 1.0, 1.0, 0.0, {"a>b": 1.0 * slot}))
     assert drawn_slots[0] == 1
