@@ -4,41 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-from rich.table import Table
 
-from analysis.standings import Standings, cells, heading, plain, standings, title, write
 from cli.interrupts import interruptible
 from emulation.completions import offer_scenarios, offer_settings
-from experiments.contest import (
-    Contest,
-    ContestPlan,
-    borrowed_checkpoints,
-    plan_contest,
-    run_contest,
-)
-from experiments.sweep.worker_pool import usable_cores
 from model.errors import INTERRUPTED
 from model.random_streams import MAX_SEED_IN_TABLES
-from model.scenario.load import load_scenario, parse_overrides
-from records.console import Screen, print_table, screen_of_tables, styled, words
-from records.ownership import give_tree_to_user
 from records.streams import one_line, say, say_json, stdout_for_json
-from rl import policies
-from rl.policies.learned import Learned
+
+if TYPE_CHECKING:
+    from analysis.standings import Standings
+    from experiments.contest import Contest, ContestPlan
+    from records.console import Screen
 
 _STOPPING = "stopping: what has begun is finished; Ctrl-C again ends at once"
-_RULES = [n for n in policies.names() if not issubclass(policies.policy_class(n), Learned)]
 
 
 @click.command()
 @click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO…",
                 shell_complete=offer_scenarios)  # fmt: skip
-@click.option("--policies", "names", default=",".join(_RULES), metavar="A,B,…",
+@click.option("--policies", "names", metavar="A,B,…",
               help="Who takes part; NAME@default keeps its defaults under --tuned. Learners come "
-              "with all their shipped checkpoints. Default: all rules.")  # fmt: skip
+              "with all their shipped checkpoints.  [default: all rules]")  # fmt: skip
 @click.option("--episodes", type=click.IntRange(1), default=16, show_default=True)
 @click.option("--slots", type=click.IntRange(1), default=300, show_default=True)
 @click.option("--seed0", type=click.IntRange(0, MAX_SEED_IN_TABLES), default=0, show_default=True,
@@ -53,7 +42,7 @@ _RULES = [n for n in policies.names() if not issubclass(policies.policy_class(n)
 @click.option("--json", "as_json", is_flag=True, help="Print the tables for programs, as JSON.")
 def contest(  # noqa: PLR0913 - the options, by name
     scenarios: tuple[str, ...],
-    names: str,
+    names: str | None,
     episodes: int,
     slots: int,
     seed0: int,
@@ -70,10 +59,17 @@ def contest(  # noqa: PLR0913 - the options, by name
     decides from what its device observes, with bootstrap 95 % intervals. Ctrl-C keeps what is done;
     the same command goes on from there.
     """
+    # All of this takes seconds to load, which the help need not wait for.
+    from analysis.standings import plain, standings, write
+    from experiments.contest import borrowed_checkpoints, plan_contest, rules
+    from experiments.sweep.worker_pool import usable_cores
+    from model.scenario.load import load_scenario, parse_overrides
+    from records.ownership import give_tree_to_user
+
     overrides = {**parse_overrides(settings), "slots": slots}
     plan = plan_contest(
         [load_scenario(name, overrides) for name in scenarios],
-        [word.strip() for word in names.split(",") if word.strip()],
+        [w for word in names.split(",") if (w := word.strip())] if names else rules(),
         range(seed0, seed0 + episodes),
         tuned=tuned,
     )
@@ -92,6 +88,8 @@ def contest(  # noqa: PLR0913 - the options, by name
 
 
 def _show_all(result: Contest, tables: Sequence[Standings], paths: Sequence[Path]) -> None:
+    from records.console import screen_of_tables
+
     console = screen_of_tables()
     for table in tables:
         _show(console, table)
@@ -108,6 +106,11 @@ def _show_all(result: Contest, tables: Sequence[Standings], paths: Sequence[Path
 
 
 def _run(plan: ContestPlan, out: Path, jobs: int) -> Contest:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from experiments.contest import run_contest
+    from records.console import Screen, words
+
     columns = words("contest"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Screen(stderr=True)) as progress:
         task = progress.add_task("", total=None)
@@ -122,6 +125,11 @@ def _run(plan: ContestPlan, out: Path, jobs: int) -> Contest:
 
 
 def _show(console: Screen, standing: Standings) -> None:
+    from rich.table import Table
+
+    from analysis.standings import cells, heading, title
+    from records.console import print_table, styled
+
     classes = list(standing.rows[0].link_load)
     console.print()
     console.print(styled(title(standing), "bold"))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,19 +14,22 @@ from cli.ignored import refuse
 from cli.interrupts import interruptible
 from cli.run_entry import json_option, run_entry
 from emulation.options import common_options, emulation_only, emulation_options
-from emulation.sandbox.policy_files import with_absolute_files
-from experiments.guest import completed
-from metrics.display import print_summary
-from model.scenario import Scenario
-from model.scenario.load import load_scenario, parse_assignments, parse_overrides
-from model.worlds import require_simulable, simulator_note
 from records.streams import say, say_json, stdout_for_json
-from rl.policies import checkpoint_note, default_policy
-from rl.simulator import announce_compiling
+
+if TYPE_CHECKING:
+    from model.scenario import Scenario
+
+# What simulates takes seconds to load, which neither the help nor an emulation need wait for.
 
 
 def simulate_here(scenario: str, **asked: Any) -> Path:
     """Run the same scenario, trace and policy in the slotted simulator; needs no privileges."""
+    from emulation.sandbox.policy_files import with_absolute_files
+    from experiments.guest import completed
+    from model.scenario.load import load_scenario, parse_assignments, parse_overrides
+    from model.worlds import require_simulable, simulator_note
+    from rl.policies import checkpoint_note, default_policy
+
     settings = parse_overrides(asked["settings"])
     if asked["slots"] is not None:
         settings["slots"] = asked["slots"]
@@ -63,6 +66,9 @@ def simulate_resolved(
 
     Ctrl-C ends it between slots, with a ``KeyboardInterrupt``.
     """
+    from metrics.display import print_summary
+    from rl.simulator import announce_compiling
+
     announce_compiling()
     # Between slots, since an exception in the middle of numba's loading has nowhere to go.
     with (

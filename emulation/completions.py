@@ -8,28 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 from click.shell_completion import CompletionItem
 
 from model.errors import UserError
-from model.scenario import Scenario, Section
-from model.scenario.load import load_scenario, scenario_names
-from rl import policies
 
+if TYPE_CHECKING:
+    from model.scenario import Scenario, Section
+
+# Scenarios and policies take half a second to import, which the help of a verb need not wait for.
 _ANY = "mini"
 """The scenario whose keys are offered while none is named."""
 
 
 def offer_scenarios(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
     """Return names that fit, else files."""
+    from model.scenario.load import scenario_names
+
     names = [CompletionItem(name) for name in scenario_names() if name.startswith(begun)]
     return names or [CompletionItem(begun, type="file")]
 
 
 def offer_policies(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
     """Return the lab's policies that fit."""
+    from rl import policies
+
     return [CompletionItem(name) for name in policies.names() if name.startswith(begun)]
 
 
@@ -40,6 +45,8 @@ def offer_settings(ctx: click.Context, _: click.Parameter, begun: str) -> list[C
 
 def offer_parameters(ctx: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
     """Return parameters of the policy that is named on the line, else of the scenario's default."""
+    from rl import policies
+
     name = ctx.params.get("policy") or policies.default_policy(_scenario(ctx))
     if ":" in name:
         return []
@@ -65,6 +72,8 @@ def items(keys: Iterable[tuple[str, str]], begun: str) -> list[CompletionItem]:
 
 def _scenario(ctx: click.Context) -> Scenario:
     """Return the scenario that is named on the line as far as it is typed, or any."""
+    from model.scenario.load import load_scenario
+
     named = ctx.params.get("scenario") or ctx.params.get("name") or ctx.params.get("scenarios")
     # Where an option at the end of the line lacks its value, click leaves the arguments alone.
     words = named if isinstance(named, tuple) else [named] if named else ctx.args
@@ -80,6 +89,8 @@ def scenario_keys(scenario: Scenario) -> list[tuple[str, str]]:
 
 
 def _keys(section: Section, above: str) -> Iterator[tuple[str, str]]:
+    from model.scenario import Section
+
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         key = f"{above}{name}"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
@@ -16,12 +16,15 @@ from emulation.completions import (
     offer_scenarios,
     offer_settings,
 )
-from emulation.judged import HandedIn
-from emulation.network.openvswitch import Datapath
 from model.errors import UserError
-from model.network import build_network
 from model.random_streams import MAX_SEED
-from model.scenario import LinkClass, LinkSpec, Scenario
+
+if TYPE_CHECKING:
+    from emulation.judged import HandedIn
+    from emulation.network.openvswitch import Datapath
+    from model.scenario import LinkSpec, Scenario
+
+# What knows of scenarios takes a while to load, which the help of a verb need not wait for.
 
 OpenFlow = Literal["ryu", "os-ken"]
 MIN_SPEEDUP, MAX_SPEEDUP = 0.1, 100.0
@@ -85,6 +88,8 @@ class RunOptions:
 
 def needs_netem(scenario: Scenario) -> bool:
     """Whether some link that exists in the scenario has a delay or loss."""
+    from model.network import build_network
+
     specs = [k.spec for k in build_network(scenario).shaped_links if k.spec is not None]
     return any(spec.delay_ms > 0 or spec.loss_percent > 0 for spec in specs)
 
@@ -92,6 +97,8 @@ def needs_netem(scenario: Scenario) -> bool:
 def without_netem(scenario: Scenario) -> Scenario:
     """The scenario with neither delay nor loss on any link."""
     ideal = {"delay_ms": 0.0, "loss_percent": 0.0}
+    from model.scenario import LinkClass
+
     classes: dict[str, LinkSpec] = {
         name: getattr(scenario.network, name).model_copy(update=ideal)
         for name in get_args(LinkClass)

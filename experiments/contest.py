@@ -28,6 +28,7 @@ from model.errors import UserError
 from model.scenario import Scenario
 from rl import policies
 from rl.policies.checkpoint import load, shipped
+from rl.policies.learned import Learned
 
 _NAME = "contest"
 
@@ -72,6 +73,11 @@ class Contest:
     computed: int
     kept: int
     complete: bool
+
+
+def rules() -> list[str]:
+    """Return the names of the lab's policies that are not trained."""
+    return [n for n in policies.names() if not issubclass(policies.policy_class(n), Learned)]
 
 
 def plan_contest(

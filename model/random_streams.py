@@ -7,9 +7,10 @@ in both worlds, whatever else is drawn and in whatever order.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_SEED = 2**128 - 1
 """The largest seed of a run: as many bits as a judged run draws."""
@@ -19,6 +20,8 @@ MAX_SEED_IN_TABLES = 2**63 - 1
 
 def stream(seed: int, *names: str) -> np.random.Generator:
     """The random generator of one purpose, e.g. ``stream(seed, "arrivals", "c1d1")``."""
+    import numpy as np
+
     digest = hashlib.sha256("/".join(names).encode()).digest()
     words = [int.from_bytes(digest[k : k + 4], "little") for k in range(0, 16, 4)]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *words])))
@@ -26,6 +29,8 @@ def stream(seed: int, *names: str) -> np.random.Generator:
 
 def generator(key: tuple[int, ...]) -> np.random.Generator:
     """The random stream with that key, as ``stream`` begins it."""
+    import numpy as np
+
     # Seeded by the key too, for whoever spawns further streams from it.
     bits = np.random.Philox(np.random.SeedSequence(list(key)))
     state: Any = bits.state
