@@ -159,7 +159,7 @@ def _answer(arguments: Sequence[str] | None) -> object:
     if COMPLETE in os.environ:
         from click.shell_completion import add_completion_class
 
-        from cli.completion import BashWords
+        from cli.bash_completion import BashWords
 
         add_completion_class(BashWords)
     # `./lab` holds Ctrl-C back until it can be answered, which is here.
