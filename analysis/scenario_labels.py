@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from model.scenario.identity import comparable
-from model.scenario.load import load_scenario, scenario_names
+from model.scenario.load import load_scenario
+from model.shipped_scenarios import scenario_names
 
 _CLUSTERS = "network.clusters."
 _IS_SIZE = re.compile(r"network\.clusters\.\d+\.devices")

@@ -12,7 +12,8 @@ from emulation.calibration.transcoding import Fit, fit, measure, scenario_text, 
 from emulation.host.capabilities import probe
 from model.errors import UserError
 from model.scenario import Scenario
-from model.scenario.load import SCENARIO_FOLDER, load_scenario
+from model.scenario.load import load_scenario
+from model.shipped_scenarios import SCENARIO_FOLDER
 from records.ownership import give_to_user
 from records.streams import one_line, say
 

@@ -11,8 +11,9 @@ from model.errors import ScenarioError, UserError
 from model.network import build_network
 from model.scenario import Scenario
 from model.scenario.json_schema import schema_text
-from model.scenario.load import load_scenario, parse_overrides, scenario_names
+from model.scenario.load import load_scenario, parse_overrides
 from model.scenario.yaml_reader import dump_yaml
+from model.shipped_scenarios import scenario_names
 from records.ownership import give_to_user, make_folder
 from records.streams import one_line, say, say_json
 

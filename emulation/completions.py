@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from model.errors import UserError
+from model.shipped_scenarios import scenario_names
 
 if TYPE_CHECKING:
     from model.scenario import Scenario, Section
@@ -25,8 +26,6 @@ _ANY = "mini"
 
 def offer_scenarios(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
     """Return names that fit, else files."""
-    from model.scenario.load import scenario_names
-
     names = [CompletionItem(name) for name in scenario_names() if name.startswith(begun)]
     return names or [CompletionItem(begun, type="file")]
 

@@ -23,8 +23,8 @@ from model.scenario.consistency import Mistake, mistakes
 from model.scenario.error_text import keys_at, mistakes_of
 from model.scenario.late_events import late_events, without
 from model.scenario.yaml_reader import MAX_BYTES, Document, KeyPath, read_value, read_yaml
+from model.shipped_scenarios import SCENARIO_FOLDER, scenario_names
 
-SCENARIO_FOLDER = Path(__file__).resolve().parent.parent.parent / "scenarios"
 MAX_MISTAKES = 10
 _OWN = ("name", "description")
 """What a scenario does not inherit."""
@@ -101,11 +101,6 @@ def _merge(
 
 def _within(path: KeyPath, places: set[KeyPath]) -> bool:
     return any(path[:k] in places for k in range(1, len(path) + 1))
-
-
-def scenario_names(folder: Path = SCENARIO_FOLDER) -> tuple[str, ...]:
-    """Names of the scenarios that come with the lab, in order."""
-    return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
 
 
 def find_scenario(name_or_path: str | Path, beside: Path | None = None) -> Path:

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli import main
-from model.scenario.load import SCENARIO_FOLDER, load_scenario, scenario_names
+from model.scenario.load import load_scenario
+from model.shipped_scenarios import SCENARIO_FOLDER, scenario_names
 from model.workload import generate_trace
 
 

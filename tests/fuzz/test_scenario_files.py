@@ -17,7 +17,8 @@ from model.errors import ScenarioError
 from model.events import timeline
 from model.network import build_network
 from model.scenario import Scenario
-from model.scenario.load import SCENARIO_FOLDER, load_scenario, parse_overrides
+from model.scenario.load import load_scenario, parse_overrides
+from model.shipped_scenarios import SCENARIO_FOLDER
 from model.workload import generate_trace
 from tests.fuzz.bounds import bounded, require_told, tries
 from tests.fuzz.damage import ODD_NUMBERS, damaged_bytes, damaged_data, places

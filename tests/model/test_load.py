@@ -15,13 +15,12 @@ from model.scenario import Scenario
 from model.scenario.error_text import keys_at
 from model.scenario.json_schema import schema_text
 from model.scenario.load import (
-    SCENARIO_FOLDER,
     load_scenario,
     parse_assignments,
     parse_overrides,
-    scenario_names,
 )
 from model.scenario.yaml_reader import MAX_BYTES, dump_yaml, read_yaml
+from model.shipped_scenarios import SCENARIO_FOLDER, scenario_names
 from tests.model.complaining import Writer, complaint
 
 WORKLOAD = "workload: {tasks_per_epoch: 1, work_ghz_s: 2, data_mb: 3}\n"

@@ -7,7 +7,8 @@ import pytest
 
 from model.addressing import host_ip, host_mac, interface_name
 from model.network import build_network, cluster_sizes
-from model.scenario.load import load_scenario, scenario_names
+from model.scenario.load import load_scenario
+from model.shipped_scenarios import scenario_names
 
 
 @pytest.mark.parametrize("name", scenario_names())

@@ -18,7 +18,8 @@ from experiments.sweep.plan import make_plan
 from experiments.sweep.spec import SweepFile
 from model.errors import UserError
 from model.scenario import Scenario
-from model.scenario.load import SCENARIO_FOLDER, load_scenario, parse_assignments, shipped_ancestors
+from model.scenario.load import load_scenario, parse_assignments, shipped_ancestors
+from model.shipped_scenarios import SCENARIO_FOLDER
 from rl import policies
 from rl.learning.config import load_config
 

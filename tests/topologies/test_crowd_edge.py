@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from model.network import build_network
-from model.scenario.load import load_scenario, scenario_names
+from model.scenario.load import load_scenario
+from model.shipped_scenarios import scenario_names
 from topologies.crowd_edge import CrowdEdgeTopo, topos
 
 HERE = Path(__file__).resolve().parent
