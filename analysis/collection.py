@@ -20,13 +20,13 @@ from analysis.scenario_labels import scenario_labels, scenario_text
 from analysis.style import Look, look, rank
 from metrics.statistics import (
     Estimate,
-    FloatArray,
     estimate,
     estimate_crossed,
     interquartile_mean,
     paired_difference,
 )
 from metrics.summary import Summary, summarise
+from model.aliases import FloatArray
 from model.errors import UserError
 from records.reader import Result, find_results, open_result
 

@@ -14,8 +14,9 @@ from analysis.collection import Collection, Group, Run, paired
 from analysis.frames import tasks_until
 from analysis.style import WORLDS
 from analysis.tables import Table, shown
-from metrics.statistics import Estimate, FloatArray
+from metrics.statistics import Estimate
 from metrics.summary import digits
+from model.aliases import FloatArray
 from records.plain import without_nan
 
 STRETCHES = 20

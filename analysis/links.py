@@ -12,12 +12,12 @@ import polars as pl
 from analysis.collection import Group, Run
 from analysis.figures.panels import titled
 from analysis.frames import frame
-from analysis.style import LINK_CLASSES, Drawing, legend_below, new_figure
+from analysis.style import LINK_LOOKS, Drawing, legend_below, new_figure
 from analysis.tables import Table, digits
-from metrics.statistics import FloatArray, band
-from model.scenario import LinkSpec
+from metrics.statistics import band
+from model.aliases import FloatArray
+from model.scenario import LINK_CLASSES, LinkSpec
 
-CLASSES = ("e2e", "e2d", "access", "backbone")
 _TIMES = 50
 """Points of a curve over time at most."""
 _LEVELS = np.concatenate([np.linspace(0.0, 0.99, 100), 1.0 - np.logspace(-2, -4, 41)[1:], [1.0]])
@@ -60,8 +60,8 @@ def class_loads(group: Group) -> dict[str, ClassLoads]:
     classes = {name for table in tables for name in table["link_class"].unique()}
     spec = group.runs[0].result.scenario.network
     return {
-        c: _of_class(tables, c, group.duration_s, _limit_s(getattr(spec, c)))
-        for c in CLASSES
+        c: _of_class(tables, c, group.duration_s, _limit_s(spec.link(c)))
+        for c in LINK_CLASSES
         if c in classes
     }
 
@@ -110,15 +110,15 @@ def _binned(table: pl.DataFrame, edges: FloatArray) -> FloatArray:
 
 def draw(panel: Sequence[Group], loads: Sequence[dict[str, ClassLoads]]) -> Drawing:
     """One scenario: above the mean load of each class over time, below its distribution."""
-    classes = [c for c in CLASSES if any(c in one for one in loads)]
+    classes = [c for c in LINK_CLASSES if any(c in one for one in loads)]
     figure, axes = new_figure(len(classes), 3.6, 2.7, rows=2, squeeze=False, sharey="row")
     for column, name in enumerate(classes):
         over_time, tail = axes[0][column], axes[1][column]
         for group, found in zip(panel, loads, strict=True):
             if name in found:
                 _draw_class(over_time, tail, group, found[name])
-        over_time.set(title=f"{LINK_CLASSES[name].label}: mean over its links", xlabel="time (s)")
-        tail.set(xlabel="load V/c (s)", title=f"{LINK_CLASSES[name].label}: all links and slots")
+        over_time.set(title=f"{LINK_LOOKS[name].label}: mean over its links", xlabel="time (s)")
+        tail.set(xlabel="load V/c (s)", title=f"{LINK_LOOKS[name].label}: all links and slots")
         _scale_tail(tail)
     _scale_time(axes[0][0], loads)
     axes[0][0].set_ylabel("load V/c (s)")
@@ -185,7 +185,7 @@ def table(panel: Sequence[Group], loads: Sequence[dict[str, ClassLoads]]) -> Tab
             rows.append(
                 (
                     "" if k else group.look.label + group.mark,
-                    LINK_CLASSES[name].label,
+                    LINK_LOOKS[name].label,
                     digits(one.mean),
                     digits(one.quantile(0.95)),
                     digits(one.quantile(0.99)),
@@ -207,9 +207,9 @@ def sentences(panel: Sequence[Group], loads: Sequence[dict[str, ClassLoads]]) ->
         means = {name: one.mean for name, one in found.items()}
         if len(means) > 1:
             order = " < ".join(
-                f"{LINK_CLASSES[c].label} {digits(means[c])} s"
+                f"{LINK_LOOKS[c].label} {digits(means[c])} s"
                 for c in sorted(means, key=means.get)  # type: ignore[arg-type]
             )
-            full = [LINK_CLASSES[c].label for c, one in found.items() if one.full > 0.01]
+            full = [LINK_LOOKS[c].label for c, one in found.items() if one.full > 0.01]
             beside = f"; full more than 1 % of the time: {', '.join(full)}" if full else ""
             yield f"{titled(panel)}: {group.look.label}: {order}{beside}."

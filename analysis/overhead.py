@@ -23,18 +23,13 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from model.aliases import FloatArray
 from model.network import Network, Node, build_network
+from model.packet_sizes import PING_HEADERS_BYTES, TCP_HEADERS_BYTES, UDP_HEADERS_BYTES
 from model.wire_format import HEADER_BYTES
 from records.reader import Result
 
-FloatArray = NDArray[np.float64]
-PING_HEADERS_BYTES = 14 + 20 + 8
-"""Ethernet, IP, ICMP."""
-UDP_HEADERS_BYTES = 14 + 20 + 8
-TCP_HEADERS_BYTES = 14 + 20 + 32
-"""With time stamps, as Linux sends them."""
 NUMBER_BYTES = 8
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from metrics.summary import NAN, FloatArray, delays_s
+from metrics.summary import NAN, delays_s
+from model.aliases import FloatArray
 from model.errors import UserError
 from model.network import Network, build_network
 from records.reader import Result

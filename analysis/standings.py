@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from metrics.episodes import Entrant, Metrics, Played
-from metrics.statistics import Estimate, FloatArray, estimate_crossed, mean, paired_difference
+from metrics.statistics import Estimate, estimate_crossed, mean, paired_difference
+from model.aliases import FloatArray
+from model.scenario import LINK_CLASSES
 from records.ownership import make_folder
 from records.plain import without_nan
 from records.writer import write_atomically
@@ -23,7 +25,6 @@ SEES = {
     "state": "the operator's state",
     "truth": "everything (reference)",
 }
-LINK_CLASSES = ("e2e", "e2d", "access", "backbone")
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ POLICIES: dict[str, Look] = {
 """The lab's policies, the paper's four learners first: also the order in tables and legends."""
 LEARNERS = ("madqn", "maa3c", "mappo", "m2ppo")
 """The rows of the paper's Table III, in its order."""
-LINK_CLASSES: dict[str, Look] = {
+LINK_LOOKS: dict[str, Look] = {
     "e2e": Look("E2E", BLUE, "o"),
     "e2d": Look("E2D", VERMILION, "s"),
     "access": Look("ACCESS", GREEN, "^"),

@@ -14,7 +14,8 @@ import numpy as np
 import yaml
 
 from analysis.paper import printed
-from metrics.statistics import FloatArray, band
+from metrics.statistics import band
+from model.aliases import FloatArray
 from model.errors import UserError
 
 LOG, CONFIG = "log.jsonl", "config.yaml"

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from model.compute import FrequencyTrace, frequency_trace
 from model.events import CapacityEvent, timeline
 from model.network import Network, build_network
+from model.packet_sizes import PING_HEADERS_BYTES
 from model.probing import pinged
 from model.profile import device_profile
 from model.scenario import Scenario
 from model.workload import generate_trace
+from rl.simulator.batch import RETRY_S
 
 PART, ALL_IN, DELIVERED, SERVED, HOME_AGAIN = range(5)
-RETRY_S = 0.2
 
 
 @dataclass
@@ -188,7 +189,7 @@ class Reference:
         for profile in self.profiles:
             for t in pinged(profile, self.scenario.probes, slot):
                 target = profile.targets[t]
-                bits = (self.scenario.probes.ping_bytes + 42) * 8
+                bits = (self.scenario.probes.ping_bytes + PING_HEADERS_BYTES) * 8
                 there = self.path(profile.name, target, now)
                 back = self.path(target, profile.name, now)
                 if there is None or back is None:
@@ -268,8 +269,7 @@ class Reference:
         if cloud.mode == "overflow" and is_edge and unit.until_s - now > cloud.overflow_queue_s:
             edge, task.unit = task.unit, "cloud"
             task.far_end = "cloud"
-            spec = self.scenario.network
-            self._send(now, k, edge, min(spec.access.rate_mbps, spec.backbone.rate_mbps) / 8)
+            self._send(now, k, edge, self.scenario.network.overflow_rate_mbps / 8)
             return
         self._admit(now, k)
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.network import build_network
 from model.scenario import BaseStationSpec, ClusterSpec, Scenario
 from rl import policies
 from rl.environment.simulated import CrowdEdge
@@ -89,7 +88,7 @@ def measure_speed(scenario: Scenario, size: int, layout: Layout | None = None) -
 
 def layout_of(scenario: Scenario) -> Layout:
     """The scenario's layout, for several batches; its paths take longest to find."""
-    layout = Layout(scenario, build_network(scenario))
+    layout = Layout.of(scenario)
     layout.paths  # noqa: B018 - found now, not while the clock runs
     return layout
 

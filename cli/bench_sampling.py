@@ -14,13 +14,13 @@ import psutil
 from cli.api_client import RunningApi
 from emulation.host.ledger import Ledger
 from emulation.options import RunOptions
+from emulation.orchestrator.conductor import LEAD_S
 from emulation.orchestrator.deployment import Machinery
+from emulation.orchestrator.slot_loop import REPORTS_GRACE
 from model.errors import UserError
 
 _PROGRAMS = {"controller": "controller.process", "api": "controller.api.serve"}
 _SETTLE_SLOTS = 3
-_LEAD_S = 0.4
-_REPORTS_GRACE = 0.3
 _API_TIMEOUT_S = 15.0
 
 
@@ -44,7 +44,7 @@ class _Slots:
 
     def __init__(self, machinery: Machinery, slots: int):
         self._machinery, self._slot = machinery, 0
-        self._begin = time.monotonic() + _LEAD_S
+        self._begin = time.monotonic() + LEAD_S
         start = {"cmd": "start", "t0": self._begin, "slot_s": 1.0, "slots": slots}
         machinery.controller.send(start)
 
@@ -57,7 +57,7 @@ class _Slots:
                 event = controller.receive(_API_TIMEOUT_S)
                 if event["event"] == "links" and event["slot"] == self._slot:
                     break
-            time.sleep(max(0.0, self._begin + self._slot + _REPORTS_GRACE - time.monotonic()))
+            time.sleep(max(0.0, self._begin + self._slot + REPORTS_GRACE - time.monotonic()))
             units = [[u.name, 1.5, 2.0, 0.5] for u in self._machinery.network.units]
             controller.send({"cmd": "units", "slot": self._slot, "units": units})
 

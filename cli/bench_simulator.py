@@ -55,8 +55,8 @@ def simulator(scenario: str, slots: int, repeat: int) -> None:
 def _plain_speed(scenario: Scenario) -> float:
     from benchmarks.reference import Reference
     from benchmarks.simulator_bench import decide
+    from model.packet_sizes import WIRE_OVERHEAD
     from rl.simulator.batch import PIECE_MB, Batch
-    from rl.simulator.layout import WIRE_OVERHEAD
 
     batch = Batch(scenario, [0])
     decide(batch)

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 
 from model.addressing import interface_name
 from model.network import Network
+from model.packet_sizes import FRAME_BYTES
+from model.rates import bytes_per_s
 
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port id
 _TCMSG = struct.Struct("=BxxxiIII")  # family, ifindex, handle, parent, info
@@ -39,7 +41,6 @@ _TCA_STATS2, _STATS_BASIC, _STATS_QUEUE = 7, 1, 3
 _PARENT_INGRESS = 0xFFFFFFF1
 _MAJOR = 0xFFFF0000
 _BUFFER_BYTES = 1 << 16
-_FULL_FRAME_BYTES = 1514
 _DUMP_ATTEMPTS = 5
 _LOOK_ATTEMPTS = 3
 _LONG_S = 2e-3
@@ -255,7 +256,9 @@ class VirtualBacklog:
 
     def __init__(self, network: Network):
         self._rates = {
-            k.name: k.spec.rate_mbps * 1e6 / 8 for k in network.shaped_links if k.spec is not None
+            k.name: bytes_per_s(k.spec.rate_mbps)
+            for k in network.shaped_links
+            if k.spec is not None
         }
         self._values = dict.fromkeys(self._rates, 0.0)
         self._served = dict.fromkeys(self._rates, 0.0)
@@ -272,7 +275,7 @@ class VirtualBacklog:
         if self._before is not None:
             self._served[link] += self._rates[link] * (at - self._since[link])
             self._since[link] = at
-        self._rates[link] = rate_mbps * 1e6 / 8
+        self._rates[link] = bytes_per_s(rate_mbps)
 
     def update(self, sampled_at: float, readings: list[LinkReading]) -> list[float]:
         """Take one slot into account; returns V of each link, in the order of ``readings``.
@@ -295,7 +298,7 @@ class VirtualBacklog:
 def offered_bytes(old: LinkReading, now: LinkReading) -> float:
     """Bytes offered to a link between two readings."""
     sent, packets = now.sent_bytes - old.sent_bytes, now.sent_packets - old.sent_packets
-    mean = sent / packets if packets else _FULL_FRAME_BYTES
+    mean = sent / packets if packets else FRAME_BYTES
     dropped = (now.drops - old.drops) * mean
     return max(0.0, sent + dropped + now.backlog_bytes - old.backlog_bytes)
 

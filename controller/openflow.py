@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from controller.handshake import Screen, StrangerError
 from controller.openflow_encoding import encode, new_cookie
@@ -42,12 +42,12 @@ from controller.switch_messages import (
     SwitchConnected,
     SwitchLost,
 )
+from model.aliases import OpenFlowLibrary
 
 log = logging.getLogger("controller")
 
-LibraryName = Literal["ryu", "os-ken"]
-LIBRARIES: tuple[LibraryName, ...] = get_args(LibraryName)
-_PACKAGES: dict[LibraryName, str] = {"ryu": "ryu", "os-ken": "os_ken"}
+LIBRARIES: tuple[OpenFlowLibrary, ...] = get_args(OpenFlowLibrary)
+_PACKAGES: dict[OpenFlowLibrary, str] = {"ryu": "ryu", "os-ken": "os_ken"}
 _START_WAIT_S = 20.0
 _COUNTERS = tuple(f.name for f in fields(PortCounters) if f.name != "port")
 
@@ -56,7 +56,7 @@ _COUNTERS = tuple(f.name for f in fields(PortCounters) if f.name != "port")
 class Library:
     """The parts of an OpenFlow library that are used; both name them alike."""
 
-    name: LibraryName
+    name: OpenFlowLibrary
     app_manager: Any
     controller: Any
     handler: Any
@@ -77,12 +77,12 @@ class Library:
         return importlib.import_module("eventlet.greenio").GreenSocket(handle)
 
 
-def default_library() -> LibraryName:
+def default_library() -> OpenFlowLibrary:
     """Ryu where it is installed, os-ken otherwise."""
     return "ryu" if importlib.util.find_spec("ryu") is not None else "os-ken"
 
 
-def load(name: LibraryName) -> Library:
+def load(name: OpenFlowLibrary) -> Library:
     """Import a library. Raises ``ImportError`` if it is not installed."""
     if name == "ryu":
         _make_room_for_ryu()
@@ -133,7 +133,7 @@ class OpenFlow:
     """
 
     def __init__(
-        self, name: LibraryName, address: tuple[str, int], receive: Callable[[Report], None]
+        self, name: OpenFlowLibrary, address: tuple[str, int], receive: Callable[[Report], None]
     ):
         self.library = load(name)
         self._connection = _connection(self.library)

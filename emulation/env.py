@@ -30,13 +30,14 @@ from emulation.options import RunOptions
 from emulation.orchestrator.external_steps import DUE
 from emulation.orchestrator.stepped_run import SteppedRun
 from emulation.run import require_machine
+from model.aliases import FloatArray, IntArray
 from model.errors import UserError
 from model.scenario import Scenario
 from model.workload import TaskTrace, generate_trace
 from rl.environment.base import Decided, DeviceAgents, resolved
 from rl.environment.encoding import COLUMNS, unseen
 from rl.environment.interface import EnvOptions, Options
-from rl.environment.rewards import UNDECIDED, FloatArray, IntArray
+from rl.environment.rewards import UNDECIDED
 
 _BRING_UP_S = 120.0
 _MARGIN_S = 30.0

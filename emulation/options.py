@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,7 @@ from emulation.completions import (
     offer_scenarios,
     offer_settings,
 )
+from model.aliases import OpenFlowLibrary
 from model.errors import UserError
 from model.random_streams import MAX_SEED
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 # What knows of scenarios takes a while to load, which the help of a verb need not wait for.
 
-OpenFlow = Literal["ryu", "os-ken"]
 MIN_SPEEDUP, MAX_SPEEDUP = 0.1, 100.0
 
 
@@ -62,7 +62,7 @@ class RunOptions:
     policy_params: dict[str, Any] = field(default_factory=dict)
     seed: int = 1
     speedup: float = 1.0
-    openflow: OpenFlow = "ryu"
+    openflow: OpenFlowLibrary = "ryu"
     out: Path = Path("results")
     pcap: tuple[str, ...] = ()
     pcap_snaplen: int = 128
@@ -97,11 +97,10 @@ def needs_netem(scenario: Scenario) -> bool:
 def without_netem(scenario: Scenario) -> Scenario:
     """The scenario with neither delay nor loss on any link."""
     ideal = {"delay_ms": 0.0, "loss_percent": 0.0}
-    from model.scenario import LinkClass
+    from model.scenario import LINK_CLASSES
 
     classes: dict[str, LinkSpec] = {
-        name: getattr(scenario.network, name).model_copy(update=ideal)
-        for name in get_args(LinkClass)
+        name: scenario.network.link(name).model_copy(update=ideal) for name in LINK_CLASSES
     }
     network = scenario.network.model_copy(update=classes)
     return scenario.model_copy(update={"network": network})

@@ -20,11 +20,11 @@ from emulation.sandbox.launcher_client import Print, guests, launcher
 from emulation.sandbox.policy_description import facts_of, require_parameters
 from emulation.sandbox.policy_files import is_users, policy_file, user_folder, with_absolute_files
 from experiments.guest_agents import GuestAgents
-from model.network import build_network
 from model.scenario import Scenario
 from records.streams import say
 from rl import policies
 from rl.policies.learned import Learned
+from rl.simulator.batch import Batch
 from rl.simulator.layout import Layout
 from rl.simulator.run import play
 
@@ -116,13 +116,8 @@ def simulated_by_guests(
     Raises ``PolicyError`` for what the policy does, and ``UserError`` for a process that ends.
     """
     files = with_absolute_files(policy, params)
-    layout = layout or Layout(scenario, build_network(scenario))
+    layout = layout or Layout.of(scenario)
     count = min(len(layout.profiles), MOST_PROCESSES)
     with _one_core() as core, guests(policy, files, count, on_print or _show, core) as made:
-        return play(
-            scenario,
-            lambda batch: GuestAgents(batch, made, files, seed),
-            seed,
-            layout=layout,
-            on_slot=on_slot,
-        ).tables
+        batch = Batch(scenario, [seed], layout=layout)
+        return play(batch, GuestAgents(batch, made, files, seed), on_slot=on_slot).tables

@@ -8,23 +8,21 @@ tasks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from emulation.protocol import simulator_codec as packets
+from emulation.protocol.guest_codec import SCALARS, STATUS
 from emulation.sandbox.launcher_client import Guest
+from model.aliases import Value
 from model.errors import UserError
 from model.observation import Decision, DeviceProfile, TaskView
-from model.random_streams import stream
-from rl.policies import Value
+from model.random_streams import policy_key
 from rl.policies.checking import PolicyError, checked
 from rl.policies.state_policy import Layout
 from rl.simulator import observe
 from rl.simulator.agents import Agents
 from rl.simulator.batch import Batch
-
-_SCALARS, _STATUS = 3, 2
 
 
 class _Seat:
@@ -34,9 +32,9 @@ class _Seat:
         self.guest, self.number, self.profile = guest, number, profile
         self.who = f"policy {name} on {profile.name}"
         count = len(profile.targets)
-        self.packet = bytearray(packets.HEAD.size + 8 * (_SCALARS + rows * count))
+        self.packet = bytearray(packets.HEAD.size + 8 * (SCALARS + rows * count))
         numbers = np.frombuffer(self.packet, np.float64, offset=packets.HEAD.size)
-        self.scalars, self.rows = numbers[:_SCALARS], numbers[_SCALARS:].reshape(rows, count)
+        self.scalars, self.rows = numbers[:SCALARS], numbers[SCALARS:].reshape(rows, count)
         self.observation = memoryview(self.packet)[packets.HEAD.size :]
 
 
@@ -58,14 +56,14 @@ class GuestAgents(Agents):
         facts = guests[0].describe()
         super().__init__(batch, facts.needs, begins=facts.begins)
         self._observed = batch.scenario.decision.compute_status == "observed"
-        rows = observe.VIEW_ROWS + (_STATUS if self._observed else 0)
+        rows = observe.VIEW_ROWS + (STATUS if self._observed else 0)
         self._own, self._view = np.zeros(2), np.empty((observe.VIEW_ROWS, batch.layout.targets))
         self._seats = [
             _Seat(guests[k % len(guests)], k, profile, facts.name, rows)
             for k, profile in enumerate(batch.layout.profiles)
         ]
         for seat in self._seats:
-            key = _key(seed, seat.profile)
+            key = policy_key(seed, seat.profile.name)
             args = (seat.number, seat.guest.policy, params, seat.profile, key)
             seat.guest.send(packets.to_reset(*args), seat.who)
         self._await_all()
@@ -139,9 +137,3 @@ def _decision(seat: _Seat, answer: memoryview) -> Decision:
 
 def _no_answer(seat: _Seat) -> UserError:
     return UserError(f"{seat.who}: its process has sent what is no answer")
-
-
-def _key(seed: int, profile: DeviceProfile) -> tuple[int, ...]:
-    """The key of a device's random stream, which tells nothing of the seed."""
-    state: Any = stream(seed, "policy", profile.name).bit_generator.state
-    return tuple(int(k) for k in state["state"]["key"])

@@ -12,7 +12,6 @@ from emulation.judged import policy_hashes
 from emulation.sandbox.policy_description import require_parameters
 from emulation.sandbox.policy_files import is_users
 from experiments import guest
-from model.network import build_network
 from model.scenario import Scenario
 from model.worlds import require_simulable, simulator_note
 from records.ownership import give_tree_to_user
@@ -116,4 +115,4 @@ def simulated(
 def _layout(scenario_json: str) -> Layout:
     """What all runs of a scenario share: finding its paths takes longer than a short run."""
     scenario = Scenario.model_validate_json(scenario_json)
-    return Layout(scenario, build_network(scenario))
+    return Layout.of(scenario)

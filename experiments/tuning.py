@@ -11,7 +11,6 @@ from itertools import product
 
 import numpy as np
 
-from model.network import build_network
 from model.scenario import Scenario
 from rl import policies
 from rl.simulator.layout import Layout
@@ -55,7 +54,7 @@ def unit_delays(
     layout: Layout | None = None,
 ) -> list[float]:
     """Σ E / Σ o of a policy in the simulator, s per MB, one per seed."""
-    layout = layout or Layout(scenario, build_network(scenario))
+    layout = layout or Layout.of(scenario)
     return [
         simulate(
             scenario, lambda: policies.create(name, params), seed, record=False, layout=layout
@@ -76,7 +75,7 @@ def tune(
     The candidates are halved after a third and after two thirds of the seeds. ``known`` keeps what
     was measured, so that a search that was ended early goes on.
     """
-    layout = Layout(scenario, build_network(scenario))
+    layout = Layout.of(scenario)
     known = known or Known()
     delays: list[list[float]] = [[] for _ in candidates]
     alive = list(range(len(candidates)))

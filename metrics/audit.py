@@ -16,13 +16,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from metrics.queues import BoolArray, Changes, FloatArray, column
-from model.compute import FrequencyTrace, frequency_trace
+from metrics.queues import Changes, column
+from model.aliases import BoolArray, FloatArray
+from model.compute import FrequencyTrace, frequency_trace, worker_count
 from model.network import Network
+from model.packet_sizes import (
+    FRAME_BYTES,
+    PING_HEADERS_BYTES,
+    SEGMENT_BYTES,
+    TCP_HEADERS_BYTES,
+    WIRE_OVERHEAD,
+)
 from model.probing import pinged
 from model.profile import device_profile
 from model.workload import TaskTrace, generate_trace
 from records.reader import Result
+from records.schema import TASK_TIMES
 
 CLOCK_S = 0.001
 """Two processes read one clock: what one of them records may be this much early, real s."""
@@ -32,19 +41,12 @@ RATE_SLACK = 0.01
 """Share of a transfer's least time that a queue's burst may save."""
 BYTES_SLACK = 0.05
 """Of the bytes that tasks, pings and acknowledgements explain at a port."""
-_FRAME_SHARE = 1514 / 1448
-"""Bytes on the wire per byte of a task in full TCP segments."""
-_ACK_SHARE = 66 / 1448
+_ACK_SHARE = TCP_HEADERS_BYTES / SEGMENT_BYTES
 """Bytes of acknowledgements sent back per byte received, one for each segment at most."""
-_FRAME_BYTES = 1514
 _MESSAGE_BYTES = 3000
 """Of a task's connection, headers and result message, each way."""
-_PING_HEADER_BYTES = 42
 _PORT_BYTES = 200_000
 """Real bytes at a port that no task explains: checks at bring-up, ARP, retransmitted tails."""
-_TIMES = (
-    "born_s", "dispatched_s", "arrived_s", "service_start_s", "service_end_s", "known_s",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class _Records:
         known = column(tasks, "task").astype(np.int64)
         self.tasks = tasks.filter(pa.array((known >= 0) & (known < len(self.trace))))
         self.task = column(self.tasks, "task").astype(np.int64)
-        self.time = {name: column(self.tasks, name) for name in _TIMES}
+        self.time = {name: column(self.tasks, name) for name in TASK_TIMES}
         self.attempts = column(self.tasks, "attempts")
         self.device, self.target = self.texts("device"), self.texts("target")
         self.outcome = self.texts("outcome")
@@ -98,11 +100,7 @@ class _Records:
     @cached_property
     def targets(self) -> dict[str, frozenset[str]]:
         """Units that each device may choose."""
-        cloud = self.scenario.cloud.mode == "target"
-        return {
-            d.name: frozenset(self.network.targets(d.name, cloud=cloud))
-            for d in self.network.devices
-        }
+        return {d.name: frozenset(self.network.targets(d.name)) for d in self.network.devices}
 
     @cached_property
     def allowed_pings(self) -> dict[tuple[str, str], int]:
@@ -146,11 +144,11 @@ def _tasks(r: _Records) -> Iterator[Finding | None]:
     rate, most = column(r.tasks, "rate_mbps"), r.scenario.decision.max_rate_mbps
     yield r.finding("rates out of range", (rate <= 0) | (rate > most * (1 + 1e-9)))
     done = r.outcome == "done"
-    lacking = np.any([np.isnan(r.time[name]) for name in _TIMES], axis=0)
+    lacking = np.any([np.isnan(r.time[name]) for name in TASK_TIMES], axis=0)
     yield r.finding("done tasks without all their times", done & lacking)
     # A second attempt may be dispatched after the first one arrived and its answer was lost.
     single = r.attempts <= 1
-    for k, (before, after) in enumerate(pairwise(_TIMES)):
+    for k, (before, after) in enumerate(pairwise(TASK_TIMES)):
         wrong = r.time[after] < r.time[before] - r.clock_s
         yield r.finding(f"{after} before {before}", wrong & single if k == 1 else wrong)
     yield r.finding("transfers faster than their links", single & r.sent & _too_fast(r))
@@ -193,7 +191,7 @@ def _services(r: _Records) -> Iterator[Finding | None]:
             work = r.trace.work_ghz_s[r.task[mine]]
             early[mine] = _work_done(f, start[mine], end[mine]) < work - 1e-6 * (1 + work)
         if not passed_on:
-            workers = getattr(r.scenario.compute.workers, kind, 1) if real else 1
+            workers = worker_count(r.scenario, kind)
             crowded[mine] = _crowded(start[mine], end[mine], workers, r.clock_s if real else 1e-9)
     yield r.finding("services shorter than their work takes", early)
     yield r.finding("more tasks in service at once than the unit has workers", crowded)
@@ -322,12 +320,12 @@ class _Ports:
         tasks = float(self._begun[own].sum()) + results
         count = float((own & r.sent).sum() + guests.sum())
         attempts = max(1.0, float(np.nanmax(r.attempts, initial=1.0)))
-        ping = (r.scenario.probes.ping_bytes + _PING_HEADER_BYTES) * k
+        ping = (r.scenario.probes.ping_bytes + PING_HEADERS_BYTES) * k
         pings = sum(n for pair, n in r.allowed_pings.items() if unit in pair)
-        explained = tasks * _FRAME_SHARE + sent_to_it * _ACK_SHARE
+        explained = tasks * WIRE_OVERHEAD + sent_to_it * _ACK_SHARE
         explained += count * _MESSAGE_BYTES * attempts * k + pings * ping
         # A dropped packet is sent again; without selective acknowledgements so are some after it.
-        return explained * (1 + BYTES_SLACK) + 3 * self._drops * _FRAME_BYTES * k + _PORT_BYTES * k
+        return explained * (1 + BYTES_SLACK) + 3 * self._drops * FRAME_BYTES * k + _PORT_BYTES * k
 
 
 def describe(findings: list[Finding], most: int = 4) -> str:

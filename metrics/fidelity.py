@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from metrics.audit import audit, describe
-from metrics.packets import FloatArray, Packets, read_packets
+from metrics.packets import Packets, read_packets
 from metrics.queues import Changes, Queues, column, ping_comparison, queues_of
+from model.aliases import FloatArray
 from model.network import Network, build_network
 from model.workload import generate_trace
 from records.reader import Result

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from model.aliases import FloatArray
+from model.rates import transmission_s
+
 _FULL_BYTES = 1000
 _FILE_HEADER_BYTES, _NANOSECOND_MAGIC = 24, 0xA1B23C4D
 _RECORD = struct.Struct("=IIII")  # seconds, nanoseconds, captured bytes, bytes on the wire
@@ -44,7 +45,7 @@ class Packets:
     def gap_ratios(self, rate_mbps: float) -> FloatArray:
         """Gap behind each full frame / the time that the frame takes at the rate."""
         _, gap_s, size = self.full_gaps()
-        ratios: FloatArray = gap_s / (size * 8 / (rate_mbps * 1e6))
+        ratios: FloatArray = gap_s / transmission_s(size, rate_mbps)
         return ratios
 
     @property

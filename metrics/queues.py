@@ -10,11 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from model.aliases import BoolArray, FloatArray
 from model.network import Link, Network
+from model.rates import bytes_per_s
 from records.reader import Result
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 _BUSY_BYTES = 30_000
 """Twenty full frames, two at ten-fold speed: with more at both of two looks, the link cannot have
@@ -40,7 +39,7 @@ class Capacity:
 
     def __init__(self, rate_mbps: float, changes: list[tuple[float, float]]):
         self._times = np.asarray([0.0, *(t for t, _ in changes), _NEVER_S])
-        self._rates = np.asarray([rate_mbps, *(r for _, r in changes)]) * 1e6 / 8
+        self._rates = bytes_per_s(np.asarray([rate_mbps, *(r for _, r in changes)]))
         self._totals = np.concatenate([[0.0], np.cumsum(np.diff(self._times) * self._rates)])
 
     def rate(self, time_s: FloatArray) -> FloatArray:

@@ -18,16 +18,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from model.network import NodeKind, build_network
+from model.aliases import FloatArray
+from model.network import UNIT_KINDS, NodeKind, build_network
+from model.observation import TARGET_KINDS
 from model.scenario import Scenario
 from records.plain import without_nan
 from records.reader import Result
 from records.schema import OUTCOMES
 
-FloatArray = NDArray[np.float64]
 NAN = float("nan")
-THROUGHPUT_KINDS: tuple[NodeKind, ...] = ("device", "edge", "cloud", "bs")
-TARGET_KINDS = ("self", "device", "edge", "cloud")
+THROUGHPUT_KINDS: tuple[NodeKind, ...] = (*UNIT_KINDS, "bs")
 _READ = {
     "tasks": ("born_s", "known_s", "outcome", "target_kind", "data_mb", "work_ghz_s"),
     "links": ("time_s", "link", "link_class", "rate_mbps", "virtual_backlog_bytes", "sent_bytes",

@@ -48,6 +48,10 @@ class Clip:
     result_bytes: int
     work_ghz_s: float
 
+    def result_frames(self, wanted: Picture) -> int:
+        """Return how many frames its result has, in that picture."""
+        return round(self.duration_s * wanted.fps)
+
 
 def picture(spec: ClipsSpec, name: str) -> Picture:
     """A representation by its name, scaled; sides are even, as the coding wants them."""

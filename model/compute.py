@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.network import Node
+from model.network import Node, NodeKind
 from model.random_streams import stream
 from model.scenario import Scenario
 
@@ -145,6 +145,13 @@ def price(scenario: Scenario, node: Node) -> float:
         "cloud": compute.cloud_price,
     }
     return prices[node.kind]
+
+
+def worker_count(scenario: Scenario, kind: NodeKind) -> int:
+    """Tasks that a unit of a kind serves at once: one, unless work is really done."""
+    if scenario.compute.work == "timed":
+        return 1
+    return int(getattr(scenario.compute.workers, kind, 1))
 
 
 def mean_frequency_ghz(scenario: Scenario) -> float:

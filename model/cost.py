@@ -13,14 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from model.aliases import FloatArray
 from model.observation import DeviceProfile, TaskView
-
-FloatArray = NDArray[np.float64]
-
-BITS_PER_BYTE = 8.0
-BYTES_PER_MB = 1e6
+from model.rates import BITS_PER_BYTE
 
 
 def processing_delay_s(queue_ghz_s: ArrayLike, work_ghz_s: float, ghz: ArrayLike) -> FloatArray:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-BITS_PER_BYTE = 8
+from model.rates import BYTES_PER_MB, MBPS_PER_MB_S, bytes_per_s
 
 
 class LinkRow(NamedTuple):
@@ -62,15 +62,15 @@ class LinkCounters:
         self._totals[link] = (sent, drops)
         backlog_bytes = backlog * self.speedup
         sent_bytes = (sent - sent_before) * self.speedup
-        bytes_per_s = rate_mbps * 1e6 / BITS_PER_BYTE
+        rate_bytes_per_s = bytes_per_s(rate_mbps)
         return LinkRow(
             rate_mbps=rate_mbps,
             backlog_bytes=backlog_bytes,
             virtual_backlog_bytes=virtual * self.speedup,
             sent_bytes=sent_bytes,
             drops=drops - drops_before,
-            load_s=backlog_bytes / bytes_per_s,
-            utilisation=sent_bytes / (bytes_per_s * self._slot_s),
+            load_s=backlog_bytes / rate_bytes_per_s,
+            utilisation=sent_bytes / (rate_bytes_per_s * self._slot_s),
             up=up,
         )
 
@@ -97,10 +97,10 @@ def simulated_columns(
     up = rate_mb_s > 0.0
     zero = np.zeros(len(rate_mb_s))
     return {
-        "rate_mbps": rate_mb_s * BITS_PER_BYTE,
-        "backlog_bytes": backlog_mb * 1e6,
-        "virtual_backlog_bytes": virtual_mb * 1e6,
-        "sent_bytes": sent_mb * 1e6,
+        "rate_mbps": rate_mb_s * MBPS_PER_MB_S,
+        "backlog_bytes": backlog_mb * BYTES_PER_MB,
+        "virtual_backlog_bytes": virtual_mb * BYTES_PER_MB,
+        "sent_bytes": sent_mb * BYTES_PER_MB,
         "drops": np.zeros(len(rate_mb_s), dtype=np.int64),
         "load_s": np.divide(backlog_mb, rate_mb_s, out=zero.copy(), where=up),
         "utilisation": np.divide(sent_mb, rate_mb_s * slot_s, out=zero.copy(), where=up),

@@ -69,8 +69,13 @@ class Network:
     """
 
     def __init__(
-        self, nodes: list[Node], cables: list[tuple[str, str, LinkClass | None, LinkSpec | None]]
+        self,
+        nodes: list[Node],
+        cables: list[tuple[str, str, LinkClass | None, LinkSpec | None]],
+        *,
+        cloud_is_target: bool = False,
     ):
+        self._cloud_is_target = cloud_is_target
         self.nodes: dict[str, Node] = {n.name: n for n in nodes}
         self.links: dict[str, Link] = {}
         for a, b, link_class, spec in cables:
@@ -85,6 +90,12 @@ class Network:
     def shaped_links(self) -> tuple[Link, ...]:
         """The links with a capacity, in fixed order."""
         return tuple(k for k in self.links.values() if k.spec is not None)
+
+    @cached_property
+    def link_classes(self) -> tuple[LinkClass, ...]:
+        """Classes of the shaped links that there are."""
+        classes = (k.link_class for k in self.shaped_links)
+        return tuple(dict.fromkeys(c for c in classes if c is not None))
 
     def of_kind(self, *kinds: NodeKind) -> tuple[Node, ...]:
         """Nodes of the given kinds, kind by kind, in fixed order."""
@@ -105,12 +116,16 @@ class Network:
         """Base stations, then access points of shared radios and the core."""
         return self.of_kind("bs", "ap", "core")
 
-    def targets(self, device: str, *, cloud: bool) -> tuple[str, ...]:
-        """Units a device may choose: itself, the devices of its cell, the edges, (the cloud)."""
+    def targets(self, device: str) -> tuple[str, ...]:
+        """Units a device may choose: itself, the devices of its cell, the edges, (the cloud).
+
+        The cloud is a target only where agents may choose it (``cloud.mode: target``); with
+        ``overflow`` the edges use it on their own account and the agents need not know.
+        """
         own = self.nodes[device]
         peers = [n.name for n in self.devices if n.cell == own.cell and n.name != device]
         edges = [n.name for n in self.of_kind("edge")]
-        far = [n.name for n in self.of_kind("cloud")] if cloud else []
+        far = [n.name for n in self.of_kind("cloud")] if self._cloud_is_target else []
         return (device, *peers, *edges, *far)
 
     def path(
@@ -204,6 +219,7 @@ def build_network(scenario: Scenario) -> Network:
     devices = _device_nodes(scenario)
     nodes = list(devices)
     cables: list[tuple[str, str, LinkClass | None, LinkSpec | None]] = []
+    to_cloud = scenario.cloud.mode == "target"
     for k, bs in enumerate(spec.base_stations, 1):
         x, y = stations[bs.name]
         nodes.append(Node(bs.edge, "edge", bs.name, "", k, (x + 15.0, y)))
@@ -220,9 +236,9 @@ def build_network(scenario: Scenario) -> Network:
     cables += [(a, b, "e2e", spec.e2e) for a, b in _station_pairs(scenario)]
     if spec.wireless_scope == "device":
         cables += [(d.name, d.cell, "e2d", spec.e2d) for d in devices]
-        return Network(nodes, cables)
+        return Network(nodes, cables, cloud_is_target=to_cloud)
     for k, cluster in enumerate(spec.clusters, 1):
         nodes.append(Node(cluster.name, "ap", cluster.bs, cluster.name, k, stations[cluster.bs]))
         cables.append((cluster.name, cluster.bs, "e2d", spec.e2d))
     cables += [(d.name, d.cluster, None, None) for d in devices]
-    return Network(nodes, cables)
+    return Network(nodes, cables, cloud_is_target=to_cloud)

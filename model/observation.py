@@ -9,13 +9,14 @@ paper's case 1.)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from model.aliases import FloatArray
+
 TargetKind = Literal["self", "device", "edge", "cloud"]
+TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
 
 
 @dataclass(frozen=True, slots=True)

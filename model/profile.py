@@ -9,7 +9,8 @@ from model.observation import DeviceProfile, TargetKind
 from model.scenario import Scenario
 
 
-def _target_kind(node: Node, device: str) -> TargetKind:
+def target_kind(node: Node, device: str) -> TargetKind:
+    """Kind of a unit as a target of a device: ``self`` for the device itself."""
     if node.name == device:
         return "self"
     if node.kind == "edge":
@@ -20,9 +21,6 @@ def _target_kind(node: Node, device: str) -> TargetKind:
 def device_profile(scenario: Scenario, network: Network, device: str) -> DeviceProfile:
     """The profile of one device: targets are itself, its cell's devices, the edges, (the cloud).
 
-    The cloud is a target only where agents may choose it (``cloud.mode: target``); with
-    ``overflow`` the edges use it on their own account and the agents need not know.
-
     Raises ``ScenarioError`` if ``device`` is no device of the network.
     """
     own = network.nodes.get(device)
@@ -31,14 +29,14 @@ def device_profile(scenario: Scenario, network: Network, device: str) -> DeviceP
         raise ScenarioError(
             f"'{device}' is no device of {scenario.name}; they are {first} … {last}"
         )
-    targets = network.targets(device, cloud=scenario.cloud.mode == "target")
+    targets = network.targets(device)
     nodes = [network.nodes[name] for name in targets]
     own_edge = next(k for k, n in enumerate(nodes) if n.kind == "edge" and n.cell == own.cell)
     decision = scenario.decision
     return DeviceProfile(
         name=device,
         targets=targets,
-        kinds=tuple(_target_kind(n, device) for n in nodes),
+        kinds=tuple(target_kind(n, device) for n in nodes),
         own_edge=own_edge,
         prices=tuple(price(scenario, n) for n in nodes),
         rates_mbps=decision.rates_mbps,

@@ -27,6 +27,12 @@ def stream(seed: int, *names: str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *words])))
 
 
+def policy_key(seed: int, device: str) -> tuple[int, ...]:
+    """The key of the random stream of a device's policy, which does not reveal the seed."""
+    state: Any = stream(seed, "policy", device).bit_generator.state
+    return tuple(int(k) for k in state["state"]["key"])
+
+
 def generator(key: tuple[int, ...]) -> np.random.Generator:
     """The random stream with that key, as ``stream`` begins it."""
     import numpy as np

@@ -25,9 +25,8 @@ def require_simulable(scenario: Scenario, network: Network | None = None) -> Non
 
 def _lacking(scenario: Scenario, network: Network) -> Iterator[str]:
     """Yield the keys, with their values; classes of links that the network lacks ask nothing."""
-    classes = dict.fromkeys(str(k.link_class) for k in network.shaped_links)
-    for name in classes:
-        loss = getattr(scenario.network, name).loss_percent
+    for name in network.link_classes:
+        loss = scenario.network.link(name).loss_percent
         if loss > 0.0:
             yield f"network.{name}.loss_percent={loss:g}"
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from model.aliases import Value
 from model.random_streams import MAX_SEED
 
-Scalar = bool | int | float | str
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=0)]
 Speedup = Annotated[float, Field(gt=0, le=1e6)]
 
@@ -73,7 +73,7 @@ class Manifest(_Entries):
 
     scenario: dict[str, Any]
     policy: str
-    policy_params: dict[str, Scalar] = {}
+    policy_params: dict[str, Value] = {}
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     world: Literal["emulation", "simulation"]
     speedup: Speedup

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from model.errors import UserError
 from model.network import UNIT_KINDS, build_network
-from model.scenario import LinkClass, Scenario
+from model.observation import TARGET_KINDS
+from model.scenario import LINK_CLASSES, Scenario
 from model.scenario.consistency import MAX_TASKS, mistakes
 from model.text import is_unicode
 from records.layout import FORMAT, part_files
@@ -132,8 +133,8 @@ class Result:
             "neighbour": network.nodes,
             "outcome": OUTCOMES,
             "kind": UNIT_KINDS,
-            "target_kind": ("self", *UNIT_KINDS),
-            "link_class": get_args(LinkClass),
+            "target_kind": TARGET_KINDS,
+            "link_class": LINK_CLASSES,
         }
 
     def _require_possible(self, path: Path, name: str, column: pa.ChunkedArray) -> None:

@@ -14,6 +14,10 @@ import pyarrow as pa
 SCHEMA_VERSION = 1
 
 OUTCOMES = ("done", "failed", "unfinished")
+TASK_TIMES = (
+    "born_s", "dispatched_s", "arrived_s", "service_start_s", "service_end_s", "known_s",
+)  # fmt: skip
+"""Columns of ``tasks`` in the order in which their events follow one another."""
 
 TASKS = pa.schema(
     [

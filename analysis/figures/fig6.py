@@ -12,8 +12,7 @@ from analysis.figures import Source
 from analysis.figures.panels import grid, reach, symlog_if_wide, titled
 from analysis.style import NODE_KINDS, WORLDS, Drawing, legend_below
 from metrics.summary import NAN, Summary
-
-KINDS = ("device", "edge", "cloud")
+from model.network import UNIT_KINDS
 
 
 def node_load(kind: str) -> Metric:
@@ -49,7 +48,9 @@ def draw_results(found: Collection) -> Drawing:
 
 
 def _draw_panel(axis: Any, panel: Sequence[Group], rows: list[dict[str, object]]) -> None:
-    present = [k for k in KINDS if any(k in r.summary.node_load for g in panel for r in g.runs)]
+    present = [
+        k for k in UNIT_KINDS if any(k in r.summary.node_load for g in panel for r in g.runs)
+    ]
     width, values = 0.8 / len(present), []
     for j, kind in enumerate(present):
         figures = [group.estimate(node_load(kind)) for group in panel]

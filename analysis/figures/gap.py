@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from analysis.collection import Run
 from analysis.figures import Source
 from analysis.style import GREY, Drawing, Look, look, new_figure
 from metrics.summary import delays_s, summarise
+from model.aliases import FloatArray
 from model.errors import UserError
 from records.reader import Result
 
-FloatArray = NDArray[np.float64]
 _LEVELS = np.concatenate([np.arange(0.02, 0.99, 0.02), [0.99]])
 _MARKED = 0.95
 

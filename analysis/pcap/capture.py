@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model.aliases import BoolArray, IntArray
+
 BSD_LOOPBACK, ETHERNET, PPP, RAW_IP, LINUX_SLL, LINUX_SLL2 = 0, 1, 9, 101, 113, 276
 LINK_HEADER_BYTES = {
     BSD_LOOPBACK: 4,
@@ -31,9 +33,6 @@ LINK_NAMES = {
 }  # fmt: skip
 MAX_RECORD_BYTES = 262_144
 """What tcpdump captures of a packet at most; a longer record is none."""
-
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +76,19 @@ class Capture:
     path: Path
     interfaces: tuple[Interface, ...]
     data: NDArray[np.uint8]
-    starts: Ints
-    captured: Ints
-    lengths: Ints
-    time_ns: Ints
-    timed: Bools
-    interface: Ints
+    starts: IntArray
+    captured: IntArray
+    lengths: IntArray
+    time_ns: IntArray
+    timed: BoolArray
+    interface: IntArray
     notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.starts)
 
     @property
-    def link_types(self) -> Ints:
+    def link_types(self) -> IntArray:
         """The link type of each packet."""
         types = np.array([i.link_type for i in self.interfaces] or [0], np.int64)
         return types[self.interface]
@@ -110,7 +109,7 @@ class Numbers:
     def __init__(self, data: NDArray[np.uint8], order: str = ">"):
         self._data, self._order = data, order
 
-    def _at(self, kind: str, at: Ints) -> NDArray[np.generic]:
+    def _at(self, kind: str, at: IntArray) -> NDArray[np.generic]:
         size = np.dtype(kind).itemsize
         # A view of one number for each byte of the file: one gather instead of one for each byte.
         view = np.ndarray(
@@ -118,18 +117,18 @@ class Numbers:
         )
         return view[np.minimum(at, len(view) - 1)].astype(kind)
 
-    def u8(self, at: Ints) -> NDArray[np.uint8]:
+    def u8(self, at: IntArray) -> NDArray[np.uint8]:
         """Bytes."""
         return self._data[np.minimum(at, len(self._data) - 1)]
 
-    def u16(self, at: Ints) -> NDArray[np.uint16]:
+    def u16(self, at: IntArray) -> NDArray[np.uint16]:
         """Numbers of two bytes."""
         return self._at("u2", at)  # type: ignore[return-value]
 
-    def u32(self, at: Ints) -> NDArray[np.uint32]:
+    def u32(self, at: IntArray) -> NDArray[np.uint32]:
         """Numbers of four bytes."""
         return self._at("u4", at)  # type: ignore[return-value]
 
-    def u64(self, at: Ints) -> NDArray[np.uint64]:
+    def u64(self, at: IntArray) -> NDArray[np.uint64]:
         """Numbers of eight bytes."""
         return self._at("u8", at)  # type: ignore[return-value]

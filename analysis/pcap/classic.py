@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.pcap.capture import MAX_RECORD_BYTES, Bools, Capture, Interface, Ints, Numbers
+from analysis.pcap.capture import MAX_RECORD_BYTES, Capture, Interface, Numbers
 from analysis.pcap.source import name_of
+from model.aliases import BoolArray, IntArray
 from model.errors import UserError
 
 _FILE_HEADER_BYTES = 24
@@ -60,7 +61,7 @@ def read_classic(path: Path, data: NDArray[np.uint8], size: int) -> Capture:
     )
 
 
-def _possible(path: Path, fraction: Ints, in_second: int) -> tuple[Bools, list[str]]:
+def _possible(path: Path, fraction: IntArray, in_second: int) -> tuple[BoolArray, list[str]]:
     """Which time stamps can be ones: their fraction is less than a second."""
     timed = fraction < in_second
     wrong = int(len(timed) - np.count_nonzero(timed))
@@ -78,7 +79,7 @@ def _possible(path: Path, fraction: Ints, in_second: int) -> tuple[Bools, list[s
 
 def _walk(
     path: Path, data: NDArray[np.uint8], size: int, order: str, header_bytes: int
-) -> tuple[Ints, list[str]]:
+) -> tuple[IntArray, list[str]]:
     """Where the packets begin, and a note on what follows the last whole one."""
     length_at = struct.Struct(f"{order}I").unpack_from
     view = data.data

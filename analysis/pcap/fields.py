@@ -9,18 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.pcap.capture import (
-    ETHERNET,
-    LINK_HEADER_BYTES,
-    LINUX_SLL2,
-    Bools,
-    Capture,
-    Ints,
-    Numbers,
-)
+from analysis.pcap.capture import ETHERNET, LINK_HEADER_BYTES, LINUX_SLL2, Capture, Numbers
 from analysis.pcap.layers import Layers, Remark, Status
 from model import wire_format
 from model.addressing import TASK_PORT
+from model.aliases import BoolArray, IntArray
 
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 ECHO_REPLY, ECHO_REQUEST = 0, 8
@@ -105,7 +98,7 @@ def _interfaces(capture: Capture, read: Numbers) -> NDArray[np.int64]:
     return np.where(own, capture.interface + (index << 32), capture.interface)
 
 
-def _transports(layers: Layers) -> tuple[NDArray[np.uint8], Bools]:
+def _transports(layers: Layers) -> tuple[NDArray[np.uint8], BoolArray]:
     """IP's protocol of each packet whose ports were captured; whether the whole header was."""
     protocol, at, end = layers.protocol, layers.transport, layers.end
     known = np.isin(protocol, tuple(_HEADER_BYTES))
@@ -122,7 +115,7 @@ def _transports(layers: Layers) -> tuple[NDArray[np.uint8], Bools]:
 
 
 def _transport(
-    read: Numbers, protocol: NDArray[np.uint8], whole: Bools, at: Ints
+    read: Numbers, protocol: NDArray[np.uint8], whole: BoolArray, at: IntArray
 ) -> dict[str, NDArray[np.generic]]:
     """Ports, sequence numbers and flags; a ping's identifier and number stand in their places."""
     tcp, icmp = (protocol == TCP) & whole, (protocol == ICMP) & whole
@@ -156,7 +149,7 @@ def _transport(
 
 
 def _remark_task_headers(
-    layers: Layers, read: Numbers, columns: dict[str, NDArray[np.generic]], at: Ints
+    layers: Layers, read: Numbers, columns: dict[str, NDArray[np.generic]], at: IntArray
 ) -> None:
     """Remark on segments of tasks' connections whose first bytes were not captured to the end."""
     ours = (columns["source_port"] == TASK_PORT) | (columns["target_port"] == TASK_PORT)
@@ -174,7 +167,9 @@ def _remark_task_headers(
     layers.remark[rows[seen == 0]] |= np.uint8(Remark.TASK_HEADER_UNKNOWN)
 
 
-def _timestamps(read: Numbers, tcp: Bools, transport: Ints, end: Ints) -> list[pl.Series]:
+def _timestamps(
+    read: Numbers, tcp: BoolArray, transport: IntArray, end: IntArray
+) -> list[pl.Series]:
     """TCP timestamp options: at their usual place, else wherever the options lead to."""
     options = transport + 20
     usual = tcp & (options + 12 <= end) & (read.u32(options) == 0x0101080A)
@@ -196,7 +191,7 @@ def _timestamps(read: Numbers, tcp: Bools, transport: Ints, end: Ints) -> list[p
 
 
 def _frames(
-    read: Numbers, columns: dict[str, NDArray[np.generic]], at: Ints, end: Ints
+    read: Numbers, columns: dict[str, NDArray[np.generic]], at: IntArray, end: IntArray
 ) -> list[pl.Series]:
     """The headers of tasks and answers that stand at the beginning of a TCP payload."""
     ours = (columns["source_port"] == TASK_PORT) | (columns["target_port"] == TASK_PORT)

@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.pcap.fields import SYN, TCP
+from model.aliases import IntArray
 from model.wire_format import HEADER_BYTES
 
 FLOW = ["flow_path", "source", "source_port", "target", "target_port"]
@@ -15,8 +16,6 @@ FRAME = ["kind", "device", "task", "attempt"]
 
 _GROUP_BITS = 44
 """A flow's number stands above this many bits of sequence number: 16 TB a connection."""
-
-Ints = NDArray[np.int64]
 
 
 def _changes(table: pl.DataFrame) -> NDArray[np.bool_]:
@@ -29,7 +28,7 @@ def _changes(table: pl.DataFrame) -> NDArray[np.bool_]:
     return first
 
 
-def _unwrapped(seq: NDArray[np.uint32], first: NDArray[np.bool_], flow: Ints) -> Ints:
+def _unwrapped(seq: NDArray[np.uint32], first: NDArray[np.bool_], flow: IntArray) -> IntArray:
     """Sequence numbers that go on after 2^32, from 0 at the lowest byte of each flow."""
     steps = np.zeros(len(seq), np.int64)
     # Modulo 2^32, a step back is a step forward by almost as much: read as signed, it is small.
@@ -65,7 +64,7 @@ def with_flows(packets: pl.DataFrame) -> pl.DataFrame:
     return packets.with_columns(pl.Series("retransmitted", retransmitted), *columns)
 
 
-def _segments(segments: pl.DataFrame) -> tuple[NDArray[np.bool_], Ints]:
+def _segments(segments: pl.DataFrame) -> tuple[NDArray[np.bool_], IntArray]:
     """For each TCP segment: whether it came before, and the row of its frame's header, or -1."""
     first = _changes(segments)
     flow = np.cumsum(first) - 1
@@ -83,7 +82,7 @@ def _segments(segments: pl.DataFrame) -> tuple[NDArray[np.bool_], Ints]:
     return again, _frame_rows(segments, begin, payload)
 
 
-def _frame_rows(segments: pl.DataFrame, begin: Ints, payload: Ints) -> Ints:
+def _frame_rows(segments: pl.DataFrame, begin: IntArray, payload: IntArray) -> IntArray:
     headers = np.flatnonzero(segments["kind"].to_numpy() > 0)
     found = np.full(len(segments), -1)
     if not len(headers):

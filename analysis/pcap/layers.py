@@ -19,11 +19,10 @@ from analysis.pcap.capture import (
     LINUX_SLL,
     LINUX_SLL2,
     PPP,
-    Bools,
     Capture,
-    Ints,
     Numbers,
 )
+from model.aliases import BoolArray, IntArray
 
 IPV4, IPV6 = 0x0800, 0x86DD
 _VLAN_TAGS = (0x8100, 0x88A8, 0x9100, 0x9200)
@@ -173,13 +172,13 @@ class Layers:
             rows = rows[(self.kind[rows] != kind) | (self._at[rows] != at)]
         self.status[rows] = Status.ENCAPSULATED
 
-    def _step(self, rows: Ints, at: Ints, kind: Ints, needed: Ints) -> None:
+    def _step(self, rows: IntArray, at: IntArray, kind: IntArray, needed: IntArray) -> None:
         """Go on at ``at`` with another kind, where the bytes up to ``needed`` were captured."""
         cut = needed > self.end[rows]
         self.status[rows[cut]] = Status.CUT
         self.kind[rows], self._at[rows] = kind, at
 
-    def _vlan(self, rows: Ints, at: Ints) -> None:
+    def _vlan(self, rows: IntArray, at: IntArray) -> None:
         number = self._read.u16(at).astype(np.uint64) & np.uint64(0x0FFF)
         # Number 0 is a priority and no VLAN; more than five tags do not fit, and count as layers.
         before, base = self.vlan[rows], np.uint64(VLAN_BASE)
@@ -187,7 +186,7 @@ class Layers:
         self.vlan[rows] = np.where(tagged, before * base + number + np.uint64(1), before)
         self._step(rows, at + 4, self._read.u16(at + 2).astype(np.int64), at + 4)
 
-    def _mpls(self, rows: Ints, at: Ints) -> None:
+    def _mpls(self, rows: IntArray, at: IntArray) -> None:
         bottom = (self._read.u8(at + 2) & 1) == 1
         version = self._read.u8(at + 4) >> 4
         inside = np.select([version == 4, version == 6], [IPV4, IPV6], -1)
@@ -196,13 +195,13 @@ class Layers:
         strange = rows[bottom & (inside == -1) & (self.status[rows] == 0)]
         self.status[strange] = Status.ENCAPSULATED
 
-    def _pppoe(self, rows: Ints, at: Ints) -> None:
+    def _pppoe(self, rows: IntArray, at: IntArray) -> None:
         self._step(rows, at + 8, _ppp_kind(self._read.u16(at + 6)), at + 8)
 
-    def _ethernet(self, rows: Ints, at: Ints) -> None:
+    def _ethernet(self, rows: IntArray, at: IntArray) -> None:
         self._step(rows, at + 14, self._read.u16(at + 12).astype(np.int64), at + 14)
 
-    def _llc(self, rows: Ints, at: Ints) -> None:
+    def _llc(self, rows: IntArray, at: IntArray) -> None:
         snap = (self._read.u16(at) == 0xAAAA) & (self._read.u8(at + 2) == 3)
         rows, at = rows[snap], at[snap]
         self._step(rows, at + 8, self._read.u16(at + 6).astype(np.int64), at + 8)
@@ -232,11 +231,11 @@ class Layers:
         self._remark(rows, unknown, Remark.NO_LENGTH)
         self._remark(rows, (status == 0) & (fragment & 0x2000 != 0), Remark.FIRST_FRAGMENT)
 
-    def _remark(self, rows: Rows, mask: Bools, remark: Remark) -> None:
+    def _remark(self, rows: Rows, mask: BoolArray, remark: Remark) -> None:
         if mask.any():
             self.remark[_picked(rows, mask)] |= np.uint8(remark)
 
-    def _ipv6(self, rows: Ints) -> None:
+    def _ipv6(self, rows: IntArray) -> None:
         if not len(rows):
             return
         read, at, end = self._read, self._at[rows], self.end[rows]
@@ -252,7 +251,7 @@ class Layers:
         self.ip_id[rows] = 0
         self._extensions(rows)
 
-    def _hashed(self, at: Ints) -> NDArray[np.uint64]:
+    def _hashed(self, at: IntArray) -> NDArray[np.uint64]:
         """IPv6 addresses as numbers of 64 bits that no IPv4 address has."""
         high, low = self._read.u64(at), self._read.u64(at + 8)
         mixed = high * np.uint64(0x9E3779B97F4A7C15) ^ (high >> np.uint64(29))
@@ -263,7 +262,7 @@ class Layers:
             self.addresses[int(code)] = int(high[row]) << 64 | int(low[row])
         return np.asarray(mixed, np.uint64)
 
-    def _extensions(self, rows: Ints) -> None:
+    def _extensions(self, rows: IntArray) -> None:
         """Step over the extension headers of IPv6."""
         read = self._read
         for _ in range(_MOST_SHIMS):
@@ -308,7 +307,7 @@ class Layers:
             getattr(self, name)[inner[failed]] = values[failed]
         self.status[inner[failed]] = Status.DECODED
 
-    def _open_tunnels(self, rows: Ints, protocol: NDArray[np.uint8], at: Ints) -> None:
+    def _open_tunnels(self, rows: IntArray, protocol: NDArray[np.uint8], at: IntArray) -> None:
         read = self._read
         gre, udp = protocol == _GRE, protocol == _UDP
         geneve = udp & (read.u16(at + 2) == _GENEVE_PORT)
@@ -327,12 +326,12 @@ class Layers:
         self.status[rows[strange]] = Status.ENCAPSULATED
 
 
-def _picked(rows: Rows, mask: Bools) -> Ints:
+def _picked(rows: Rows, mask: BoolArray) -> IntArray:
     """The rows for which a mask is true."""
     found = np.flatnonzero(mask)
     return found if isinstance(rows, slice) else rows[found]
 
 
-def _ppp_kind(protocol: NDArray[np.uint16]) -> Ints:
+def _ppp_kind(protocol: NDArray[np.uint16]) -> IntArray:
     numbers, kinds = zip(*_PPP_KINDS, strict=True)
     return np.select([protocol == n for n in numbers], kinds, _NO_KIND)

@@ -15,15 +15,12 @@ from analysis.pcap.fields import decode
 from analysis.pcap.files import CaptureFiles, find_captures
 from analysis.pcap.points import Names, Point, is_of_a_link, names_around, point_of, result_folder
 from analysis.pcap.reader import read_capture
-from analysis.pcap.stamps import odd_stamps
+from analysis.pcap.stamps import longest_pause_ns, odd_stamps
 from model.errors import UserError
 
 _MOST_INTERFACES = 1000
 _TOLD_NS = 1_000_000
 """Stamps that are out of order by no more than this go without a note."""
-_PAUSE_NS = 300 * 10**9
-_PAUSE_LENGTHS = 2
-"""Files of one name are two captures if a pause between them is longer than both of these."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +142,7 @@ def _parts(captures: list[Capture]) -> Iterator[list[Capture]]:
     last = 0
     for capture in captures:
         begin, end = spans[id(capture)]
-        if part and begin and begin - last > max(_PAUSE_NS, _PAUSE_LENGTHS * longest):
+        if part and begin and begin - last > longest_pause_ns(longest):
             yield part
             part = []
         part.append(capture)

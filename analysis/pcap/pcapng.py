@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.pcap.capture import MAX_RECORD_BYTES, Bools, Capture, Interface, Ints, Numbers
+from analysis.pcap.capture import MAX_RECORD_BYTES, Capture, Interface, Numbers
 from analysis.pcap.source import name_of
+from model.aliases import BoolArray, IntArray
 from model.errors import UserError
 
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE, _STATISTICS, _PACKET = 0x0A0D0D0A, 1, 2, 3, 5, 6
@@ -35,7 +36,7 @@ class _Clock:
     exponent: int = 6
     offset_s: int = 0
 
-    def nanoseconds(self, ticks: NDArray[np.uint64]) -> tuple[Ints, Bools]:
+    def nanoseconds(self, ticks: NDArray[np.uint64]) -> tuple[IntArray, BoolArray]:
         """Time stamps in ns since 1970, and which of them an int64 can hold."""
         a_second = self.base**self.exponent
         if a_second >= 2**64:  # a tick is so short that 64 bits of them are no second
@@ -52,7 +53,7 @@ class _Clock:
         return np.where(timed, whole * 10**9 + rest_ns, 0), timed
 
 
-def _scaled(rest: NDArray[np.uint64], a_second: int) -> Ints:
+def _scaled(rest: NDArray[np.uint64], a_second: int) -> IntArray:
     """Fractions of a second, counted in 1 / ``a_second`` s, in ns, rounded down."""
     if 10**9 % a_second == 0:
         return rest.astype(np.int64) * (10**9 // a_second)

@@ -11,7 +11,7 @@ from bisect import bisect_right
 
 import numpy as np
 
-from analysis.pcap.capture import Bools, Ints
+from model.aliases import BoolArray, IntArray
 
 _FEW = 0.01
 """Share of a capture's packets, and ``_AT_LEAST`` of them, whose stamps can be odd."""
@@ -20,12 +20,18 @@ _FAR_SHARE = 0.1
 """A stamp out of order is odd by this share of the capture's length."""
 _FAR_NS = 1_000_000
 _PAUSE_NS = 300 * 10**9
-"""A pause in front of the last or behind the first packets is believed up to this length."""
 _PAUSE_LENGTHS = 2
-"""… and up to so many times what the rest of the capture lasts."""
 
 
-def odd_stamps(time_ns: Ints) -> tuple[Bools, int]:
+def longest_pause_ns(lasts_ns: float) -> float:
+    """Return the longest pause that is still one within a capture.
+
+    It is five minutes, or twice what the rest of the capture lasts.
+    """
+    return max(_PAUSE_NS, _PAUSE_LENGTHS * lasts_ns)
+
+
+def odd_stamps(time_ns: IntArray) -> tuple[BoolArray, int]:
     """Which time stamps are odd, and by how much at most the others are out of order, in ns.
 
     ``time_ns`` (int64) is in the order of the file. Where more than a few are out of order, as in
@@ -45,14 +51,14 @@ def odd_stamps(time_ns: Ints) -> tuple[Bools, int]:
     return odd, _step_back(time_ns[~odd])
 
 
-def _step_back(time_ns: Ints) -> int:
+def _step_back(time_ns: IntArray) -> int:
     """By how much a stamp lies before one in front of it, at most."""
     if len(time_ns) < 2:
         return 0
     return int((np.maximum.accumulate(time_ns) - time_ns).max())
 
 
-def _out_of_order(time_ns: Ints) -> Bools:
+def _out_of_order(time_ns: IntArray) -> BoolArray:
     """Stamps outside the longest ordered sequence, and far from their neighbours in it."""
     kept = _longest_ordered(time_ns)
     inside = time_ns[kept]
@@ -69,7 +75,7 @@ def _out_of_order(time_ns: Ints) -> Bools:
     return odd
 
 
-def _longest_ordered(values: Ints) -> Ints:
+def _longest_ordered(values: IntArray) -> IntArray:
     """Positions of a longest sequence that never falls (patience sorting)."""
     tails: list[int] = []
     heads: list[int] = []
@@ -90,7 +96,7 @@ def _longest_ordered(values: Ints) -> Ints:
     return found
 
 
-def _at_the_ends(time_ns: Ints, odd: Bools, most: int) -> Ints:
+def _at_the_ends(time_ns: IntArray, odd: BoolArray, most: int) -> IntArray:
     """Rows of the few earliest and latest stamps that a long pause parts from all others."""
     rows = np.flatnonzero(~odd)
     if _step_back(time_ns[rows]):
@@ -101,7 +107,7 @@ def _at_the_ends(time_ns: Ints, odd: Bools, most: int) -> Ints:
     # Floats: a difference of two hostile stamps can exceed an int64.
     times = time_ns[rows].astype(np.float64)
     lasts = times[-1 - most] - times[most]
-    long = np.diff(times) > max(_PAUSE_NS, _PAUSE_LENGTHS * lasts)
+    long = np.diff(times) > longest_pause_ns(lasts)
     first = np.flatnonzero(long[:most])
     last = np.flatnonzero(long[-most:])
     early = rows[: first[-1] + 1] if len(first) else rows[:0]

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from analysis.frames import frame
-from analysis.style import GREY, LINK_CLASSES, NODE_KINDS, Drawing, legend_below, new_figure
-from metrics.statistics import FloatArray
+from analysis.style import GREY, LINK_LOOKS, NODE_KINDS, Drawing, legend_below, new_figure
+from model.aliases import FloatArray
 from records.reader import Result
 
 _BINS = 60
@@ -57,7 +57,7 @@ def over_time(
     axes[0][1].plot(edges[1:], open_tasks, color="black", lw=1.2)
     axes[0][1].set(ylabel="tasks without result", ylim=(0, None))
     rows = {"time_s": middle, "unit_delay_s_per_mb": unit_delay, "open_tasks": open_tasks}
-    rows |= _draw_loads(axes[1][0], links, "link_class", LINK_CLASSES, edges)
+    rows |= _draw_loads(axes[1][0], links, "link_class", LINK_LOOKS, edges)
     rows |= _draw_loads(axes[1][1], units, "kind", NODE_KINDS, edges)
     axes[1][0].set(ylabel="link load V/c (s)", xlabel="time (s)")
     axes[1][1].set(ylabel="node load Q/F (s)", xlabel="time (s)")

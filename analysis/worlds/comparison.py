@@ -16,11 +16,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from metrics.summary import TARGET_KINDS, Summary, delays_s, summarise
+from metrics.summary import Summary, delays_s, summarise
+from model.aliases import FloatArray
 from model.errors import UserError
+from model.observation import TARGET_KINDS
 from records.reader import Result
 
-FloatArray = NDArray[np.float64]
 NAN = float("nan")
 AIM = 0.05
 """Largest relative difference of unit delays that counts as agreement."""

@@ -28,10 +28,11 @@ from emulation.node.work import TimedWork
 from emulation.protocol.frames import HEADER_BYTES
 from model.addressing import TASK_PORT
 from model.compute import FrequencyTrace
+from model.packet_sizes import FRAME_BYTES, UDP_HEADERS_BYTES
+from model.rates import transmission_s
 from model.scenario import TransferSpec
 
-FRAME_BYTES = 1514
-_UDP_PAYLOAD_BYTES = FRAME_BYTES - 14 - 20 - 8
+_UDP_PAYLOAD_BYTES = FRAME_BYTES - UDP_HEADERS_BYTES
 _TICK_S = 0.0005
 _PING_TIMEOUT_S = 10.0
 _NOBODY = 65534
@@ -90,7 +91,7 @@ class Agent:
             getattr(self, f"_do_{request.pop('do')}")(**request)
 
     def _do_udp(self, id: int, address: str, rate_mbps: float, seconds: float) -> None:  # noqa: A002
-        begin, gap_s = time.monotonic(), FRAME_BYTES * 8 / (rate_mbps * 1e6)
+        begin, gap_s = time.monotonic(), transmission_s(FRAME_BYTES, rate_mbps)
         payload, total, sent = bytes(_UDP_PAYLOAD_BYTES), int(seconds / gap_s), 0
 
         def tick() -> None:

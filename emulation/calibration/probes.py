@@ -11,8 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from emulation.calibration.card import Line
-from emulation.calibration.rig import FloatArray, Rig, Samples
-from emulation.node.pacing import PAYLOAD_PER_WIRE_BYTE
+from emulation.calibration.rig import Rig, Samples
 from metrics.fidelity import (
     GAP_ERROR,
     GAP_SHARE,
@@ -24,6 +23,9 @@ from metrics.fidelity import (
     TRANSFER_ERROR,
 )
 from metrics.packets import Packets
+from model.aliases import FloatArray
+from model.packet_sizes import PAYLOAD_PER_WIRE_BYTE
+from model.rates import bytes_per_s
 from model.wire_format import HEADER_BYTES
 
 _FINE_GAP_ERROR = 0.01
@@ -146,7 +148,7 @@ class Probes:
                 how = {"address": rig.address(target), "rate_mbps": rate, "seconds": seconds}
                 asked.append(rig.ask(source, "udp", **how))
             else:
-                size = round(rate * 1e6 / 8 * seconds * PAYLOAD_PER_WIRE_BYTE)
+                size = round(bytes_per_s(rate) * seconds * PAYLOAD_PER_WIRE_BYTE)
                 asked.append(rig.ask(source, "send", unit=target, bytes=size, rate_mbps=rate))
         source, target = load.ping
         count = round(seconds / _PING_EVERY_S)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emulation.host import netlink, processes
 from emulation.host.commands import ProcessError
@@ -29,10 +28,11 @@ from emulation.orchestrator.deployment import PROJECT, Machinery
 from emulation.protocol.json_channel import Channel
 from metrics.packets import Packets, read_packets
 from model.addressing import host_ip, interface_name
+from model.aliases import FloatArray
 from model.network import Link
+from model.rates import transmission_s
 from model.scenario import BaseStationSpec, ClusterSpec, NetworkSpec, Scenario, WorkloadSpec
 
-FloatArray = NDArray[np.float64]
 SCENARIO = Scenario(
     name="calibration",
     description="One link of every class, on paths of one and two switches.",
@@ -97,7 +97,7 @@ class Samples:
         if link.spec is None:
             return np.zeros_like(time_s)
         backlog = np.interp(time_s, self.time_s, self.backlog[link.name])
-        return np.asarray(backlog * 8 / (link.spec.rate_mbps * 1e6), dtype=np.float64)
+        return transmission_s(np.asarray(backlog, dtype=np.float64), link.spec.rate_mbps)
 
 
 def _slope(time_s: list[float], total_bytes: list[int], begin_s: float, end_s: float) -> float:

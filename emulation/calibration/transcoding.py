@@ -123,7 +123,7 @@ def _clips(scenario: Scenario) -> tuple[ClipsSpec, list[Clip]]:
 def _cost(spec: ClipsSpec, clip: Clip, data: bytes) -> float:
     """CPU time of FFmpeg and of the check of its result, s: mean over one for each core."""
     wanted = picture(spec, clip.result)
-    job = {"job": 0, "result": astuple(wanted), "frames": round(clip.duration_s * wanted.fps)}
+    job = {"job": 0, "result": astuple(wanted), "frames": clip.result_frames(wanted)}
     cores = len(os.sched_getaffinity(0))
     before = _children_s()
     with ThreadPoolExecutor(cores) as pool:

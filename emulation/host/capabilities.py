@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from emulation.host import sysctls
+from emulation.host.ledger import CGROUPS
 
 TIMEOUT_S = 20.0
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
@@ -170,7 +171,7 @@ def probe(folder: Path | None = None) -> Capabilities:
         _ffmpeg(),
         _kernel_datapath(privilege.ok),
         _free_port(OPENFLOW_PORT),
-        _cgroups(Path("/proc/self/mounts"), Path("/sys/fs/cgroup")),
+        _cgroups(Path("/proc/self/mounts"), CGROUPS),
         _python_packages(NEEDED_PACKAGES),
         *_size(folder or Path.cwd()),
         _ping(Path("/proc/sys/net/ipv4/ping_group_range"), os.getgid()),

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulation.host.ledger import Ledger
+from emulation.host.ledger import CGROUPS, Ledger
 
 PERIOD_US = 100_000
 """A quota holds over each such period, the kernel's default: in a shorter one a small share is so
@@ -37,7 +37,7 @@ class Offer:
         return f"cgroup v{self.version} quota" if self.version else "niceness"
 
 
-def find_offer(mounted: Path = Path("/sys/fs/cgroup")) -> Offer:
+def find_offer(mounted: Path = CGROUPS) -> Offer:
     """Look which cgroups with CPU quotas this process may make."""
     first = mounted / "cpu"
     if (first / "cpu.cfs_quota_us").exists() and os.access(first, os.W_OK):

@@ -29,9 +29,10 @@ from model.errors import UserError
 RUNS_DIR = Path("/run/crowd-edge-lab")
 RUN_VARIABLE = "CROWD_EDGE_RUN"
 _TERM_GRACE_S = 2.0
+CGROUPS = Path("/sys/fs/cgroup")
+"""Where Linux mounts control groups."""
 _CGROUP_GRACE_S = 2.0
 _MOST_TRIES = 1000
-_CGROUPS = Path("/sys/fs/cgroup")
 _HIERARCHIES = ("freezer", "pids", "unified", "")
 """Version 1, where a group changes nothing of how its processes run; then version 2."""
 _DEAD = re.compile(r"(?m)^State:\s+[ZX]")
@@ -109,7 +110,7 @@ class Ledger:
         Nothing in it can leave it or hide in it. Returns whether the machine offers such groups.
         """
         for name in _HIERARCHIES:
-            folder = _CGROUPS / name
+            folder = CGROUPS / name
             if os.access(folder / "cgroup.procs", os.W_OK):
                 group = folder / f"ce{self.run_id}-_run"
                 with contextlib.suppress(OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from pathlib import Path
 
 NEW_NET = 0x40000000
 NEW_PID = 0x20000000
@@ -51,6 +52,12 @@ def mount(kind: str, target: str, flags: int, options: str = "") -> None:
     """Mount a filesystem that has no source. Raises ``OSError``."""
     data = (kind.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode())
     _check(_libc.mount(*data), f"mount {kind} on {target}")
+
+
+def mount_points() -> list[str]:
+    """Return where something is mounted in this process's mount namespace."""
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    return [line.split(" ")[4].encode().decode("unicode_escape") for line in lines]
 
 
 def bind(source: str, target: str) -> None:

@@ -198,10 +198,7 @@ class Fabric:
 
         What waits in its queues is lost, as in a cable that is cut.
         """
-        ip = Batch("ip", self._fabric)
-        for ends in ((link.source, link.target), (link.target, link.source)):
-            ip.add(f"link set {interface_name(*ends)} {'up' if up else 'down'}")
-        ip.run()
+        set_cable(self._fabric, link, up=up)
 
     def kill(self) -> None:
         """End the switches at once; interfaces go with the namespaces that the ledger removes."""
@@ -211,6 +208,14 @@ class Fabric:
         """End the switches and wait until they are gone."""
         self.switch.kill()
         self.switch.wait()
+
+
+def set_cable(namespace: str, link: Link, *, up: bool) -> None:
+    """Take both ends of a cable down, or up again, in the namespace of a run's fabric."""
+    ip = Batch("ip", namespace)
+    for ends in ((link.source, link.target), (link.target, link.source)):
+        ip.add(f"link set {interface_name(*ends)} {'up' if up else 'down'}")
+    ip.run()
 
 
 def port_name(switch: str, neighbour: str) -> str:

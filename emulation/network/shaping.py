@@ -15,6 +15,8 @@ from pyroute2.netlink.rtnl.tcmsg import plugins, sched_pfifo
 
 from emulation.host.iproute import Batch
 from model.errors import UserError
+from model.packet_sizes import FRAME_BYTES
+from model.rates import bytes_per_s
 
 _CLASS, _LEAF = 0x00010001, 0x00100000
 _BURST_BYTES = 1600
@@ -23,9 +25,6 @@ _BURST_BYTES = 1600
 Its default of 15 kB lets ten frames go at line rate, which a ping behind them would not see as
 queueing.
 """
-
-_QUANTUM_BYTES = 1514
-_NETEM_PACKET_BYTES = 1514
 
 
 # pyroute2 knows pfifo but not bfifo, whose options have the same layout (struct tc_fifo_qopt).
@@ -66,7 +65,7 @@ class Shape:
     def netem_packets(self) -> int:
         """Netem limits packets: those of the buffer and those on their way through the delay."""
         on_the_way = self.rate_bytes_per_s * self.delay_ms / 1e3
-        return max(10, round((self.buffer_bytes + on_the_way) / _NETEM_PACKET_BYTES))
+        return max(10, round((self.buffer_bytes + on_the_way) / FRAME_BYTES))
 
 
 def shape(tc: Batch, interface: str, wanted: Shape) -> None:
@@ -82,13 +81,13 @@ def shape(tc: Batch, interface: str, wanted: Shape) -> None:
 
 def rate_bytes_per_s(rate_mbps: float) -> int:
     """Return a rate as HTB counts it, in whole bytes per second."""
-    return round(rate_mbps * 1e6 / 8)
+    return round(bytes_per_s(rate_mbps))
 
 
 def _htb(rate_mbps: float) -> str:
     # The kernel counts whole bytes: the same whole number is asked for and read back.
     bits = 8 * rate_bytes_per_s(rate_mbps)
-    limits = f"burst {_BURST_BYTES} cburst {_BURST_BYTES} quantum {_QUANTUM_BYTES}"
+    limits = f"burst {_BURST_BYTES} cburst {_BURST_BYTES} quantum {FRAME_BYTES}"
     return f"rate {bits}bit ceil {bits}bit {limits}"
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.observation import Observation
-
-FloatArray = NDArray[np.float64]
 
 
 class Memory:

@@ -17,14 +17,15 @@ import socket
 import struct
 
 from emulation.node.sockets import Sockets
+from model.packet_sizes import PAYLOAD_PER_WIRE_BYTE
+from model.rates import bytes_per_s
 
-PAYLOAD_PER_WIRE_BYTE = 1448 / 1514
 _SO_MAX_PACING_RATE = 47
 
 
 def pacing_bytes_per_s(rate_mbps: float) -> int:
     """The pacing rate that makes ``rate_mbps`` on the wire."""
-    return max(1, int(rate_mbps * 1e6 / 8 * PAYLOAD_PER_WIRE_BYTE))
+    return max(1, int(bytes_per_s(rate_mbps) * PAYLOAD_PER_WIRE_BYTE))
 
 
 def pace(handle: socket.socket, rate_mbps: float) -> None:

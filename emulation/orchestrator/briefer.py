@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 from emulation.node.transcoding.content import clip_path, digests
-from emulation.protocol.briefing import (
-    Agent,
-    Briefing,
-    Expected,
-    Overflow,
-    OwnTasks,
-    Value,
-    payload_bytes,
-)
+from emulation.protocol.briefing import Agent, Briefing, Expected, Overflow, OwnTasks, payload_bytes
 from emulation.protocol.link_limits import first_exchanges
 from model.addressing import host_ip
+from model.aliases import Value
 from model.clips import catalogue_of
-from model.compute import frequency_trace
+from model.compute import frequency_trace, worker_count
 from model.network import Network, Node
 from model.profile import device_profile
-from model.random_streams import stream
+from model.random_streams import policy_key, stream
 from model.scenario import Scenario
 from model.workload import TaskTrace
 
@@ -57,10 +49,7 @@ class Briefer:
         self._seed, self._speedup, self._content = seed, speedup, content
         self._addresses = {n.name: host_ip(network, n) for n in network.units}
         self._index = {n.name: k for k, n in enumerate(network.devices)}
-        to_cloud = scenario.cloud.mode == "target"
-        self._targets = {
-            d.name: network.targets(d.name, cloud=to_cloud)[1:] for d in network.devices
-        }
+        self._targets = {d.name: network.targets(d.name)[1:] for d in network.devices}
         self._owners = tuple(int(k) for k in trace.device)
         self._first = first_exchanges(scenario, network, speedup)
         self._payload_bytes = self._sizes()
@@ -92,7 +81,7 @@ class Briefer:
             transfer=scenario.transfer,
             stepped=stepped,
             clips=scenario.clips,
-            workers=getattr(scenario.compute.workers, node.kind, 1),
+            workers=worker_count(scenario, node.kind),
             result_rate_mbps=None if scenario.clips is None else scenario.decision.max_rate_mbps,
             clip_sha256=self._sha256,
             most_work_ghz_s=self._most[0],
@@ -122,18 +111,14 @@ class Briefer:
         return senders
 
     def _overflow(self, node: Node) -> Overflow | None:
-        """Tasks that are passed on travel as fast as the edge's link to the cloud allows."""
         if node.kind != "edge" or self._scenario.cloud.mode != "overflow":
             return None
-        spec = self._scenario.network
-        cloud = self._network.of_kind("cloud")[0].name
-        rate = min(spec.access.rate_mbps, spec.backbone.rate_mbps)
-        return Overflow(cloud, self._scenario.cloud.overflow_queue_s, rate)
+        cloud, rate = self._network.of_kind("cloud")[0].name, self._scenario.network
+        return Overflow(cloud, self._scenario.cloud.overflow_queue_s, rate.overflow_rate_mbps)
 
     def _agent(self, name: str, policy: str, params: dict[str, Value]) -> Agent:
         scenario, trace, index = self._scenario, self._trace, self._index[name]
         ids = trace.of_device(index)
-        state: Any = stream(self._seed, "policy", name).bit_generator.state
         return Agent(
             index=index,
             profile=device_profile(scenario, self._network, name),
@@ -142,7 +127,7 @@ class Briefer:
             status=scenario.decision.compute_status == "observed",
             probes=scenario.probes,
             ping_phase=float(stream(self._seed, "probes", name).random()),
-            policy_key=tuple(int(k) for k in state["state"]["key"]),
+            policy_key=policy_key(self._seed, name),
             tasks=OwnTasks(
                 tuple(int(k) for k in ids),
                 tuple(float(v) for v in trace.born_s[ids]),

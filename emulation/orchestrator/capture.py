@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from emulation.host import processes
 from emulation.host.commands import ProcessError
@@ -30,7 +30,7 @@ from emulation.options import RunOptions
 from model.addressing import interface_name
 from model.errors import UserError, nearest
 from model.network import Link, Network
-from model.scenario import LinkClass
+from model.scenario import LINK_CLASSES
 from records.ownership import make_folder
 from records.streams import say
 from records.writer import ResultWriter
@@ -104,7 +104,7 @@ def _named(network: Network, word: str) -> list[Link]:
     links = list(network.links.values())
     if word == "all":
         return list(network.shaped_links)
-    if word in get_args(LinkClass):
+    if word in LINK_CLASSES:
         if found := [k for k in links if k.link_class == word]:
             return found
         raise UserError(f"--pcap {word}: this scenario has no link of that class")
@@ -112,11 +112,11 @@ def _named(network: Network, word: str) -> list[Link]:
     if found := [network.links[word]] if word in network.links else both:
         return found
     cables = [f"{k.source}-{k.target}" for k in links]
-    hint = nearest(word, [*(network.links if ">" in word else cables), *get_args(LinkClass), "all"])
+    hint = nearest(word, [*(network.links if ">" in word else cables), *LINK_CLASSES, "all"])
     raise UserError(
         f"--pcap {word}: there is no such link{hint or '.'} Allowed: a cable such as {cables[0]}, "
         f"one direction of it, '{links[0].name}', a class "
-        f"({', '.join(get_args(LinkClass))}), or all"
+        f"({', '.join(LINK_CLASSES)}), or all"
     )
 
 

@@ -24,7 +24,7 @@ from model.errors import UserError
 from model.text import safe_line
 
 _BASELINE_TIMEOUT_S = 30.0
-_LEAD_S = 0.4
+LEAD_S = 0.4
 """From the order to start until t = 0: enough for every process to have read it."""
 _LOOK_S = 0.1
 """Real time between two looks at the queues: fine enough to compare each ping with them; a look
@@ -220,8 +220,8 @@ class Conductor:
         speedup = self._options.speedup
         self.reports.started = True
         self._machinery.begin()
-        self._begin = begin = time.monotonic() + _LEAD_S
-        wall = time.time() + _LEAD_S
+        self._begin = begin = time.monotonic() + LEAD_S
+        wall = time.time() + LEAD_S
         for channel in self._machinery.nodes.values():
             channel.send(orders.Begin(begin))
         self._onlooker.begin(begin)

@@ -72,11 +72,7 @@ class Stepper(Onlooker):
         options, network = machinery.options, machinery.network
         self._speedup, self._slots = options.speedup, options.scenario.slots
         self._slot_real_s = options.scenario.slot_s / options.speedup
-        targets = network.targets
-        to_cloud = options.scenario.cloud.mode == "target"
-        self._sizes = {
-            d.name: len(COLUMNS) * len(targets(d.name, cloud=to_cloud)) for d in network.devices
-        }
+        self._sizes = {d.name: len(COLUMNS) * len(network.targets(d.name)) for d in network.devices}
         self._links = {
             k.name: [0.0, k.spec.rate_mbps / 8.0 if k.spec else 0.0] for k in network.shaped_links
         }

@@ -17,6 +17,7 @@ from model.clips import catalogue_of
 from model.controller_messages import LinkSample, PortSample, QueueSample
 from model.link_row import LinkCounters
 from model.network import Network
+from model.profile import target_kind
 from records.writer import ResultWriter
 
 
@@ -37,7 +38,7 @@ class Recorder:
     def __init__(self, options: RunOptions, network: Network, book: TaskBook, writer: ResultWriter):
         self.book, self._writer = book, writer
         self._scenario, self._speedup = options.scenario, options.speedup
-        self._kinds = {n.name: n.kind for n in network.units}
+        self._units = {n.name: n for n in network.units}
         self._classes = {k.name: k.link_class for k in network.shaped_links}
         self.rates = {k.name: k.spec.rate_mbps for k in network.shaped_links if k.spec is not None}
         self._devices = [n.name for n in network.devices]
@@ -82,7 +83,7 @@ class Recorder:
                     "slot": slot,
                     "time_s": self.time_of_slot(slot),
                     "unit": name,
-                    "kind": self._kinds[name],
+                    "kind": self._units[name].kind,
                     "queue_ghz_s": queue_ghz_s,
                     "ghz": ghz,
                     "load_s": load,
@@ -98,7 +99,7 @@ class Recorder:
                 "slot": slot,
                 "time_s": self.time_of_slot(slot),
                 "node": name,
-                "kind": self._kinds[name],
+                "kind": self._units[name].kind,
                 "cpu_s": now.cpu_s - before.cpu_s,
                 "memory_mb": now.memory_mb,
                 "received_bytes": float(now.received_bytes - before.received_bytes),
@@ -113,7 +114,7 @@ class Recorder:
     def transcoded(self, unit: str, done: Transcoded) -> None:
         """A unit has transcoded a clip, or has failed to."""
         clip, owner = self._clips[done.clip], int(self.book.trace.device[done.task])
-        here = self._kinds[unit] if unit != self._devices[owner] else "self"
+        here = target_kind(self._units[unit], self._devices[owner])
         row = {
             "task": done.task,
             "unit": unit,

@@ -20,7 +20,7 @@ def status_orders(
         return
     queue, ghz = {u[0]: u[1] for u in units}, {u[0]: u[2] for u in units}
     for device in network.devices:
-        targets = network.targets(device.name, cloud=scenario.cloud.mode == "target")
+        targets = network.targets(device.name)
         mine = [name for name in targets if name in queue]
         yield (
             device.name,

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from emulation.protocol.messages import Arrived, Born, Dispatched, Failed, Known, Service
 from model.network import Network
+from model.profile import target_kind
 from model.text import safe_line
 from model.workload import TaskTrace
+from records.schema import TASK_TIMES
+from records.stages import stage
 
-_TIMES = ("dispatched_s", "arrived_s", "service_start_s", "service_end_s", "known_s")
-"""In the order in which they must follow one another."""
+_TIMES = TASK_TIMES[1:]
 _EARLY_S = 1e-3
 """Rounding of times; all processes read the same clock."""
 
@@ -52,7 +54,7 @@ class TaskBook:
     def __init__(self, trace: TaskTrace, network: Network, end_s: float):
         self.trace, self._end_s = trace, end_s
         self._devices = [n.name for n in network.devices]
-        self._kinds = {n.name: n.kind for n in network.units}
+        self._units = {n.name: n for n in network.units}
         size = len(trace)
         self._decided = np.zeros(size, dtype=bool)
         self._target: list[str | None] = [None] * size
@@ -76,7 +78,7 @@ class TaskBook:
             raise ValueError(f"is about task {task}, which does not exist")
         match record:
             case Born(_, target, rate_mbps, _):
-                if target not in self._kinds:
+                if target not in self._units:
                     raise ValueError(f"sends task {task} to {safe_line(target, 40)}")
                 if not self._decided[task]:
                     device = self._devices[int(self.trace.device[task])]
@@ -164,13 +166,8 @@ class TaskBook:
 
     def _stage(self, task: int) -> str:
         """Where an unfinished task stood."""
-        if np.isfinite(self._time["service_end_s"][task]):
-            return "result on its way"
-        if np.isfinite(self._time["arrived_s"][task]):
-            return "waiting or in service"
-        if np.isfinite(self._time["dispatched_s"][task]):
-            return "on its way"
-        return "waiting to be sent" if self._decided[task] else "not decided"
+        reached = (self._time[k][task] for k in ("dispatched_s", "arrived_s", "service_end_s"))
+        return stage(*reached, decided=bool(self._decided[task]))
 
     def _row(self, task: int, outcome: str, reason: str | None) -> dict[str, Any]:
         times = {name: _or_none(values, task) for name, values in self._time.items()}
@@ -183,19 +180,13 @@ class TaskBook:
             "work_ghz_s": float(self.trace.work_ghz_s[task]),
             "data_mb": float(self.trace.data_mb[task]),
             "target": target,
-            "target_kind": _kind(target, device, self._kinds),
+            "target_kind": None if target is None else target_kind(self._units[target], device),
             "rate_mbps": _or_none(self._rate, task),
             **times,
             "attempts": int(self._attempts[task]),
             "outcome": outcome,
             "reason": reason,
         }
-
-
-def _kind(target: str | None, device: str, kinds: dict[str, Any]) -> str | None:
-    if target is None:
-        return None
-    return "self" if target == device else str(kinds[target])
 
 
 def _or_none(values: NDArray[np.float64], index: int) -> float | None:

@@ -12,11 +12,10 @@ from typing import Any
 
 from emulation.protocol.frames import MAX_TASK_BYTES, MAX_WORK_GHZ_S
 from emulation.protocol.link_limits import GAP_S, LIMIT_S
+from model.aliases import Value
 from model.compute import FrequencyTrace
 from model.observation import DeviceProfile
 from model.scenario import DECISION_LIMIT_SLOTS, ClipsSpec, ProbeSpec, TransferSpec
-
-Value = bool | int | float | str
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,9 @@ READY, DECISION, FAULT, REFUSED, COMPLAINT, PRINTED = b"K", b"A", b"F", b"E", b"
 _TASK = struct.Struct("<Idd")
 _ANSWER = struct.Struct("<Iqd")
 _NUMBER = struct.Struct("<I")
-_SCALARS, _STATUS = 3, 2
-_ARRAYS = tuple(f.name for f in fields(Observation))[_SCALARS:-_STATUS]
+SCALARS, STATUS = 3, 2
+"""Fields of an ``Observation`` before and after its arrays of targets."""
+_ARRAYS = tuple(f.name for f in fields(Observation))[SCALARS:-STATUS]
 _MOST_TEXT = 500
 MOST_BYTES = 4096
 """Of a packet from the policy's process."""
@@ -58,9 +59,9 @@ def _to_bytes(seen: Observation) -> bytes:
 def observation(data: bytes, targets: int) -> Observation:
     """An observation from its bytes; the arrays are the caller's own."""
     numbers = np.frombuffer(bytearray(data), np.float64)
-    rows = numbers[_SCALARS:].reshape(-1, targets)
+    rows = numbers[SCALARS:].reshape(-1, targets)
     status = (None, None) if len(rows) == len(_ARRAYS) else (rows[-2], rows[-1])
-    return Observation(*numbers[:_SCALARS].tolist(), *rows[: len(_ARRAYS)], *status)
+    return Observation(*numbers[:SCALARS].tolist(), *rows[: len(_ARRAYS)], *status)
 
 
 def to_slot(seen: Observation) -> bytes:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from model.errors import UserError
 from model.network import Link, Network, build_network
-from model.scenario import LinkSpec, Scenario
+from model.packet_sizes import FRAME_BYTES, PING_HEADERS_BYTES
+from model.rates import transmission_s
+from model.scenario import LinkClass, Scenario
 
 GAP_S, LIMIT_S = 0.02, 5.0
 """Between two first exchanges of a device, and to wait for the last; real s, on fast links."""
@@ -20,11 +22,8 @@ PINGS = 3
 """First pings to each target; then comes the connection."""
 _MOST_S = 120.0
 """The kernel gives up opening a connection after about so long."""
-_HEADERS_BYTES = 42
-"""Ethernet, IP and ICMP before a ping's payload."""
 _OPENING_BYTES = 1000
 """Of a connection on the wire, one way: handshake, and HELLO in eleven pieces."""
-FRAME_BYTES = 1514
 _MAX_BUFFER_BYTES = 2**32 - 1
 """What the kernel's FIFO counts up to."""
 
@@ -43,7 +42,7 @@ class FirstExchanges:
     gap_s: float
     limit_s: float
     total_s: float
-    slowest: str
+    slowest: LinkClass
 
 
 def first_exchanges(scenario: Scenario, network: Network, speedup: float) -> FirstExchanges:
@@ -66,7 +65,7 @@ def require_first_exchanges(scenario: Scenario, network: Network, speedup: float
     """Raise ``UserError`` if the first pings and connections would take minutes."""
     plan = first_exchanges(scenario, network, speedup)
     if plan.total_s > _MOST_S:
-        spec: LinkSpec = getattr(scenario.network, plan.slowest)
+        spec = scenario.network.link(plan.slowest)
         delay_s = _longest_delay_s(scenario)
         raise UserError(
             f"the first pings and connections of {len(network.devices)} devices would take "
@@ -81,8 +80,8 @@ def require_buffers(scenario: Scenario, speedup: float) -> None:
 
     A buffer must hold one frame, or no full packet ever passes.
     """
-    for name in {k.link_class: None for k in build_network(scenario).shaped_links}:
-        spec: LinkSpec = getattr(scenario.network, str(name))
+    for name in build_network(scenario).link_classes:
+        spec = scenario.network.link(name)
         real = spec.buffer_mb * 1e6 / speedup
         if FRAME_BYTES <= real <= _MAX_BUFFER_BYTES:
             continue
@@ -93,17 +92,21 @@ def require_buffers(scenario: Scenario, speedup: float) -> None:
         )
 
 
-def _seconds_of_a_round(scenario: Scenario, network: Network) -> dict[str, tuple[float, float]]:
+def _seconds_of_a_round(
+    scenario: Scenario, network: Network
+) -> dict[LinkClass, tuple[float, float]]:
     """Class of links → real s of a ping, and of the opening of a connection, of all that share it.
 
     Speed-up does not matter: rates and packets of a run are real.
     """
-    ping_bytes = scenario.probes.ping_bytes + _HEADERS_BYTES
+    ping_bytes = scenario.probes.ping_bytes + PING_HEADERS_BYTES
     seconds = {}
     for link in network.shaped_links:
-        spec: LinkSpec = getattr(scenario.network, str(link.link_class))
-        bits = 8 * _sharing(link, network) / (spec.rate_mbps * 1e6)
-        seconds[str(link.link_class)] = (ping_bytes * bits, _OPENING_BYTES * bits)
+        if link.link_class is None:
+            continue
+        spec = scenario.network.link(link.link_class)
+        byte_s = transmission_s(_sharing(link, network), spec.rate_mbps)
+        seconds[link.link_class] = (ping_bytes * byte_s, _OPENING_BYTES * byte_s)
     return seconds
 
 

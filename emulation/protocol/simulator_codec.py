@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 
 from emulation.protocol import guest_codec
-from model.observation import DeviceProfile, FloatArray, Observation, TaskView
-from rl.policies import Value
+from model.aliases import FloatArray, Value
+from model.observation import DeviceProfile, Observation, TaskView
 from rl.policies.state_policy import Layout, SystemState
 
 DESCRIBE, RESET, ATTACH, SLOT, DECIDE, DECIDE_BY_STATE = b"Q", b"R", b"T", b"S", b"D", b"W"

@@ -15,13 +15,12 @@ import re
 from pathlib import Path
 
 from emulation.host.cpu_quota import PERIOD_US, Offer, find_offer
-from emulation.host.ledger import Ledger
+from emulation.host.ledger import CGROUPS, Ledger
 
 CORES_SHARE, MEMORY_SHARE = 0.5, 0.5
 WEIGHT = {1: ("cpu.shares", "256"), 2: ("cpu.weight", "25")}
 """A process alone has 1024, or 100. With the least weight, decisions come late as soon as other
 programs fill the cores: docs/security.md has the figures."""
-_MOUNTED = Path("/sys/fs/cgroup")
 _LEAST_MEMORY_BYTES = 1 << 30
 _OWN_MEMORY_GROUP = re.compile(r"(?m)^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:(/.*)$")
 
@@ -93,9 +92,7 @@ class GuestLimits:
         return folder
 
 
-def own_memory_group(
-    mounted: Path = _MOUNTED, own: Path = Path("/proc/self/cgroup")
-) -> Path | None:
+def own_memory_group(mounted: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> Path | None:
     """This process's group of version 1's memory controller, below which others may be made."""
     found = _OWN_MEMORY_GROUP.search(own.read_text(encoding="utf-8"))
     folder = None if found is None else mounted / "memory" / found[1].lstrip("/")

@@ -22,9 +22,9 @@ from emulation.protocol import guest_codec as codec
 from emulation.protocol import simulator_codec as packets
 from emulation.sandbox import privileges
 from emulation.sandbox.policy_files import PROJECT, user_folder
+from model.aliases import Value
 from model.errors import UserError
 from model.text import safe_line
-from rl.policies import Value
 from rl.policies.checking import PolicyError
 
 _MOST_ANSWER = 1 << 20

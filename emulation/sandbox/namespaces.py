@@ -177,9 +177,7 @@ def arrange(hidden: Sequence[str]) -> None:
 
 def _release(folder: str) -> None:
     """Unmount what is mounted below: a hidden mount would still be kept alive by every node."""
-    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
-    points = {line.split(" ")[4].encode().decode("unicode_escape") for line in lines}
-    below = [p for p in points if p.startswith(f"{folder}/")]
+    below = [p for p in set(syscalls.mount_points()) if p.startswith(f"{folder}/")]
     for point in sorted(below, key=len, reverse=True):
         # It may have been unmounted with one above it, or the run that owned it has just ended.
         try:

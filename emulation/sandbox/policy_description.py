@@ -9,7 +9,7 @@ from pathlib import Path
 from emulation.protocol.simulator_codec import Facts
 from emulation.sandbox.launcher_client import guests
 from emulation.sandbox.policy_files import user_folder, with_absolute_files
-from rl.policies import Value
+from model.aliases import Value
 
 
 def facts_of(policy: str) -> Facts:

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from emulation.host.uids import FIRST
+from model.aliases import Value
 from model.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-Value = bool | int | float | str
 
 
 def user_folder() -> Path | None:

@@ -35,24 +35,17 @@ _EVERYWHERE = {
 # ``sysinfo`` tells load and free memory of the whole machine. glibc does not look whether it
 # failed: ``os.sysconf("SC_PHYS_PAGES")`` means nothing on a node.
 _DENIED = {
-    "x86_64": {
-        "ptrace": 101, "syslog": 103, "pivot_root": 155, "chroot": 161, "acct": 163, "mount": 165,
-        "umount2": 166, "swapon": 167, "reboot": 169, "init_module": 175, "delete_module": 176,
-        "kexec_load": 246, "add_key": 248, "request_key": 249, "keyctl": 250, "unshare": 272,
-        "perf_event_open": 298, "name_to_handle_at": 303, "open_by_handle_at": 304, "setns": 308,
-        "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312, "finit_module": 313,
-        "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323, "sysinfo": 99,
-    },
-    "aarch64": {
-        "umount2": 39, "mount": 40, "pivot_root": 41, "chroot": 51, "acct": 89, "unshare": 97,
-        "kexec_load": 104, "init_module": 105, "delete_module": 106, "syslog": 116, "ptrace": 117,
-        "reboot": 142, "add_key": 217, "request_key": 218, "keyctl": 219, "swapon": 224,
-        "perf_event_open": 241, "name_to_handle_at": 264, "open_by_handle_at": 265, "setns": 268,
-        "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272, "finit_module": 273,
-        "bpf": 280, "userfaultfd": 282, "kexec_file_load": 294,
-        "sysinfo": 179,
-    },
+    "ptrace": (101, 117), "syslog": (103, 116), "pivot_root": (155, 41), "chroot": (161, 51),
+    "acct": (163, 89), "mount": (165, 40), "umount2": (166, 39), "swapon": (167, 224),
+    "reboot": (169, 142), "init_module": (175, 105), "delete_module": (176, 106),
+    "kexec_load": (246, 104), "add_key": (248, 217), "request_key": (249, 218),
+    "keyctl": (250, 219), "unshare": (272, 97), "perf_event_open": (298, 241),
+    "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265), "setns": (308, 268),
+    "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
+    "finit_module": (313, 273), "kexec_file_load": (320, 294), "bpf": (321, 280),
+    "userfaultfd": (323, 282), "sysinfo": (99, 179),
 }  # fmt: skip
+"""Name → number on x86_64, number on aarch64."""
 _SPECIAL = {  # AUDIT_ARCH, socket, clone, clone3, prctl
     "x86_64": (0xC000003E, 41, 56, 435, 157),
     "aarch64": (0xC00000B7, 198, 220, 435, 167),
@@ -130,7 +123,8 @@ def with_argument(
 def program(machine: str) -> list[Instruction]:
     """The filter of nodes. Raises ``KeyError`` for an architecture that is not known."""
     lines = beginning(machine)
-    for number in (*_DENIED[machine].values(), *_EVERYWHERE.values()):
+    column = list(_SPECIAL).index(machine)
+    for number in (*(numbers[column] for numbers in _DENIED.values()), *_EVERYWHERE.values()):
         lines += _refuse(number, errno.EPERM)
     lines += clone_and_prctl(machine)
     lines += with_argument(_SPECIAL[machine][1], 0, _FAMILIES, otherwise=errno.EAFNOSUPPORT)

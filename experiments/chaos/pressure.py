@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-_MOUNTED = Path("/sys/fs/cgroup")
+from emulation.host.ledger import CGROUPS
+
 _GONE_IN_S = 5.0
 _HOG = """
 import sys, time
@@ -28,7 +28,7 @@ class MemoryGroup:
 
     def __init__(self, name: str):
         """Name it; it is not made yet."""
-        first = _MOUNTED / "memory"
+        first = CGROUPS / "memory"
         if first.is_dir():
             self._used, self._limit = "memory.usage_in_bytes", "memory.limit_in_bytes"
             self._reclaim = "memory.force_empty"
@@ -36,11 +36,11 @@ class MemoryGroup:
         else:
             self._used, self._limit = "memory.current", "memory.max"
             self._reclaim = "memory.reclaim"
-            self.folder = _MOUNTED / name
+            self.folder = CGROUPS / name
 
     def make(self) -> None:
         """Create it. Raises ``OSError`` where this process may not."""
-        if (control := _MOUNTED / "cgroup.subtree_control").exists():
+        if (control := CGROUPS / "cgroup.subtree_control").exists():
             with contextlib.suppress(OSError):  # then the folder has no file for the limit
                 control.write_text("+memory")
         self.folder.mkdir()

@@ -9,10 +9,9 @@ from itertools import pairwise
 import pyarrow.compute as pc
 
 from emulation.host.commands import run
-from emulation.host.iproute import Batch
+from emulation.network.fabric import set_cable
 from emulation.orchestrator.session import BROKEN, DONE
 from experiments.chaos.fault import SLOTS, Scene, fault
-from model.addressing import interface_name
 from model.network import Link, build_network
 from records.reader import Result
 
@@ -126,13 +125,6 @@ def _access(scene: Scene) -> Link:
     return scene.rng.choice([k for k in network.shaped_links if k.link_class == "access"])
 
 
-def _set_cable(scene: Scene, link: Link, *, up: bool) -> None:
-    ip = Batch("ip", scene.running.namespace())
-    for ends in ((link.source, link.target), (link.target, link.source)):
-        ip.add(f"link set {interface_name(*ends)} {'up' if up else 'down'}")
-    ip.run()
-
-
 def _outage_is_recorded(scene: Scene, result: Result) -> list[str]:
     """As events, and by the slots' own looks where it lasted."""
     events = result.table("events").to_pylist()
@@ -153,10 +145,10 @@ def _cut(scene: Scene, *, back: bool, times: int = 1) -> None:
     link = _access(scene)
     scene.notes |= {"link": link.name, "back": back}
     for _ in range(times):
-        _set_cable(scene, link, up=False)
+        set_cable(scene.running.namespace(), link, up=False)
         time.sleep(scene.rng.uniform(0.05, 0.3) if back else 0.0)
         if back:
-            _set_cable(scene, link, up=True)
+            set_cable(scene.running.namespace(), link, up=True)
             time.sleep(scene.rng.uniform(0.02, 0.1))
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import psutil
 
+from emulation.host import syscalls
 from emulation.host.commands import CommandError, run
-from emulation.host.ledger import RUNS_DIR, living_runs, run_processes
+from emulation.host.ledger import CGROUPS, RUNS_DIR, living_runs, run_processes
 from emulation.host.netlink import NETNS_DIR, existing_namespaces
 from emulation.host.uids import run_of_uid
 
 _RUN = re.compile(rf"\bce([0-9a-f]{{4}})-|{RUNS_DIR}/([0-9a-f]{{4}})\b|\brun ([0-9a-f]{{4}})\b")
 _SPAWNER = "emulation.sandbox.spawner"
 _ORCHESTRATORS = {"cli", "emulation.run", "emulation.orchestrator.stepped_run"}
-_CGROUPS = Path("/sys/fs/cgroup")
 _SCRATCH = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - looked into, not written to
 _MACHINE_OVS = Path("/var/run/openvswitch/db.sock")
 
@@ -65,7 +65,7 @@ def take() -> Snapshot:
         *(f"link {link['ifname']}" for link in json.loads(run(["ip", "-j", "link"]))),
         *(f"qdisc {line.strip()}" for line in run(["tc", "qdisc"]).splitlines()),
         *(f"mount {point}" for point in _mounts()),
-        *(f"cgroup {path}" for path in _below(_CGROUPS) if _run_of(path.name)),
+        *(f"cgroup {path}" for path in _below(CGROUPS) if _run_of(path.name)),
         *_open_vswitch(),
         *(f"process {pid} of run {run_id}" for pid, run_id in run_processes().items()),
         *_files(),
@@ -89,8 +89,7 @@ def _living_elsewhere() -> Iterator[str]:
 
 
 def _mounts() -> Iterator[str]:
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
-        point = line.split(" ")[4]
+    for point in syscalls.mount_points():
         # Made by the first `ip netns add` since the machine was started, whoever says it.
         if point != str(NETNS_DIR):
             yield point

@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from model.aliases import Value
 from model.errors import ScenarioError, nearest
 from model.random_streams import MAX_SEED_IN_TABLES
-from model.scenario import Section
+from model.scenario import FileName, Section
 from model.scenario.error_text import mistakes_of
 from model.scenario.load import required_file
 from model.scenario.yaml_reader import Document, KeyPath, read_yaml
@@ -57,14 +58,13 @@ TrainingSeeds = Annotated[
 ]
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 Values = Annotated[tuple[Any, ...], Field(min_length=1), BeforeValidator(_tuple)]
-Plain = bool | int | float | str
 
 
 class PolicySpec(Section):
     """A policy of a block, as its name alone or with what it is given."""
 
     policy: str = Field(description="name of a rule or learner, or package.module:Class")
-    params: dict[str, Plain] = Field({}, description="parameters of the policy")
+    params: dict[str, Value] = Field({}, description="parameters of the policy")
     vary: dict[str, Values] = Field({}, description="parameters, each with the values to try")
     tuned: bool = Field(False, description="a rule's parameters from scenarios/tuned/")
     checkpoints: str = Field(
@@ -130,9 +130,7 @@ class RunBlock(Section):
 class Sweep(Section):
     """A sweep file."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")] = Field(
-        description="of the sweep and of its folder under results/sweeps/"
-    )
+    name: FileName = Field(description="of the sweep and of its folder under results/sweeps/")
     description: str = Field("", description="what it is for")
     order_seed: Annotated[int, Field(ge=0)] = Field(
         0, description="draws the order of the cells, so that no policy gets the machine's drift"

@@ -2,6 +2,7 @@
 
 from model.scenario.schema import (
     DECISION_LIMIT_SLOTS,
+    LINK_CLASSES,
     MAX_LINK_MBPS,
     MIN_BUILT_MBPS,
     MIN_LINK_MBPS,
@@ -15,6 +16,7 @@ from model.scenario.schema import (
     ComputeSpec,
     DeviceCompute,
     EventsSpec,
+    FileName,
     LinkClass,
     LinkFailure,
     LinkSpec,
@@ -29,6 +31,7 @@ from model.scenario.schema import (
 
 __all__ = [
     "DECISION_LIMIT_SLOTS",
+    "LINK_CLASSES",
     "MAX_LINK_MBPS",
     "MIN_BUILT_MBPS",
     "MIN_LINK_MBPS",
@@ -42,6 +45,7 @@ __all__ = [
     "ComputeSpec",
     "DeviceCompute",
     "EventsSpec",
+    "FileName",
     "LinkClass",
     "LinkFailure",
     "LinkSpec",

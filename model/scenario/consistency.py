@@ -103,10 +103,9 @@ def _events(scenario: Scenario, network: Network) -> Iterator[Mistake]:
                 f"{event.at_s:g} s is not before the end of the run, {scenario.duration_s:g} s",
             )
     yield from _overlaps(scenario)
-    classes = {k.link_class for k in network.shaped_links}
     for k, process in enumerate(events.capacity_process):
         here: KeyPath = ("events", "capacity_process", k)
-        if process.link_class not in classes:
+        if process.link_class not in network.link_classes:
             yield (
                 (*here, "link_class"),
                 f"this network has no {process.link_class} links"

@@ -7,7 +7,7 @@ Units: s, GHz, GHz·s (work), MB = 10^6 byte (data), Mbps = 10^6 bit/s.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
@@ -27,8 +27,13 @@ LinkMbps = Annotated[float, Field(ge=MIN_LINK_MBPS, le=MAX_LINK_MBPS)]
 SendingMbps = Annotated[float, Field(ge=MIN_LINK_MBPS, le=MAX_LINK_MBPS)]
 """A rate x: the kernel paces in whole bytes per second, a hundred of which are precise enough."""
 Probability = Annotated[float, Field(ge=0, le=1)]
+FileName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
+"""Of a scenario or a sweep: folders of results are named after it."""
 NodeName = Annotated[str, Field(pattern=NODE_NAME)]
-LinkClass = Literal["e2e", "access", "e2d", "backbone"]
+LinkClass = Literal["e2e", "e2d", "access", "backbone"]
+LINK_CLASSES: tuple[LinkClass, ...] = get_args(LinkClass)
+"""In the order of tables and legends, and of a critic's input: another order would make states of
+trainings useless."""
 
 
 class Section(BaseModel):
@@ -110,6 +115,16 @@ class NetworkSpec(Section):
     topology_seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
         0, description="draws cluster sizes, positions and F_max"
     )
+
+    def link(self, link_class: LinkClass) -> LinkSpec:
+        """The spec of a class of links."""
+        specs = {"e2e": self.e2e, "e2d": self.e2d, "access": self.access, "backbone": self.backbone}
+        return specs[link_class]
+
+    @property
+    def overflow_rate_mbps(self) -> float:
+        """Rate at which edges pass tasks on to the cloud: as fast as their path there allows."""
+        return min(self.access.rate_mbps, self.backbone.rate_mbps)
 
     @model_validator(mode="after")
     def _names_fit(self) -> NetworkSpec:
@@ -377,9 +392,7 @@ class EventsSpec(Section):
 class Scenario(Section):
     """One experiment, complete. ``model.scenario.load.load_scenario`` reads it from YAML."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")] = Field(
-        description="name of the experiment and of its folder under results/"
-    )
+    name: FileName = Field(description="name of the experiment and of its folder under results/")
     description: str = Field("", description="what it is for, in a sentence or two")
     slots: Annotated[int, Field(ge=1, le=1_000_000)] = Field(300, description="length, slots")
     slot_s: Positive = Field(1.0, description="Δt, s")

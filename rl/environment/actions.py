@@ -13,14 +13,12 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
 
+from model.aliases import IntArray
+from model.random_streams import MAX_SEED_IN_TABLES
 from model.text import shown
 
-IntArray = NDArray[np.int64]
 ActionSpace = spaces.Discrete | spaces.MultiDiscrete
-MAX_SEED = 2**63 - 1
-"""Largest seed that a result folder can name."""
 _MAX_NAMES = 5
 _INT64 = np.dtype(np.int64)
 _shape_of = operator.attrgetter("shape")
@@ -30,13 +28,13 @@ _dtype_of = operator.attrgetter("dtype")
 def checked_seed(seed: object) -> int:
     """The seed of an episode.
 
-    Raises ``ValueError`` if it is not a whole number from 0 to ``MAX_SEED``.
+    Raises ``ValueError`` if it is not a whole number from 0 to ``MAX_SEED_IN_TABLES``.
     """
     try:
         value = -1 if isinstance(seed, bool | np.bool_) else operator.index(seed)  # type: ignore[arg-type]
     except TypeError:
         value = -1
-    if not 0 <= value <= MAX_SEED:
+    if not 0 <= value <= MAX_SEED_IN_TABLES:
         raise ValueError(f"seed {shown(seed)} is not a whole number from 0 to 2**63 - 1")
     return value
 
@@ -103,7 +101,7 @@ def _whole(agent: str, action: object, shape: tuple[int, ...]) -> IntArray:
             f"{agent}: action {shown(action)} is not {wanted} (its shape is {array.shape})"
         )
     # What does not fit into int64 is as far out of range as -1.
-    whole = np.where(array > MAX_SEED, -1, array) if array.dtype == np.uint64 else array
+    whole = np.where(array > MAX_SEED_IN_TABLES, -1, array) if array.dtype == np.uint64 else array
     return np.atleast_1d(whole).astype(np.int64)
 
 

@@ -24,7 +24,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv  # type: ignore[import-untyped]
 
-from model.network import build_network
+from model.aliases import FloatArray, IntArray
 from model.observation import DeviceProfile
 from model.scenario import Scenario
 from model.scenario.load import load_scenario
@@ -32,7 +32,7 @@ from model.workload import TaskTrace
 from rl.environment.actions import ActionSpace, action_table, checked_seed
 from rl.environment.births import Births
 from rl.environment.interface import EnvOptions, Interface, Obs, Options
-from rl.environment.rewards import Account, FloatArray, IntArray
+from rl.environment.rewards import Account
 from rl.simulator.layout import Layout
 
 Actions = Mapping[str, Any]
@@ -90,7 +90,7 @@ class DeviceAgents(ParallelEnv[str, Obs, NDArray[np.int64]]):  # type: ignore[mi
         self.render_mode = None
         self.scenario = resolved(scenario)
         self.max_tasks, self.reward = int(chosen.max_tasks), chosen.reward
-        self._layout = Layout(self.scenario, build_network(self.scenario))
+        self._layout = Layout.of(self.scenario)
         self.possible_agents = [p.name for p in self.profiles]
         self.agents: list[str] = []
         self.slot = 0

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.aliases import IntArray
 from model.workload import TaskTrace
-
-IntArray = NDArray[np.int64]
 
 
 class Born(NamedTuple):

@@ -14,8 +14,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from model.aliases import IntArray
 from model.errors import nearest
-from rl.environment.actions import ActionSpace, IntArray
+from rl.environment.actions import ActionSpace
 from rl.environment.encoding import COLUMNS
 
 MOST_TASKS = 1000

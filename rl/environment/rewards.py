@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.aliases import FloatArray, IntArray
 from model.observation import DeviceProfile
 from model.workload import TaskTrace
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 UNDECIDED = -1
 
 

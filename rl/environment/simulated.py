@@ -12,12 +12,12 @@ from typing import Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from model.aliases import FloatArray, IntArray
 from model.scenario import Scenario
 from model.workload import TaskTrace
 from rl.environment.base import Decided, DeviceAgents
 from rl.environment.encoding import shown
 from rl.environment.interface import EnvOptions, Obs
-from rl.environment.rewards import FloatArray, IntArray
 from rl.simulator import observe
 from rl.simulator import state_arrays as ix
 from rl.simulator.batch import Batch

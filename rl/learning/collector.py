@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.network import build_network
+from model.aliases import Float32Array, FloatArray, IntArray
 from model.scenario import Scenario
 from rl.learning.credit import (
     LinkHistory,
@@ -27,14 +27,11 @@ from rl.learning.torch_actor import Actor, Question, Scores, State
 from rl.policies import action_selection
 from rl.policies.action_selection import Choose, Chooser, Chosen
 from rl.policies.features import Candidates, FeatureMaker, observation_of
-from rl.policies.numpy_actor import Floats, Network
+from rl.policies.numpy_actor import Network
 from rl.simulator import observe
 from rl.simulator.batch import Batch
 from rl.simulator.decision_loop import Turn, Turns
 from rl.simulator.layout import Layout
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +115,7 @@ class Collector:
     ):
         self.scenario, self.envs, self.credit, self.piece = scenario, envs, credit, piece
         self._seeds = seeds
-        self.layout = Layout(scenario, build_network(scenario))
+        self.layout = Layout.of(scenario)
         self.features = FeatureMaker(self.layout.profiles, self.layout.targets)
         self._sample = Chooser("sample", scenario.decision.rates_mbps)
         self._random = np.random.default_rng(random)
@@ -200,7 +197,7 @@ class Collector:
         notes.link_wait.append(self._maker.link_wait_s.copy())
 
     def _decide(
-        self, player: _Player, slot: int, turn: Turn, lifted: Floats, notes: _Notes
+        self, player: _Player, slot: int, turn: Turn, lifted: Float32Array, notes: _Notes
     ) -> Chosen:
         """Decide a turn and note it; ``lifted`` is what the head needs of the trunk's outputs."""
         agent = turn.env * self.agents + turn.device

@@ -19,15 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from model.aliases import FloatArray, IntArray
 from rl.simulator import CACHED, kernel
 from rl.simulator import state_arrays as ix
 from rl.simulator.batch import Batch
 from rl.simulator.primitives import step_at
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

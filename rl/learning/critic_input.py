@@ -10,13 +10,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from model.network import UNIT_KINDS
+from model.scenario import LINK_CLASSES
 from rl.learning.credit import link_waits
 from rl.simulator import CACHED
 from rl.simulator.batch import Batch
 from rl.simulator.primitives import remaining, step_at
 
-LINK_CLASSES = ("e2e", "e2d", "access", "backbone")
-UNIT_KINDS = ("device", "edge", "cloud")
 STATE_COLUMNS = 3 * len(LINK_CLASSES) + 6 * len(UNIT_KINDS) + 1
 
 

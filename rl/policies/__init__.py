@@ -11,12 +11,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from model.aliases import Value
 from model.errors import UserError, nearest
 from rl.policies import checkpoint
 from rl.policies.base import Policy
 from rl.policies.checking import PolicyError, raised
 from rl.policies.learned import LEARNERS, Learned, trained_policy
-from rl.policies.parameters import Value, checked, parameters, plain
+from rl.policies.parameters import checked, parameters, plain
 
 if TYPE_CHECKING:
     from model.scenario import Scenario

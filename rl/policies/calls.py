@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from model.aliases import Value
 from model.errors import UserError
 from model.observation import Decision, DeviceProfile, Observation, TaskView
 from model.random_streams import generator
-from rl.policies import Value, create
+from rl.policies import create
 from rl.policies.base import Policy
 from rl.policies.checking import checked, raised
 

@@ -11,11 +11,10 @@ kept, and what an observation holds per device then has shape (..., 1).
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.aliases import FloatArray
 from model.observation import DeviceProfile, Observation, TargetKind
 
-FloatArray = NDArray[np.float64]
 PEER_GHZ, EDGE_GHZ, CLOUD_GHZ = 5.0, 30.0, 200.0
 """Speeds expected of units whose F_u is hidden, GHz."""
 

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.cost import BITS_PER_BYTE, best_rate_mbps
+from model.aliases import Float32Array, FloatArray
+from model.cost import best_rate_mbps
 from model.observation import DeviceProfile, Observation
+from model.rates import BITS_PER_BYTE
 from rl.policies.estimate import DelayEstimator, seconds_per_work
-
-FloatArray = NDArray[np.float64]
-Floats = NDArray[np.float32]
 
 GROUPS = ("self", "peer", "own edge", "other edge", "cloud")
 """Kinds of targets as a policy tells them apart."""
@@ -66,11 +65,11 @@ class Candidates:
     """
 
     exists: NDArray[np.bool_]
-    features: Floats
-    cost: Floats
-    delay_s: Floats
-    toll_s: Floats
-    rate_mbps: Floats
+    features: Float32Array
+    cost: Float32Array
+    delay_s: Float32Array
+    toll_s: Float32Array
+    rate_mbps: Float32Array
 
 
 class FeatureMaker:
@@ -142,7 +141,7 @@ class FeatureMaker:
         features[..., : len(GROUPS)] = self._one_hot[devices]
         return Candidates(exists, features, *(_float32(x) for x in (cost, delay, toll, rate)))
 
-    def agents(self, devices: NDArray[np.int64] | int, seen: Observation) -> Floats:
+    def agents(self, devices: NDArray[np.int64] | int, seen: Observation) -> Float32Array:
         """Rows of the trunk, (K, columns), or the row of one; arguments as of ``candidates``."""
         estimator = DelayEstimator(
             self._slowness[devices], self._profile.max_rate_mbps, memory_s=_FADE_S
@@ -174,7 +173,7 @@ class FeatureMaker:
         return rows.astype(np.float32)
 
 
-def _observed(out: Floats, seen: Observation, wait_s: FloatArray, rate_mbps: float) -> None:
+def _observed(out: Float32Array, seen: Observation, wait_s: FloatArray, rate_mbps: float) -> None:
     """Fill the columns that are the observation itself, from "own tasks under way" on."""
     excess = seen.delivery_s - seen.delivery_data_mb * (BITS_PER_BYTE / rate_mbps)
     columns = (
@@ -195,14 +194,14 @@ def _observed(out: Floats, seen: Observation, wait_s: FloatArray, rate_mbps: flo
         out[..., k] = column
 
 
-def _compress(features: Floats) -> None:
+def _compress(features: Float32Array) -> None:
     """log(1 + x) in place: all columns are at least 0, some span decades."""
     np.maximum(features, 0.0, out=features)
     features += 1.0  # log1p is exact near 0, where it does not matter, and several times slower
     np.log(features, out=features)
 
 
-def _float32(x: FloatArray) -> Floats:
+def _float32(x: FloatArray) -> Float32Array:
     return x.astype(np.float32)
 
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from model.aliases import Float32Array
 from rl.policies.checkpoint import Arrays, Cell
 from rl.policies.features import GROUPS, Candidates
 
-Floats = NDArray[np.float32]
 MOST_COST_S = 1e3
 """The closed form's cost is cut here, s: beyond, a number only has to be large."""
 
@@ -60,11 +60,13 @@ class Network:
         self._rate_out = np.ascontiguousarray(weight[:, 2:]), bias[2:]
         self._temperature, self._scale = np.exp(a["log_temperature"]), np.exp(a["log_scale"])
 
-    def start(self) -> tuple[Floats, Floats]:
+    def start(self) -> tuple[Float32Array, Float32Array]:
         """The state before the first slot: (h, c); a GRU leaves c alone."""
         return np.zeros(self._hidden, np.float32), np.zeros(self._hidden, np.float32)
 
-    def advance(self, row: Floats, state: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    def advance(
+        self, row: Float32Array, state: tuple[Float32Array, Float32Array]
+    ) -> tuple[Float32Array, Float32Array]:
         """The state after a slot whose agent's row (A,) is given."""
         x = row - row.mean()
         x = x / np.sqrt((x * x).mean() + 1e-5) * self._norm[0] + self._norm[1]
@@ -82,13 +84,13 @@ class Network:
         c = forget * c + enter * np.tanh(both[2 * n : 3 * n])
         return _sigmoid(both[3 * n :]) * np.tanh(c), c
 
-    def lift(self, h: Floats) -> Floats:
+    def lift(self, h: Float32Array) -> Float32Array:
         """The trunk's part of the head (..., H), the same for all decisions of a slot."""
-        lifted: Floats = h @ self._state[0] + self._state[1]
+        lifted: Float32Array = h @ self._state[0] + self._state[1]
         return lifted
 
     def score(
-        self, lifted: Floats, candidates: Candidates, data_mb: NDArray[Any] | float
+        self, lifted: Float32Array, candidates: Candidates, data_mb: NDArray[Any] | float
     ) -> Scores:
         """Score the candidates of K decisions: ``lifted`` (K, H), ``data_mb`` (K, 1).
 
@@ -112,7 +114,7 @@ class Network:
 
         return Scores(np.where(candidates.exists, logits, -np.inf), values, rate_logits)
 
-    def _prior_cost(self, candidates: Candidates, rows: Floats) -> NDArray[Any]:
+    def _prior_cost(self, candidates: Candidates, rows: Float32Array) -> NDArray[Any]:
         """f'_u, the links' price weighted, scaled and priced by kind if remote, s, (K, T)."""
         own_price = self._a["price"]
         tolled = candidates.cost - (1.0 - own_price) * candidates.toll_s
@@ -123,7 +125,7 @@ class Network:
 
     def _rate_logits(
         self,
-        hidden: Floats,
+        hidden: Float32Array,
         candidates: Candidates,
         data_mb: NDArray[Any] | float,
         target: NDArray[np.int64],
@@ -145,14 +147,14 @@ def at(x: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:
     return picked
 
 
-def _t(weight: Floats) -> Floats:
+def _t(weight: Float32Array) -> Float32Array:
     return np.ascontiguousarray(weight.T)
 
 
-def _linear(arrays: Arrays, name: str) -> tuple[Floats, Floats]:
+def _linear(arrays: Arrays, name: str) -> tuple[Float32Array, Float32Array]:
     return _t(arrays[f"{name}.weight"]), arrays[f"{name}.bias"]
 
 
-def _sigmoid(x: Floats) -> NDArray[Any]:
+def _sigmoid(x: Float32Array) -> NDArray[Any]:
     result: NDArray[Any] = 1.0 / (1.0 + np.exp(-x))
     return result

@@ -6,9 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from model.aliases import FloatArray
 from model.observation import Decision, Observation, TaskView
 from rl.policies.base import Needs
-from rl.policies.state_policy import FloatArray, StatePolicy, SystemState
+from rl.policies.state_policy import StatePolicy, SystemState
 
 
 class Oracle(StatePolicy):

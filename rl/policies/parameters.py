@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model.aliases import Value
 from model.errors import UserError, nearest
 from model.text import how_to_write
 
 if TYPE_CHECKING:
     from rl.policies.base import Policy
 
-Value = bool | int | float | str
 _WORDS = {
     bool: "true or false",
     int: "a whole number",

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.aliases import FloatArray, IntArray
 from model.observation import Decision, Observation, TaskView
 from rl.policies.base import Needs, Policy
-
-FloatArray = NDArray[np.float64]
-IndexArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +25,8 @@ class Layout:
         links: links on the path to each target, as indices (targets, hops), padded with -1.
     """
 
-    units: IndexArray
-    links: IndexArray
+    units: IntArray
+    links: IntArray
 
 
 @dataclass(frozen=True, slots=True)

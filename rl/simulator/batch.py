@@ -7,24 +7,25 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from model.aliases import FloatArray, Int32Array
 from model.clips import catalogue_of
 from model.compute import frequency_trace
-from model.network import Network, build_network
+from model.network import Network
+from model.packet_sizes import PING_HEADERS_BYTES, WIRE_OVERHEAD
+from model.rates import MBPS_PER_MB_S, transmission_s
 from model.scenario import Scenario
 from model.scenario.consistency import require_sizes
 from model.workload import TaskTrace, generate_trace
 from model.worlds import require_simulable
 from rl.simulator import announce_compiling, kernel, observe
 from rl.simulator import state_arrays as ix
-from rl.simulator.layout import MBPS_PER_MB_S, WIRE_OVERHEAD, Layout
+from rl.simulator.layout import Layout
 from rl.simulator.limits import require_parts, require_steps
-from rl.simulator.state_arrays import Fixed, FloatArray, IntArray, Moving
+from rl.simulator.state_arrays import Fixed, Moving
 
 PIECE_MB = 0.125
 """Largest part of a task that travels as one, MB on the wire: 0.1 s at 10 Mbps. Unit delays are
 within 0.2 % of those of far smaller parts; docs/simulator.md has the figures."""
-PING_OVERHEAD_BYTES = 42
-"""Ethernet, IPv4 and ICMP headers of a ping."""
 RETRY_S = 0.2
 """Until a sender notices that a path has failed: TCP's smallest retransmission timeout, s."""
 
@@ -70,7 +71,7 @@ class Batch:
             raise ValueError("a batch needs at least one seed")
         require_sizes(scenario)
         announce_compiling()
-        self.layout = layout or Layout(scenario, build_network(scenario))
+        self.layout = layout or Layout.of(scenario)
         network = self.layout.network
         require_simulable(scenario, network)
         self.traces = tuple(generate_trace(scenario, seed, network) for seed in self.seeds)
@@ -218,9 +219,11 @@ def _padded(
 
 def _idle_rtt(layout: Layout) -> FloatArray:
     """Round trip of a ping over empty links, (tables, pairs), s: propagation and transmission."""
-    bits = (layout.scenario.probes.ping_bytes + PING_OVERHEAD_BYTES) * 8
+    size = layout.scenario.probes.ping_bytes + PING_HEADERS_BYTES
     specs = [link.spec for link in layout.network.shaped_links]
-    once = np.array([*(s.delay_ms / 1e3 + bits / (s.rate_mbps * 1e6) for s in specs if s), 0.0])
+    once = np.array(
+        [*(s.delay_ms / 1e3 + transmission_s(size, s.rate_mbps) for s in specs if s), 0.0]
+    )
     paths = layout.paths
     # Table by table, since links' times take twice the memory of their numbers.
     both = zip(paths.there, paths.back, strict=True)
@@ -244,8 +247,7 @@ def _fixed(layout: Layout, seeds: tuple[int, ...], piece_mb: float, wire_overhea
     constants[ix.RETRY_S] = RETRY_S
     overflows = scenario.cloud.mode == "overflow"
     constants[ix.OVERFLOW_S] = scenario.cloud.overflow_queue_s if overflows else np.inf
-    spec = scenario.network
-    constants[ix.OVERFLOW_MB_S] = min(spec.access.rate_mbps, spec.backbone.rate_mbps) / 8.0
+    constants[ix.OVERFLOW_MB_S] = scenario.network.overflow_rate_mbps / MBPS_PER_MB_S
     constants[ix.PIECE_MB] = piece_mb
     constants[ix.OVERHEAD] = wire_overhead
     constants[ix.GIVE_UP_S] = scenario.transfer.stall_timeout_s * scenario.transfer.attempts
@@ -270,7 +272,7 @@ def _fixed(layout: Layout, seeds: tuple[int, ...], piece_mb: float, wire_overhea
     )
 
 
-def _task_arrays(traces: tuple[TaskTrace, ...]) -> tuple[FloatArray, IntArray]:
+def _task_arrays(traces: tuple[TaskTrace, ...]) -> tuple[FloatArray, Int32Array]:
     longest = max(1, *(len(t) for t in traces))
     task = np.full((len(traces), longest, ix.TASK_COLUMNS), np.nan)
     task[:, :, ix.BORN] = np.inf

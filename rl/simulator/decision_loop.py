@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.aliases import FloatArray
 from rl.simulator import kernel, observe
 from rl.simulator import state_arrays as ix
 from rl.simulator.batch import Batch
 from rl.simulator.primitives import compiled
-from rl.simulator.state_arrays import FloatArray
 
 
 @compiled

@@ -10,23 +10,17 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
+from model.aliases import FloatArray, Int32Array
 from model.events import CableEvent, CapacityEvent, NetworkEvent, timeline
-from model.network import Network, Node
+from model.network import Network, Node, build_network
 from model.observation import DeviceProfile
 from model.profile import device_profile
 from model.scenario import Scenario
 from rl.simulator import state_arrays as ix
 from rl.simulator.limits import require_epochs, require_paths
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int32]
-
 _Ways = tuple[list[int] | None, list[int] | None]
 """Links there and back; None where there is no way."""
-
-MBPS_PER_MB_S = 8.0
-WIRE_OVERHEAD = 1514 / 1448
-"""Bytes on the wire per byte of payload: TCP segments with time stamps in Ethernet frames."""
 
 
 class Paths(NamedTuple):
@@ -46,11 +40,11 @@ class Paths(NamedTuple):
     """
 
     start_s: FloatArray
-    table: IntArray
-    there: IntArray
-    back: IntArray
-    there_len: IntArray
-    back_len: IntArray
+    table: Int32Array
+    there: Int32Array
+    back: Int32Array
+    there_len: Int32Array
+    back_len: Int32Array
     back_fixed_s: FloatArray
 
 
@@ -60,6 +54,11 @@ class Layout:
 
     scenario: Scenario
     network: Network
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> Layout:
+        """Return the layout of a scenario."""
+        return cls(scenario, build_network(scenario))
 
     @cached_property
     def profiles(self) -> tuple[DeviceProfile, ...]:
@@ -84,7 +83,7 @@ class Layout:
         return {link.name: k for k, link in enumerate(self.network.shaped_links)}
 
     @cached_property
-    def target_unit(self) -> IntArray:
+    def target_unit(self) -> Int32Array:
         """Unit of each target, (devices, T), -1 where padded."""
         table = np.full((len(self.profiles), self.targets), -1, dtype=np.int32)
         for d, profile in enumerate(self.profiles):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from model.link_row import simulated_columns
 from records import schema
+from records.stages import NO_PATH, stage
 from rl.simulator import observe
 from rl.simulator import state_arrays as ix
 from rl.simulator.batch import Batch
@@ -162,20 +163,14 @@ def _reasons(
     task: NDArray[np.float64], failed: NDArray[np.bool_], done: NDArray[np.bool_]
 ) -> list[str | None]:
     """Why a task failed, or where an unfinished one stood."""
-    stages = (
-        (ix.END, "result on its way"),
-        (ix.ARRIVED, "waiting or in service"),
-        (ix.DISPATCHED, "on its way"),
-    )
     reasons: list[str | None] = []
     for row, has_failed, is_done in zip(task, failed, done, strict=True):
         if is_done:
             reasons.append(None)
         elif has_failed:
-            reasons.append("no path to the target")
+            reasons.append(NO_PATH)
         else:
-            known = (text for column, text in stages if np.isfinite(row[column]))
-            reasons.append(next(known, "not decided"))
+            reasons.append(stage(row[ix.DISPATCHED], row[ix.ARRIVED], row[ix.END]))
     return reasons
 
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from model.packet_sizes import WIRE_OVERHEAD
 from model.scenario import Scenario
 from rl import policies
 from rl.policies.base import Policy
 from rl.simulator import state_arrays as ix
 from rl.simulator.agents import Agents, LocalAgents
 from rl.simulator.batch import PIECE_MB, Batch
-from rl.simulator.layout import WIRE_OVERHEAD, Layout
+from rl.simulator.layout import Layout
 from rl.simulator.record import Recorder
 
 if TYPE_CHECKING:
@@ -93,34 +94,6 @@ def simulate(  # noqa: PLR0913 - one run, and its options by name
     Raises ``PolicyError``, which names policy, device and value, if a policy raises or decides on
     what is illegal: see ``rl.policies.checking``.
     """
-    return play(
-        scenario,
-        lambda batch: LocalAgents(batch, factory, seed),
-        seed,
-        slots=slots,
-        accounting=accounting,
-        record=record,
-        piece_mb=piece_mb,
-        wire_overhead=wire_overhead,
-        layout=layout,
-        on_slot=on_slot,
-    )
-
-
-def play(  # noqa: PLR0913 - as simulate
-    scenario: Scenario,
-    make_agents: Callable[[Batch], Agents],
-    seed: int,
-    *,
-    slots: int | None = None,
-    accounting: Accounting = "realised",
-    record: bool = True,
-    piece_mb: float = PIECE_MB,
-    wire_overhead: float = WIRE_OVERHEAD,
-    layout: Layout | None = None,
-    on_slot: Callable[[int], None] | None = None,
-) -> Run:
-    """Run a scenario with what ``make_agents`` makes for its batch; else as ``simulate``."""
     if slots is not None and slots != scenario.slots:
         scenario, layout = scenario.model_copy(update={"slots": slots}), None
     batch = Batch(
@@ -131,9 +104,24 @@ def play(  # noqa: PLR0913 - as simulate
         closed_form=accounting == "paper",
         layout=layout,
     )
-    agents = make_agents(batch)
+    agents = LocalAgents(batch, factory, seed)
+    return play(batch, agents, accounting, record=record, on_slot=on_slot)
+
+
+def play(
+    batch: Batch,
+    agents: Agents,
+    accounting: Accounting = "realised",
+    *,
+    record: bool = True,
+    on_slot: Callable[[int], None] | None = None,
+) -> Run:
+    """Run a batch of one environment, which has just been made, to its end; else as ``simulate``.
+
+    ``accounting`` must be the one that the batch was made for.
+    """
     recorder = Recorder(batch) if record else None
-    for slot in range(scenario.slots):
+    for slot in range(batch.scenario.slots):
         if recorder:
             recorder.pings()
         agents.slot()

@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int32]
+from model.aliases import FloatArray, Int32Array
 
 
 class Fixed(NamedTuple):
@@ -31,16 +30,16 @@ class Fixed(NamedTuple):
     """
 
     epoch_start: FloatArray
-    epoch_table: IntArray
-    there: IntArray
-    back: IntArray
-    there_len: IntArray
-    back_len: IntArray
+    epoch_table: Int32Array
+    there: Int32Array
+    back: Int32Array
+    there_len: Int32Array
+    back_len: Int32Array
     back_fixed: FloatArray
     idle_rtt: FloatArray
     link_delay: FloatArray
     buffer: FloatArray
-    target_unit: IntArray
+    target_unit: Int32Array
     ping_plan: NDArray[np.int64]
     cap_start: FloatArray
     cap: FloatArray
@@ -90,12 +89,12 @@ class Moving(NamedTuple):
     incoming: FloatArray
     heap_time: FloatArray
     heap_code: NDArray[np.int64]
-    heap_ref: IntArray
+    heap_ref: Int32Array
     heap_since: FloatArray
     heap_size: NDArray[np.int64]
     heap_hole: NDArray[np.bool_]
     task: FloatArray
-    task_ref: IntArray
+    task_ref: Int32Array
     seen: FloatArray
     ping_rtt: FloatArray
     link_wait: FloatArray

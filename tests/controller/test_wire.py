@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from controller.forwarding import FlowChange, Forwarding
-from controller.openflow import LIBRARIES, LibraryName, load
+from controller.openflow import LIBRARIES, load
 from controller.openflow_encoding import COOKIE, encode, new_cookie
 from controller.switch_messages import AskPorts, Barrier, MakeMeter, Order, SendPacket, Sweep
+from model.aliases import OpenFlowLibrary
 from tests.controller.scenarios import network
 
 
-def _switch(library: LibraryName) -> Any:
+def _switch(library: OpenFlowLibrary) -> Any:
     """What a library's ``Datapath`` offers to who writes messages."""
     package = library.replace("-", "_")
     load(library)
@@ -55,7 +56,7 @@ def _parsed(switch: Any, data: bytes) -> list[Any]:
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_numbers_of_barriers_and_questions_are_the_xids(library: LibraryName) -> None:
+def test_numbers_of_barriers_and_questions_are_the_xids(library: OpenFlowLibrary) -> None:
     switch = _switch(library)
     ofproto = switch.ofproto
     ((kind, number, _),) = _parsed(switch, encode(switch, Barrier(5)))
@@ -65,7 +66,7 @@ def test_numbers_of_barriers_and_questions_are_the_xids(library: LibraryName) ->
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_every_flow_bears_the_cookie(library: LibraryName) -> None:
+def test_every_flow_bears_the_cookie(library: OpenFlowLibrary) -> None:
     switch = _switch(library)
     for order in _orders():
         if isinstance(order, FlowChange):
@@ -75,7 +76,7 @@ def test_every_flow_bears_the_cookie(library: LibraryName) -> None:
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_sweep_forgets_every_cookie_but_its_own(library: LibraryName) -> None:
+def test_a_sweep_forgets_every_cookie_but_its_own(library: OpenFlowLibrary) -> None:
     switch = _switch(library)
     swept = [
         (int.from_bytes(data[8:16], "big"), int.from_bytes(data[16:24], "big"))

@@ -175,7 +175,7 @@ def test_a_run_at_the_end_of_the_range(tmp_path: Path, settings: dict[str, float
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     idle_rtt_s = {e["node"]: e["idle_rtt_s"] for e in log if e["event"] == "baseline"}
     for device in network.devices:
-        remote = network.targets(device.name, cloud=False)[1:]
+        remote = network.targets(device.name)[1:]
         assert set(idle_rtt_s[device.name]) == set(remote)
         # Spaced as they are, no first ping waits for another: 0.3 s for four at the slowest rate.
         assert max(idle_rtt_s[device.name].values()) < 0.2

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from emulation.host import ledger
+from emulation.host.ledger import CGROUPS
 from experiments.chaos import snapshot
 from records.reader import find_results
 from tests.emulation.typed import started_lab
@@ -30,9 +31,7 @@ time.sleep(600)
 
 
 def _starts_groups() -> bool:
-    return any(
-        os.access(ledger._CGROUPS / name / "cgroup.procs", os.W_OK) for name in ledger._HIERARCHIES
-    )
+    return any(os.access(CGROUPS / name / "cgroup.procs", os.W_OK) for name in ledger._HIERARCHIES)
 
 
 @pytest.mark.skipif(not _starts_groups(), reason="this machine offers no control groups")
@@ -47,7 +46,7 @@ def test_what_has_neither_uid_nor_mark_is_found_by_its_control_group() -> None:
         pids = {int(child.stdout.readline()) for _ in range(2)}
         assert child.pid in pids
         assert not pids & set(ledger.processes_of(book.run_id))
-        group = next(ledger._CGROUPS.glob(f"*/ce{book.run_id}-_run"))
+        group = next(CGROUPS.glob(f"*/ce{book.run_id}-_run"))
         (stray,) = pids - {child.pid}
     finally:
         removed = book.remove_all()

@@ -71,8 +71,14 @@ def test_cloud_is_reached_but_is_no_shortcut() -> None:
     network = build_network(load_scenario("case1-cloud", {"network.backbone_topology": "line"}))
     assert names(network.path("c1d1", "cloud")) == ["c1d1>bs1", "bs1>core", "core>cloud"]
     assert names(network.path("e1", "e3")) == ["e1>bs1", "bs1>bs2", "bs2>bs3", "bs3>e3"]
-    assert "cloud" not in network.targets("c1d1", cloud=False)
-    assert network.targets("c1d1", cloud=True)[-1] == "cloud"
+
+
+@pytest.mark.parametrize(("mode", "is_target"), [("target", True), ("overflow", False)])
+def test_devices_may_choose_the_cloud_where_the_scenario_lets_them(
+    mode: str, is_target: bool
+) -> None:
+    network = build_network(load_scenario("case1-cloud", {"cloud.mode": mode}))
+    assert ("cloud" in network.targets("c1d1")) == is_target
 
 
 def test_same_scenario_same_graph() -> None:

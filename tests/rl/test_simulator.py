@@ -12,6 +12,7 @@ from model.clips import catalogue_of
 from model.compute import frequency_trace
 from model.errors import UserError
 from model.observation import Decision, Observation, TaskView
+from model.packet_sizes import WIRE_OVERHEAD
 from model.scenario import CloudSpec, EventsSpec, LinkFailure, Scenario, WorkloadSpec
 from model.scenario.load import load_scenario
 from records.schema import TABLES
@@ -20,7 +21,6 @@ from rl.policies.base import Policy
 from rl.policies.learned import Learned
 from rl.simulator import state_arrays as ix
 from rl.simulator.batch import PIECE_MB, Batch
-from rl.simulator.layout import WIRE_OVERHEAD
 from rl.simulator.run import run_simulation, simulate
 from tests.rl.worlds import decide_own_edge, decide_randomly, run, small
 

@@ -104,7 +104,7 @@ class Transcoding:
             order = {
                 "job": number,
                 "bytes": len(job.data),
-                "frames": round(clip.duration_s * wanted.fps),
+                "frames": clip.result_frames(wanted),
                 "result": astuple(wanted),
             }
             self._unsent.append(memoryview(json.dumps(order).encode() + b"\n"))

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
+from model.aliases import FloatArray, IntArray
 from model.scenario import Scenario
 from model.scenario.load import load_scenario
 from rl.learning.collector import Collector
@@ -25,8 +25,6 @@ from rl.learning.torch_actor import Actor, ActorShape
 from rl.simulator import state_arrays as ix
 from rl.simulator.batch import Batch
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 SLOTS, DECIDED, REPLAYS, SEED = 120, 60, 150, 3
 
 
