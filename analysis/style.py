@@ -18,7 +18,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from model.errors import UserError
+from model.errors import as_user_error
 from records.ownership import give_to_user, make_folder
 
 # Okabe and Ito's palette, which the colour-blind can tell apart.
@@ -153,14 +153,13 @@ def save(drawing: Drawing, stem: Path) -> list[Path]:
     """
     paths = [stem.with_name(stem.name + suffix) for suffix in (".svg", ".png", ".csv")]
     try:
-        make_folder(stem.parent)
-        drawing.figure.savefig(paths[0], metadata={"Date": None})
-        drawing.figure.savefig(paths[1])
-        drawing.data.write_csv(paths[2])
-        for path in paths:
-            give_to_user(path)
-    except OSError as error:
-        raise UserError(f"{stem}: cannot be written: {error.strerror or error}") from error
+        with as_user_error(f"{stem}: cannot be written"):
+            make_folder(stem.parent)
+            drawing.figure.savefig(paths[0], metadata={"Date": None})
+            drawing.figure.savefig(paths[1])
+            drawing.data.write_csv(paths[2])
+            for path in paths:
+                give_to_user(path)
     finally:
         plt.close(drawing.figure)
     return paths

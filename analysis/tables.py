@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from metrics.statistics import Estimate
-from model.errors import UserError
+from model.errors import as_user_error
 from records.ownership import make_folder
 from records.writer import write_atomically
 
@@ -71,10 +71,8 @@ def write(
     if said:
         parts.append("\n".join(f"- {sentence}" for sentence in said))
     paths = [stem.with_name(stem.name + suffix) for suffix in (".md", ".csv")]
-    try:
+    with as_user_error(f"{stem}: cannot be written"):
         make_folder(stem.parent)
         write_atomically(paths[0], "\n\n".join(parts) + "\n")
         write_atomically(paths[1], text.getvalue())
-    except OSError as error:
-        raise UserError(f"{stem}: cannot be written: {error.strerror or error}") from error
     return paths

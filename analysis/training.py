@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from analysis.paper import printed
 from metrics.statistics import band
 from model.aliases import FloatArray
 from model.errors import UserError
+from model.scenario.yaml_reader import read_yaml
+from records.plain import read_object
 
 LOG, CONFIG = "log.jsonl", "config.yaml"
 
@@ -137,7 +138,7 @@ def find_trainings(folders: Iterable[Path]) -> Trainings:
     for folder in dict.fromkeys(p for root in named for p in _folders(root)):
         try:
             runs.append(_read(folder))
-        except (UserError, OSError, ValueError, KeyError, yaml.YAMLError) as error:
+        except (UserError, OSError, ValueError, KeyError) as error:
             left_out.append(f"{folder}: left out: {' '.join(str(error).split())}.")
     if not runs:
         why = " ".join(left_out[:2]) or f"training runs have a {LOG} and a {CONFIG}"
@@ -150,7 +151,9 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _read(folder: Path) -> Training:
-    config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    config = read_yaml((folder / CONFIG).read_text(encoding="utf-8"), CONFIG).data
+    if not isinstance(config, dict):
+        raise UserError(f"{CONFIG} has no options of a training in it")
     rows: list[dict[str, Any]] = []
     lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
     for k, line in enumerate(lines):
@@ -165,9 +168,7 @@ def _read(folder: Path) -> Training:
         rows.append(row)
     if len(rows) < 2:
         raise UserError(f"{LOG} has no chunk of training in it")
-    card: dict[str, Any] = {}
-    if (folder / "card.json").is_file():
-        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    card = read_object(folder / "card.json") or {}
     case = str(card.get("scenario") or folder.parent.parent.name)
     seed = card.get("seed", folder.name.removeprefix("seed"))
     return Training(folder, case, str(config["algorithm"]), int(seed), config, tuple(rows))

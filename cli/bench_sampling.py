@@ -136,7 +136,7 @@ def _await_api(api: RunningApi) -> httpx.Client:
 def measure(options: RunOptions, slots: int) -> Sampling:
     """Run ``slots`` slots without a client and as many with one that reads the stream.
 
-    Raises ``UserError`` or ``EmulationError`` if the network does not come up.
+    Raises ``UserError`` or ``RunError`` if the network does not come up.
     """
     with _network(options) as (machinery, api):
         client = _await_api(api)

@@ -12,9 +12,7 @@ import click
 from emulation.calibration.card import Card, store
 from emulation.calibration.run import calibrate as measure
 from emulation.calibration.run import steps
-from emulation.host.commands import EmulationError
 from emulation.host.ledger import living_runs
-from model.errors import UserError
 from records.console import screen_of_tables, styled
 from records.streams import one_line, say, say_json
 
@@ -49,10 +47,7 @@ def calibrate(scenario: str | None, quick: bool, as_json: bool, out: Path | None
     others = living_runs()
     if others:
         say(f"note: run {', '.join(others)} is under way: the CPU is shared", err=True)
-    try:
-        card = _with_bar(quick)
-    except EmulationError as error:
-        raise UserError(f"the calibration broke: {error}") from error
+    card = _with_bar(quick)
     if as_json:
         say_json(card.to_dict())
     else:

@@ -10,7 +10,7 @@ import click
 
 from emulation.calibration.transcoding import Fit, fit, measure, scenario_text, steps
 from emulation.host.capabilities import probe
-from model.errors import UserError
+from model.errors import UserError, as_user_error
 from model.scenario import Scenario
 from model.scenario.load import load_scenario
 from model.shipped_scenarios import SCENARIO_FOLDER
@@ -33,11 +33,9 @@ def calibrate_clips(name: str, out: Path | None) -> int:
         fits = fit(measure(scenario, lambda what: bar.update(1, what)))
     for found in fits:
         say(_line(found))
-    try:
+    with as_user_error(f"{path}: cannot be written"):
         path.write_text(scenario_text(scenario, fits, extended), encoding="utf-8")
         give_to_user(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
     say(f"written: {one_line(path)}; run it with: sudo ./lab run {one_line(path)}")
     return 0
 

@@ -16,7 +16,7 @@ from emulation.orchestrator.session import BROKEN
 from emulation.run import require_machine
 from experiments.chaos.fault import Fault, all_faults, short_scenario
 from experiments.chaos.loop import Outcome, draw, new_folder, result_in, run_fault
-from experiments.chaos.running import HangError, Running
+from experiments.chaos.running import Running
 from model.errors import UserError, nearest
 from model.scenario import Scenario
 from model.scenario.load import load_scenario
@@ -180,8 +180,6 @@ def _soak(scenario: Scenario) -> int:
             if stop():
                 running.interrupt()
             ended = running.finish(_JUDGED_IN_S)
-        except HangError as error:
-            raise UserError(str(error)) from None
         finally:
             running.kill()
     say(ended.output[ended.output.rfind("\n\n") + 2 :].rstrip())

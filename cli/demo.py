@@ -12,7 +12,7 @@ import click
 from cli.compare import read_columns
 from cli.output import show_files
 from emulation.options import RunOptions
-from model.errors import UserError
+from model.errors import UserError, as_user_error
 from model.scenario.load import load_scenario
 from records.console import Screen
 from records.ownership import make_folder
@@ -42,10 +42,8 @@ def demo(world: str | None, out: Path) -> int:
     from analysis.report import document, versus
 
     folder = out / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    try:
+    with as_user_error(f"{folder}: cannot be made"):
         make_folder(folder)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made: {error.strerror or error}") from error
     scenario = load_scenario(SCENARIO)
     policies = NAIVE, default_policy(scenario)
     plans = [RunOptions(scenario, policy, out=folder) for policy in policies]

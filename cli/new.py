@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from model.errors import UserError
+from model.errors import UserError, as_user_error
 from records.ownership import give_to_user
 from records.streams import one_line, say
 
@@ -76,9 +76,6 @@ def _is_taken(name: str) -> bool:
 
 def write_new(path: Path, text: str) -> None:
     """Write a file, which is the user's. Raises ``UserError`` if it cannot be written."""
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with as_user_error(f"{path}: cannot be written"), path.open("x", encoding="utf-8") as file:
+        file.write(text)
     give_to_user(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from emulation.completions import offer_scenarios, offer_settings
-from model.errors import ScenarioError, UserError
+from model.errors import ScenarioError, as_user_error
 from model.network import build_network
 from model.scenario import Scenario
 from model.scenario.json_schema import schema_text
@@ -87,12 +87,10 @@ def schema(out: Path | None, stdout: bool) -> None:
         return
     if stdout:
         raise click.UsageError("--stdout and --out: give one of them.")
-    try:
+    with as_user_error(f"{out}: cannot be written"):
         make_folder(out.parent)
         out.write_text(schema_text(), encoding="utf-8")
         give_to_user(out)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror}") from error
     say(f"written: {one_line(out)}")
 
 

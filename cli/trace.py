@@ -14,7 +14,7 @@ from rich.table import Table
 
 from emulation.completions import offer_scenarios, offer_settings
 from model.compute import mean_frequency_ghz
-from model.errors import UserError
+from model.errors import as_user_error
 from model.network import Network, build_network
 from model.random_streams import MAX_SEED
 from model.scenario import Scenario
@@ -99,12 +99,10 @@ def offered(found: Scenario, tasks: TaskTrace, name: str, members: set[int]) -> 
 
 
 def _write(path: Path, tasks: TaskTrace, network: Network) -> None:
-    try:
+    with as_user_error(f"{path}: cannot be written"):
         make_folder(path.parent)
         pq.write_table(as_table(tasks, network), path)
         give_to_user(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _print(

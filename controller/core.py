@@ -36,12 +36,13 @@ from controller.switch_messages import (
 )
 from model import controller_messages as messages
 from model.controller_messages import Event
+from model.errors import RunError
 from model.network import Network
 
 log = logging.getLogger("controller")
 
 
-class ControllerError(Exception):
+class ControllerError(RunError):
     """The controller cannot go on; the text says why."""
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+from model.errors import ProtocolError
+
 _HEADER = struct.Struct("!BBHI")
 _VERSION = 4  # OpenFlow 1.3
 _HELLO, _ECHO_REQUEST, _ECHO_REPLY, _FEATURES_REPLY, _MULTIPART_REPLY = 0, 2, 3, 6, 19
@@ -27,7 +29,7 @@ _LIMITS = {
 """Messages of an introduction → how short and how long they may be, bytes."""
 
 
-class StrangerError(Exception):
+class HandshakeError(ProtocolError):
     """A connection says what no switch of OpenFlow 1.3 says when it introduces itself."""
 
 
@@ -48,7 +50,7 @@ class Screen:
     def recv(self, count: int) -> bytes:
         """The next bytes, or ``b""`` at the end.
 
-        Raises ``StrangerError``, and what the socket's own raises.
+        Raises ``HandshakeError``, and what the socket's own raises.
         """
         while not self._introduced:
             if message := self._message():
@@ -75,20 +77,20 @@ class Screen:
 
 
 def checked_length(data: bytes) -> int:
-    """The length of the message that begins here. Raises ``StrangerError`` for its header."""
+    """The length of the message that begins here. Raises ``HandshakeError`` for its header."""
     version, kind, length, _ = _HEADER.unpack_from(data)
     if version != _VERSION:
-        raise StrangerError(f"version {version} of OpenFlow, if it is OpenFlow")
+        raise HandshakeError(f"version {version} of OpenFlow, if it is OpenFlow")
     if kind not in _LIMITS:
-        raise StrangerError(f"a message of type {kind} before it has introduced itself")
+        raise HandshakeError(f"a message of type {kind} before it has introduced itself")
     least, most = _LIMITS[kind]
     if not least <= length <= most:
-        raise StrangerError(f"a message of type {kind} and {length} bytes")
+        raise HandshakeError(f"a message of type {kind} and {length} bytes")
     return int(length)
 
 
 def introduces(message: bytes) -> bool:
-    """Whether a message completes an introduction. Raises ``StrangerError`` for its content."""
+    """Whether a message completes an introduction. Raises ``HandshakeError`` for its content."""
     kind = message[1]
     if kind == _HELLO:
         _require_hello(message[_HEADER.size :])
@@ -96,20 +98,20 @@ def introduces(message: bytes) -> bool:
         return False
     what, flags = struct.unpack_from("!HH", message, _HEADER.size)
     if what != _PORT_DESCRIPTION or (len(message) - _MULTIPART_BYTES) % _PORT_BYTES:
-        raise StrangerError(f"an answer of type {what} that nobody has asked for")
+        raise HandshakeError(f"an answer of type {what} that nobody has asked for")
     return not flags & _REPLY_MORE
 
 
 def _require_hello(elements: bytes) -> None:
     while elements:
         if len(elements) < 4:
-            raise StrangerError("a hello that ends within an element")
+            raise HandshakeError("a hello that ends within an element")
         kind, length = struct.unpack_from("!HH", elements)
         if not 4 <= length <= len(elements):
-            raise StrangerError(f"a hello with an element of {length} bytes")
+            raise HandshakeError(f"a hello with an element of {length} bytes")
         if kind == _VERSION_BITMAP:
             words = elements[4:length]
             if len(words) < 4 or len(words) % 4 or not words[3] & 1 << _VERSION:
-                raise StrangerError("a hello without OpenFlow 1.3")
+                raise HandshakeError("a hello without OpenFlow 1.3")
         # Elements are padded to eight bytes.
         elements = elements[(length + 7) // 8 * 8 :]

@@ -20,6 +20,7 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from model.addressing import interface_name
+from model.errors import RunError
 from model.network import Network
 from model.packet_sizes import FRAME_BYTES
 from model.rates import bytes_per_s
@@ -51,7 +52,7 @@ Place = tuple[bytes, int, int]
 """An answer: the buffer it is in, and where its payload begins and ends."""
 
 
-class BacklogError(Exception):
+class BacklogError(RunError):
     """The kernel's answer does not tell what was asked for."""
 
 

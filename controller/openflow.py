@@ -28,7 +28,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, get_args
 
-from controller.handshake import Screen, StrangerError
+from controller.handshake import HandshakeError, Screen
 from controller.openflow_encoding import encode, new_cookie
 from controller.switch_messages import (
     BarrierDone,
@@ -43,6 +43,7 @@ from controller.switch_messages import (
     SwitchLost,
 )
 from model.aliases import OpenFlowLibrary
+from model.errors import RunError
 
 log = logging.getLogger("controller")
 
@@ -154,7 +155,7 @@ class OpenFlow:
         if not self._listening.wait(_START_WAIT_S):
             self._problem = "the OpenFlow library did not start"
         if self._problem:
-            raise RuntimeError(f"cannot listen on {self._address}: {self._problem}")
+            raise RunError(f"cannot listen on {self._address}: {self._problem}")
 
     def _run(self) -> None:
         try:
@@ -185,7 +186,7 @@ class OpenFlow:
         with contextlib.closing(self._connection(Screen(handle), address)) as switch:
             try:
                 switch.serve()
-            except StrangerError as error:
+            except HandshakeError as error:
                 # Anybody may knock at the port; only a switch's own words can be fatal.
                 log.warning("what connected from %s is no switch, it says: %s", address, error)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.keys import code_version, scenario_hash
 from experiments.tuning import TUNING_SEEDS, Known, Params, Trial, grid, tune
-from model.errors import UserError
+from model.errors import UserError, as_user_error
 from model.scenario import Scenario
 from model.scenario.load import shipped_ancestors
 from model.scenario.yaml_reader import dump_yaml, read_yaml
@@ -111,11 +111,9 @@ def tune_rule(
     path = tuned_file(scenario.name, rule, folder)
     journal = _Journal(scenario, rule, path)
     trials = tune(scenario, rule, tried, seeds, journal)
-    try:
+    best = " ".join(f"--param {key}={value}" for key, value in trials[0].params.items())
+    with as_user_error(f"{path}: cannot be written", f"; found: {best}"):
         _write(path, _entries(scenario, rule, trials, len(tried), command, seeds))
-    except OSError as error:
-        best = " ".join(f"--param {key}={value}" for key, value in trials[0].params.items())
-        raise UserError(f"{path}: cannot be written: {error.strerror}; found: {best}") from error
     journal.remove()
     return trials
 
@@ -136,16 +134,13 @@ class _Journal(Known):
     def __init__(self, scenario: Scenario, rule: str, path: Path):
         self._path = path.with_name(f".{rule}.search.jsonl")
         self._of = f"{scenario_hash(scenario)} {code_version(rule)}"
-        try:
+        hint = "; --out names another folder"
+        with as_user_error(f"{path.parent}: cannot be written", hint):
             make_folder(path.parent)
             with self._path.open("a+", encoding="utf-8") as file:
                 file.seek(0)
                 self._found = dict(filter(None, map(self._read, file)))
             give_to_user(self._path)
-        except OSError as error:
-            raise UserError(
-                f"{path.parent}: cannot be written: {error.strerror}; --out names another folder"
-            ) from error
 
     def get(self, params: Params, seed: int) -> float | None:
         return self._found.get(_key(params, seed))

@@ -1,4 +1,4 @@
-"""How a command ends: what the user can mend takes one line on standard error, no traceback."""
+"""How a command ends: a ``LabError`` takes one line on standard error, no traceback."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import click
 
-from model.errors import INTERRUPTED, ScenarioError, UserError
+from model.errors import INTERRUPTED, LabError
 from records.streams import complain, say
 
 _OF_THE_USERS_FOLDERS = (
@@ -28,19 +28,15 @@ def status_of(
         result = command()
     except click.ClickException as error:
         return _of_usage(error, with_hint)
-    except ScenarioError as error:
-        # A file may have several mistakes, each of which takes a line.
-        for line in str(error).splitlines():
+    except LabError as error:
+        for line in error.lines:
             complain(line)
-        return error.exit_code
-    except UserError as error:
-        complain(str(error))
         return error.exit_code
     except OSError as error:
         if error.errno not in _OF_THE_USERS_FOLDERS or error.filename is None:
             raise
         complain(f"{error.filename}: {error.strerror}; mend that, or name another place (--out)")
-        return UserError.exit_code
+        return LabError.exit_code
     except (KeyboardInterrupt, click.Abort):
         complain("interrupted")
         return INTERRUPTED

@@ -13,7 +13,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any, Literal, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.errors import UserError
+from model.errors import UserError, as_user_error
 from model.scenario import Scenario
 from records.layout import FORMAT, README, part_files, parts_folder
 from records.ownership import give_to_user, make_folder
@@ -81,15 +81,9 @@ def result_folder(root: Path, info: RunInfo) -> Path:
     return root / info.scenario.name / policy / seed / f"{stamp}-{info.run_id}"
 
 
-@contextmanager
-def _clear_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(
-            f"{path}: cannot be written: {reason}; what was written before stays readable"
-        ) from error
+def _clear_errors(path: Path) -> AbstractContextManager[None]:
+    hint = "; what was written before stays readable"
+    return as_user_error(f"{path}: cannot be written", hint)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from analysis.pcap.summary import KEY, Summary
-from model.errors import UserError
+from model.errors import as_user_error
 from records.ownership import give_to_user, make_folder
 
 _LINKS_DRAWN = 8
@@ -26,7 +26,7 @@ def write(summary: Summary, folder: Path) -> list[Path]:
     Raises ``UserError`` if the folder cannot be written.
     """
     written = []
-    try:
+    with as_user_error(f"{folder}: cannot be written"):
         make_folder(folder)
         for name, table in summary.tables().items():
             written.append(folder / f"{name}.parquet")
@@ -37,8 +37,6 @@ def write(summary: Summary, folder: Path) -> list[Path]:
             figure.savefig(written[-1], dpi=120, metadata={"Date": None} if suffix == "svg" else {})
         for path in written:
             give_to_user(path)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
     return written
 
 

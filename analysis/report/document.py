@@ -15,7 +15,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from analysis.tables import Table
-from model.errors import UserError
+from model.errors import as_user_error
 from records.ownership import give_to_user, make_folder
 from records.writer import write_atomically
 
@@ -77,12 +77,11 @@ def write(report: Report, stem: Path) -> list[Path]:
     """Write ``stem`` as HTML and PDF; closes the figures. Raises ``UserError``."""
     paths = [stem.with_name(stem.name + suffix) for suffix in (".html", ".pdf")]
     try:
-        make_folder(stem.parent)
-        write_atomically(paths[0], html(report))
-        _write_pdf(report, paths[1])
-        give_to_user(paths[1])
-    except OSError as error:
-        raise UserError(f"{stem}: cannot be written: {error.strerror or error}") from error
+        with as_user_error(f"{stem}: cannot be written"):
+            make_folder(stem.parent)
+            write_atomically(paths[0], html(report))
+            _write_pdf(report, paths[1])
+            give_to_user(paths[1])
     finally:
         for section in report.sections:
             for picture in section.pictures:

@@ -18,6 +18,7 @@ from typing import Any
 from emulation.host.commands import CommandError, run
 from model.errors import UserError
 from records.ownership import give_to_user, make_folder
+from records.plain import read_object
 from records.provenance import git_state, machine, utc_now
 from records.user_folders import data_folder
 
@@ -124,10 +125,11 @@ def store(card: Card) -> Path:
 def load() -> dict[str, Any] | None:
     """The card as stored; None where there is none that can be read."""
     try:
-        found: dict[str, Any] = dict(json.loads(card_path().read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, UserError):
+        path = card_path()
+    except UserError:  # no home, hence no card
         return None
-    return found if found.get("format") == 1 else None
+    found = read_object(path)
+    return found if found is not None and found.get("format") == 1 else None
 
 
 def machine_card(datapath: str) -> dict[str, Any] | None:

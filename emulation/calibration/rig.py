@@ -197,7 +197,7 @@ class Rig:
     def build(self, prepare: Callable[[Fabric], None] | None = None) -> None:
         """Bring everything up; ``prepare`` may spoil the fabric, to see that it is noticed.
 
-        Raises ``UserError`` or ``EmulationError``; what was made is in the ledger.
+        Raises ``UserError`` or ``RunError``; what was made is in the ledger.
         """
         self._machinery.bring_network_up()
         if prepare is not None:
@@ -207,7 +207,7 @@ class Rig:
         for name, agent in self._agents.items():
             try:
                 agent.receive(_START_TIMEOUT_S)
-            except (TimeoutError, EOFError) as error:
+            except (TimeoutError, ConnectionError) as error:
                 raise self._silent(name, _START_TIMEOUT_S, error) from error
         self.watch = Watch(self.fabric, [n.name for n in self.network.units])
 
@@ -228,7 +228,7 @@ class Rig:
             while number not in self._answers:
                 got = self._agents[host].receive(timeout_s)
                 self._answers[got["id"]] = got
-        except (TimeoutError, EOFError) as error:
+        except (TimeoutError, ConnectionError) as error:
             raise self._silent(host, timeout_s, error) from error
         answer = self._answers.pop(number)
         if answer.get("error"):

@@ -35,7 +35,7 @@ def calibrate(
 
     Whatever ends it, Ctrl-C included, nothing stays on the machine. ``prepare`` may change the
     network before it is measured; tests spoil it, to see that the card tells.
-    Raises ``UserError`` where the machine cannot emulate, ``EmulationError`` if something breaks.
+    Raises ``UserError`` where the machine cannot emulate, ``RunError`` if something breaks.
     """
     options = require_machine(RunOptions(scenario=SCENARIO))
     surroundings = {

@@ -21,7 +21,7 @@ from emulation.node.transcoding import ffmpeg
 from emulation.node.transcoding.worker import transcoded
 from emulation.orchestrator.clip_cache import make
 from model.clips import Clip, catalogue, picture
-from model.errors import UserError
+from model.errors import RunError, UserError
 from model.scenario import ClipsSpec, RepresentationSpec, Scenario
 from model.scenario.yaml_reader import dump_yaml
 
@@ -55,16 +55,14 @@ def steps(scenario: Scenario) -> int:
 def measure(scenario: Scenario, progress: Callable[[str], None]) -> list[Measured]:
     """Transcode clips of every representation and of three lengths.
 
-    Raises ``UserError`` if the scenario has no clips, or FFmpeg fails.
+    Raises ``UserError`` if the scenario has no clips, ``FFmpegError`` or ``RunError`` if FFmpeg
+    fails.
     """
     spec, clips = _clips(scenario)
     found = []
     for clip in clips:
         progress(f"{clip.source}, {clip.duration_s:.1f} s")
-        try:
-            data = make(spec, clip)
-        except ffmpeg.FFmpegError as error:
-            raise UserError(f"clips cannot be prepared: {error}") from error
+        data = make(spec, clip)
         found.append(Measured(clip, tuple(_cost(spec, clip, data) for _ in range(_REPEATS))))
     return found
 
@@ -130,7 +128,7 @@ def _cost(spec: ClipsSpec, clip: Clip, data: bytes) -> float:
         answers = list(pool.map(lambda _: transcoded(job, data)[0], range(cores)))
     for answer in answers:
         if answer["error"]:
-            raise UserError(f"a clip of {clip.source} cannot be transcoded: {answer['error']}")
+            raise RunError(f"a clip of {clip.source} cannot be transcoded: {answer['error']}")
     return (_children_s() - before) / cores
 
 

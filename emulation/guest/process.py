@@ -110,6 +110,6 @@ def run_guest(pipe: socket.socket) -> int:
         os.dup2(null, descriptor)
     try:
         Guest(pipe).serve()
-    except (BrokenPipeError, ConnectionResetError):
+    except ConnectionError:
         return 0  # the device has gone
     return 0

@@ -135,7 +135,7 @@ def run_simulator_guest(pipe: socket.socket) -> None:
     """Be a process of policies until the pipe is closed."""
     try:
         SimulatorGuest(pipe).serve()
-    except (BrokenPipeError, ConnectionResetError):
+    except ConnectionError:
         return  # the simulation has ended
     finally:
         os._exit(0)

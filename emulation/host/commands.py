@@ -1,7 +1,4 @@
-"""The one place that runs external commands; a failure carries everything one needs to know.
-
-And the errors of what breaks in an emulation: a command that fails is one kind of them.
-"""
+"""The one place that runs external commands; a failure carries everything one needs to know."""
 
 from __future__ import annotations
 
@@ -10,12 +7,10 @@ import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 
-
-class EmulationError(RuntimeError):
-    """Something that an emulation needs has broken; the message says what and how."""
+from model.errors import RunError
 
 
-class ProcessError(EmulationError):
+class ProcessError(RunError):
     """A process of the emulation ended, failed or did not answer; ``what`` names it."""
 
     def __init__(self, what: str, how: str, said: str = ""):
@@ -23,7 +18,7 @@ class ProcessError(EmulationError):
         super().__init__(f"{what} {how}" + (f": {said.strip()}" if said.strip() else ""))
 
 
-class CommandError(EmulationError):
+class CommandError(RunError):
     """A command failed. Attributes: ``command``, ``status``, ``stdout``, ``stderr``."""
 
     def __init__(self, command: Sequence[str], status: int, stdout: str, stderr: str):

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from pyroute2 import IPRoute, netns
 
-from emulation.host.commands import EmulationError
+from model.errors import RunError
 
 NETNS_DIR = Path("/run/netns")
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def switch_offloads_off(namespace: str, interfaces: list[str]) -> None:
     With them on, one "packet" in a queue may be 64 kB: a ping then does not wait behind what the
     queue really holds, and a user-space switch would see packets without checksums.
 
-    Raises ``EmulationError`` naming the interface and what the kernel does not switch off.
+    Raises ``RunError`` naming the interface and what the kernel does not switch off.
     """
 
     def switch_off() -> None:
@@ -94,7 +94,7 @@ def _ethtool(handle: socket.socket, interface: str, command: int, what: str) -> 
             # The question about an offload is the number before the order.
             if _ask_ethtool(handle, interface, command - 1) == 0:
                 return
-        raise EmulationError(
+        raise RunError(
             f"{interface}: the kernel does not switch off {what}: {error.strerror}"
         ) from error
 

@@ -97,7 +97,7 @@ class Fabric:
     def build(self) -> None:
         """Build and verify everything.
 
-        Raises ``UserError`` or ``EmulationError``; the ledger has what was made.
+        Raises ``UserError`` or ``RunError``; the ledger has what was made.
         """
         self.switch.start()
         self.namespaces |= self._ledger.create_namespaces(self._topo.hosts())

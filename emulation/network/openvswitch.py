@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 from emulation.host import processes
-from emulation.host.commands import EmulationError, run
+from emulation.host.commands import run
+from model.errors import RunError
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 CONTROLLER = "tcp:127.0.0.1:6653"
@@ -92,7 +93,7 @@ class OpenVSwitch:
     def configure(self, bridges: list[Bridge], datapath: Datapath) -> None:
         """Make all bridges with all ports in one transaction and check every port number.
 
-        Raises ``EmulationError`` if a port could not be attached or got another number, and
+        Raises ``RunError`` if a port could not be attached or got another number, and
         ``CommandError`` if Open vSwitch does not do as it is asked.
         """
         self._bridges = bridges
@@ -131,7 +132,7 @@ class OpenVSwitch:
             for interface, number in bridge.ports.items():
                 port, error = found.get(interface, (None, None))
                 if port != number:
-                    raise EmulationError(
+                    raise RunError(
                         f"Open vSwitch attached {interface} to {bridge.name} as port {port} "
                         f"instead of {number}: {error or 'it gives no reason'}"
                     )

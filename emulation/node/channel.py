@@ -6,11 +6,12 @@ import json
 import math
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 from emulation.node.event_loop import READ, WRITE, Loop
 from emulation.protocol.messages import Record, to_list
-from model.errors import UserError
+from model.errors import ProtocolError
 
 _FLUSH_REAL_S = 0.05
 _MAX_ORDER_BYTES = 64 * 1024 * 1024
@@ -25,6 +26,9 @@ class NodeChannel:
     """Takes orders in and sends records in batches, without ever blocking.
 
     ``phase``: when its batches leave, as a share of the time between two, 0 … 1.
+
+    Attributes:
+        orders: those that came before ``deliver_to``.
     """
 
     def __init__(self, loop: Loop, handle: socket.socket, phase: float):
@@ -36,6 +40,7 @@ class NodeChannel:
         self._flush_due = False
         self.max_unsent_bytes = 0
         self.orders: list[dict[str, Any]] = []
+        self._receive: Callable[[dict[str, Any]], None] = self.orders.append
         loop.watch(handle.fileno(), READ, self._ready)
 
     def report(self, record: Record) -> None:
@@ -83,11 +88,13 @@ class NodeChannel:
         self._received += data
         *lines, rest = self._received.split(b"\n")
         if len(rest) > _MAX_ORDER_BYTES:
-            raise UserError("an order without an end")
+            raise ProtocolError("an order without an end")
         self._received = rest
         for line in lines:
-            self.on_order(json.loads(line))
+            self._receive(json.loads(line))
 
-    def on_order(self, order: dict[str, Any]) -> None:
-        """Replaced by whoever takes the orders."""
-        self.orders.append(order)
+    def deliver_to(self, receive: Callable[[dict[str, Any]], None]) -> None:
+        """Call ``receive`` with each order: those that wait, then those that come."""
+        self._receive = receive
+        for order in self.orders:
+            receive(order)

@@ -55,16 +55,21 @@ class Device:
 
     Attributes:
         decider: where decisions come from.
+        transfers: its connections to other units.
         lost_pings: pings without a reply.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with
         self,
         loop: Loop,
         clock: Clock,
         agent: Agent,
         unit: Unit,
         report: Report,
+        pinger: Pinger,
+        *,
+        make_decider: Callable[[Device], Decider],
+        make_transfers: Callable[[Device], Transfers],
     ):
         self._loop, self._clock, self._agent = loop, clock, agent
         self._profile, self._unit, self._report = agent.profile, unit, report
@@ -74,11 +79,9 @@ class Device:
         self._ended = False
         self._next = 0
         self.lost_pings = 0
-
-    def begin(self, decider: Decider, transfers: Transfers, pinger: Pinger) -> None:
-        """Take over what decides, and what leads to others."""
-        self.decider = decider
-        self._transfers, self._pinger = transfers, pinger
+        self._pinger = pinger
+        # Both report to the device, so it makes them.
+        self.decider, self.transfers = make_decider(self), make_transfers(self)
 
     def start(self) -> None:
         """The clock runs: wait for the first task."""
@@ -110,7 +113,7 @@ class Device:
         measurement = _Baseline(
             self._loop,
             self._profile,
-            self._transfers,
+            self.transfers,
             self._ping_target,
             (self._agent.first_gap_s, self._agent.first_limit_s),
         )
@@ -202,7 +205,7 @@ class Device:
             return
         size = payload_bytes(data, self._clock.speedup) if content is None else len(content)
         index, rate = self._agent.index, decision.rate_mbps
-        self._transfers.send(Order(name, index, task_id, size, work, rate, payload=content))
+        self.transfers.send(Order(name, index, task_id, size, work, rate, payload=content))
 
     def _content(self, position: int) -> bytes | None:
         """What a task is about; None where only its size matters."""
@@ -233,7 +236,7 @@ class Device:
         self._ping_target(target, replied)
 
     def _ping_target(self, target: int, replied: Callable[[float | None], None]) -> None:
-        self._pinger.send(self._transfers.addresses[self._profile.targets[target]], replied)
+        self._pinger.send(self.transfers.addresses[self._profile.targets[target]], replied)
 
     def _baseline_done(
         self,
@@ -280,7 +283,7 @@ class _Baseline:
     ):
         self._gap_s, self._limit_s = gap_and_limit_s
         self._loop, self._names = loop, profile.targets
-        self._transfers, self._ping = transfers, ping
+        self.transfers, self._ping = transfers, ping
         self._rtt: dict[int, float] = {}
         self._unopened = set(range(1, len(self._names)))
         self._ended = False
@@ -314,7 +317,7 @@ class _Baseline:
                 self._unopened.discard(target)
             self._one_less()
 
-        self._transfers.open(self._names[target], opened)
+        self.transfers.open(self._names[target], opened)
 
     def _one_less(self) -> None:
         self._left -= 1

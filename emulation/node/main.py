@@ -40,7 +40,7 @@ from emulation.protocol.briefing import Agent, Briefing, Overflow
 from emulation.protocol.frames import HEADER_BYTES, MESSAGE_BYTES
 from emulation.protocol.link_limits import LIMIT_S
 from emulation.protocol.messages import Baseline, Bye, Fatal, Ready, Slot
-from model.errors import UserError
+from model.errors import LabError, RunError
 
 _LOST_PING_SLOTS = 5
 _MIN_PING_TIMEOUT_REAL_S = 2.0
@@ -108,22 +108,24 @@ class Node:
             self.loop.step(_BRIEFING_WAIT_S)
         self._briefing = briefing = Briefing.from_json(self.control.orders.pop(0))
         self.clock = Clock(briefing.speedup)
-        self.unit = unit = Unit(
-            self.loop, self.clock, self._work(), self.control.report, self._sockets
+        self.unit = Unit(
+            self.loop,
+            self.clock,
+            self._work(),
+            self.control.report,
+            sockets=self._sockets,
+            owner=briefing.is_owner,
+            admission=Admission(briefing, self.clock),
+            senders=briefing.senders,
+            # Twice as long as a device tries; what is known for ever adds up over hours.
+            remembered_s=2 * briefing.transfer.attempts * briefing.transfer.stall_timeout_s,
+            result_rate_mbps=briefing.result_rate_mbps,
         )
-        unit.senders = briefing.senders
-        unit.result_rate_mbps = briefing.result_rate_mbps
-        # Twice as long as a device tries; what is known for ever adds up over hours.
-        unit.remembered_s = 2 * briefing.transfer.attempts * briefing.transfer.stall_timeout_s
-        if briefing.owners is not None:
-            owners = briefing.owners
-            unit.owner = lambda f: f.task < len(owners) and owners[f.task] == f.device
-        unit.admission = Admission(briefing, self.clock)
         if briefing.agent is not None:
             self._make_device(briefing.agent)
         elif briefing.overflow is not None:
             self._make_overflow(briefing.overflow)
-        unit.listen(briefing.address)
+        self.unit.listen(briefing.address)
 
     def take_orders(self) -> None:
         """Report that all is ready, once a policy is, and carry out what orders come."""
@@ -132,9 +134,7 @@ class Node:
             self._device.decider.await_ready()
         self.control.report(Ready(os.getpid(), agent.policy if agent else ""))
         self.control.flush()
-        self.control.on_order = self._order  # type: ignore[method-assign]
-        for order in self.control.orders:
-            self._order(order)
+        self.control.deliver_to(self._order)
 
     def _work(self) -> Work:
         briefing = self._briefing
@@ -144,7 +144,7 @@ class Node:
             result_bytes = real_bytes - HEADER_BYTES
             return TimedWork(self.loop, self.clock, briefing.frequency, result_bytes)
         if self._worker is None:
-            raise UserError("there are clips to transcode, and no worker to do it")
+            raise RunError("there are clips to transcode, and no worker to do it")
         return Transcoding(
             self.loop,
             self.clock,
@@ -156,16 +156,25 @@ class Node:
         )
 
     def _make_device(self, agent: Agent) -> None:
-        device = Device(self.loop, self.clock, agent, self.unit, self.control.report)
-        self._transfers = self._sender(device, agent.index, agent.profile.max_rate_mbps)
         timeout_s = max(
             _MIN_PING_TIMEOUT_REAL_S,
             _LOST_PING_SLOTS * self._briefing.slot_s / self._briefing.speedup,
             agent.first_limit_s if agent.first_limit_s > LIMIT_S else 0.0,  # slow links
         )
         pinger = Pinger(self.loop, agent.probes.ping_bytes, timeout_s, self._sockets)
-        device.begin(self._decider(agent, device), self._transfers, pinger)
-        self._device = device
+        self._device = Device(
+            self.loop,
+            self.clock,
+            agent,
+            self.unit,
+            self.control.report,
+            pinger,
+            make_decider=lambda device: self._decider(agent, device),
+            make_transfers=lambda device: self._sender(
+                device, agent.index, agent.profile.max_rate_mbps
+            ),
+        )
+        self._transfers = self._device.transfers
 
     def _decider(self, agent: Agent, device: Device) -> Decider:
         """What decides: a caller outside, a user's policy in its process, or one of the lab."""
@@ -178,7 +187,7 @@ class Node:
         return GuestPolicy(self.loop, self.clock, agent, self._guest, device)
 
     def _sender(self, listener: Listener, index: int, max_rate_mbps: float) -> Transfers:
-        transfers = Transfers(
+        return Transfers(
             self.loop,
             self.clock,
             self._briefing.transfer,
@@ -186,12 +195,11 @@ class Node:
             addresses=self._briefing.targets,
             own_index=index,
             max_rate_mbps=max_rate_mbps,
+            spares=_SPARE_CONNECTIONS,
+            # No result is larger than the largest clip.
+            most_result_bytes=max(MESSAGE_BYTES, self.unit.work.most_bytes or 0),
             sockets=self._sockets,
         )
-        transfers.spares = _SPARE_CONNECTIONS
-        # No result is larger than the largest clip.
-        transfers.most_result_bytes = max(MESSAGE_BYTES, self.unit.work.most_bytes or 0)
-        return transfers
 
     def _make_overflow(self, overflow: Overflow) -> None:
         self._transfers = self._sender(self.unit, 0, overflow.rate_mbps)
@@ -334,7 +342,7 @@ def _serve(nodes: Sequence[Node], loop: Loop) -> None:
 
 def _report_failure(nodes: Sequence[Node], error: BaseException | None) -> int:
     """Report for some nodes what went wrong; returns the exit status."""
-    if isinstance(error, UserError):
+    if isinstance(error, LabError):
         status, fatal = error.exit_code, Fatal(str(error), user=True)
     else:
         traceback.print_exception(error)

@@ -161,8 +161,8 @@ class Connection:
                 self._write()
             if self.connected and events & ~WRITE:
                 self._read()
-        except (OSError, WireError) as error:
-            self._break(getattr(error, "strerror", None) or str(error))
+        except OSError as error:
+            self._break(error.strerror or str(error))
 
     def _say_hello(self) -> None:
         error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -297,15 +297,17 @@ class Transfers:
         addresses: dict[str, str],
         own_index: int,
         max_rate_mbps: float,
+        spares: int = 0,
+        most_result_bytes: int = MESSAGE_BYTES,
         sockets: Sockets | None = None,
     ):
         self.sockets = sockets or OwnNamespace()
+        self.spares, self.most_result_bytes = spares, most_result_bytes
         self.loop, self.clock, self.spec, self.listener = loop, clock, spec, listener
         self.addresses, self.port = addresses, TASK_PORT
         self.own_index, self.max_rate_mbps = own_index, max_rate_mbps
         self.stall_real_s = spec.stall_timeout_s / clock.speedup
-        self.spares = self.retries = self.opened = 0
-        self.most_result_bytes = MESSAGE_BYTES
+        self.retries = self.opened = 0
         self._connections: dict[str, list[Connection]] = {name: [] for name in addresses}
         self._waiting: dict[str, list[Callable[[str | None], None]]] = {}
         self._back_offs: set[Timer] = set()

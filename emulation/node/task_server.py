@@ -62,23 +62,31 @@ class Unit:
         forwarded: tasks passed on to the cloud.
     """
 
-    def __init__(
-        self, loop: Loop, clock: Clock, work: Work, report: Report, sockets: Sockets | None = None
+    def __init__(  # noqa: PLR0913 - what it works with and what it takes in, all by name
+        self,
+        loop: Loop,
+        clock: Clock,
+        work: Work,
+        report: Report,
+        *,
+        sockets: Sockets | None = None,
+        owner: Callable[[Frame], bool] = lambda _: True,
+        admission: Admission | None = None,
+        senders: Mapping[str, int | None] | None = None,
+        remembered_s: float = math.inf,
+        result_rate_mbps: float | None = None,
     ):
         self._sockets = sockets or OwnNamespace()
+        self.owner, self.admission, self.senders = owner, admission, senders
+        self.remembered_s, self.result_rate_mbps = remembered_s, result_rate_mbps
         self.loop, self.clock, self.work = loop, clock, work
         self._report = report
         self._peers: set[Peer] = set()
         self._visitors: dict[tuple[int, int], Visitor] = {}
         self._served: deque[tuple[float, tuple[int, int]]] = deque()
-        self.remembered_s = math.inf
         self.most_unsent_bytes = _MAX_UNSENT_BYTES + _RESULTS_AHEAD * (work.most_bytes or 0)
         self._overflow: tuple[Transfers, float, float, str] | None = None
         self._server: socket.socket | None = None
-        self.owner: Callable[[Frame], bool] = lambda _: True
-        self.admission: Admission | None = None
-        self.senders: Mapping[str, int | None] | None = None
-        self.result_rate_mbps: float | None = None
         self.served = self.repeated = self.forwarded = 0
         self._complaints = 0
 

@@ -35,7 +35,7 @@ def content_folder(spec: ClipsSpec, cache: Path = CACHE) -> Path:
 def prepare(spec: ClipsSpec, progress: Progress, cache: Path = CACHE) -> Path:
     """The folder with all clips, made where it is not there yet.
 
-    Raises ``UserError`` if the clips cannot be made or kept.
+    Raises ``UserError`` if the clips cannot be kept, ``FFmpegError`` if they cannot be made.
     """
     try:
         folder = content_folder(spec, cache)
@@ -57,19 +57,17 @@ def prepare(spec: ClipsSpec, progress: Progress, cache: Path = CACHE) -> Path:
             shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
         raise UserError(f"{cache}: clips cannot be kept there: {error.strerror}") from error
-    except ffmpeg.FFmpegError as error:
-        raise UserError(f"clips cannot be prepared: {error}") from error
     return folder
 
 
 def make(spec: ClipsSpec, clip: Clip) -> bytes:
-    """A clip's bytes. Raises ``FFmpegError`` if its size cannot be met."""
+    """A clip's bytes. Raises ``UserError`` if its size cannot be met."""
     source = picture(spec, clip.source)
     for share in _SHARES:
         made = ffmpeg.generate(source, clip.frames, round(share * source.rate_bps))
         room = clip.data_bytes - len(made) - PACKET_BYTES
         if room >= 0:
             return label(clip.index) + made + stuffing(room // PACKET_BYTES)
-    raise ffmpeg.FFmpegError(
+    raise UserError(
         f"a clip of {clip.source} does not fit into {clip.data_bytes} bytes; raise its rate_mbps"
     )

@@ -20,7 +20,7 @@ from emulation.orchestrator.usage import Monitor
 from emulation.protocol import orders
 from emulation.protocol.json_channel import Channel
 from model import controller_messages as messages
-from model.errors import UserError
+from model.errors import RunError
 from model.text import safe_line
 
 _BASELINE_TIMEOUT_S = 30.0
@@ -73,7 +73,8 @@ class Conductor:
     async def run(self) -> None:
         """Run all slots, or until asked to stop (then it is not ``complete``).
 
-        Raises ``UserError`` or ``EmulationError`` if a part of the run did not come up or broke.
+        Raises ``RunError`` if a part of the run did not come up or broke, ``UserError`` for what a
+        policy did.
         """
         self._listen()
         watching = asyncio.create_task(self._onlooker.watch(self.ask_to_stop))
@@ -172,7 +173,7 @@ class Conductor:
             self._machinery.check_alive()
             self._check_listeners()
             if time.monotonic() > deadline:
-                raise UserError(f"waited {timeout_s:g} s in vain for {what}")
+                raise RunError(f"waited {timeout_s:g} s in vain for {what}")
             if self._loop.stop_asked:
                 raise _StoppedError
             await asyncio.sleep(0.005)
@@ -214,7 +215,7 @@ class Conductor:
         broken = {name: targets for name, targets in self.reports.baseline.items() if targets}
         if broken:
             name, targets = next(iter(broken.items()))
-            raise UserError(f"no answer on the way from {name} to {', '.join(targets)}")
+            raise RunError(f"no answer on the way from {name} to {', '.join(targets)}")
 
     async def _slots(self) -> None:
         speedup = self._options.speedup

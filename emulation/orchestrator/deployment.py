@@ -8,12 +8,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from emulation.host import processes
+from emulation.host.commands import ProcessError
 from emulation.host.cpu_quota import Shares
 from emulation.host.ledger import Ledger
 from emulation.host.netlink import namespace_path
@@ -81,7 +82,7 @@ class Machinery:
     def bring_up(self, progress: Callable[[str], None]) -> None:
         """Build the network and start every process.
 
-        Raises ``UserError`` or ``EmulationError``; what was made is in the ledger.
+        Raises ``UserError`` or ``RunError``; what was made is in the ledger.
         """
         if self.options.scenario.clips is not None:
             progress("preparing clips")
@@ -123,13 +124,19 @@ class Machinery:
 
     def _await_controller(self, event: type[Event]) -> None:
         deadline = time.monotonic() + _ANSWER_TIMEOUT_S
-        try:
+        with self._answering("the controller", f"is not {event.__name__.lower()}"):
             while not isinstance(self.controller.receive(deadline - time.monotonic()), event):
                 continue
-        except (TimeoutError, EOFError) as error:
-            time.sleep(0.1)  # let a controller that is dying say its last words
+
+    @contextmanager
+    def _answering(self, what: str, how: str) -> Iterator[None]:
+        """Raise ``ProcessError`` where a process does not answer within the block."""
+        try:
+            yield
+        except (TimeoutError, ConnectionError) as error:
+            time.sleep(0.1)  # let a process that is dying say its last words
             self.check_alive()
-            raise UserError(f"the controller is not {event.__name__.lower()}: {error}") from error
+            raise ProcessError(what, how, str(error)) from error
 
     def _timed(self, name: str, step: Callable[[], None]) -> None:
         begin = time.monotonic()
@@ -187,7 +194,7 @@ class Machinery:
             ]
             for units in groups
         ]
-        try:
+        with self._answering("the nodes' parent", "did not answer"):
             for node in self._spawner.spawn(processes):
                 self.nodes[node.name] = Channel(node.name, node.control)
                 self.pids[node.name] = (node.pid, *filter(None, (node.worker, node.guest)))
@@ -195,9 +202,6 @@ class Machinery:
                     self.shares.place(node.name, node.worker)
                 if node.guest and self.guest_limits is not None:
                     self.guest_limits.place(node.guest)
-        except (TimeoutError, ConnectionError) as error:
-            self.check_alive()
-            raise UserError(f"the nodes' parent did not answer: {error}") from error
 
     def _config(self, node: Node, uid: int) -> NodeConfig:
         return NodeConfig(

@@ -37,7 +37,7 @@ from emulation.protocol.messages import (
     Transcoded,
     from_list,
 )
-from model.errors import UserError
+from model.errors import LabError, RunError, UserError
 
 
 class Processes(Protocol):
@@ -87,7 +87,7 @@ class Reports:
         self.refused: dict[str, dict[str, int | str]] = {}
         self.farewells: dict[str, dict[str, Any]] = {}
         self.lost: dict[str, str] = {}
-        self.fatal: UserError | None = None
+        self.fatal: LabError | None = None
         self.started = False
 
     def receive(self, name: str, value: Any) -> None:
@@ -113,7 +113,7 @@ class Reports:
             return
         self.lose(name, text)
         if not self.started:
-            self.fatal = UserError(f"{name}: {text}")
+            self.fatal = RunError(f"{name}: {text}")
 
     def lose(self, name: str, text: str) -> None:
         """A node is gone: its end is an incident."""

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from emulation.host.commands import EmulationError
 from emulation.host.interrupts import interruptible, raise_interrupt, uninterrupted
 from emulation.host.ledger import Ledger, living_runs
 from emulation.judged import policy_hashes
@@ -25,7 +24,7 @@ from emulation.orchestrator.task_table import TaskBook
 from emulation.protocol.json_channel import Channel
 from metrics.display import print_summary
 from metrics.fidelity import judge
-from model.errors import INTERRUPTED, UserError
+from model.errors import INTERRUPTED, LabError, UserError
 from model.network import build_network
 from model.workload import generate_trace
 from records.ownership import give_tree_to_user
@@ -169,7 +168,7 @@ class _Run:
             with self._view:
                 self._machinery = Machinery(self._options, self._ledger)
                 _with_result(self._machinery, self._view, self.writer, self._caller)
-        except (KeyboardInterrupt, UserError, EmulationError) as error:
+        except (KeyboardInterrupt, LabError) as error:
             status, why = _end_of(error)
         except BaseException as error:
             status, why = BROKEN, repr(error)

@@ -12,7 +12,7 @@ from typing import Any
 
 from emulation.protocol.briefing import Briefing
 from emulation.protocol.messages import NodeConfig
-from model.errors import UserError
+from model.errors import RunError
 
 _CHUNK = 65536
 
@@ -60,7 +60,7 @@ class SpawnerLink:
     def spawn(self, processes: Sequence[Sequence[tuple[NodeConfig, Briefing]]]) -> list[Spawned]:
         """Ask for processes of a node or several, wait for all, and brief each node.
 
-        Raises ``UserError`` with the spawner's reason if one cannot be made.
+        Raises ``RunError`` with the spawner's reason if one cannot be made.
         """
         spawned: list[Spawned] = []
         for nodes in processes:
@@ -68,7 +68,7 @@ class SpawnerLink:
             for node, (_, briefing) in zip(found, nodes, strict=True):
                 node.control.settimeout(self.socket.gettimeout())
                 # A node that has ended has sent why, which is read from its socket later.
-                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                with contextlib.suppress(ConnectionError):
                     node.control.sendall(json.dumps(briefing.to_json()).encode() + b"\n")
             spawned += found
         return spawned
@@ -87,7 +87,7 @@ class SpawnerLink:
 
     def end(self, name: str) -> None:
         """End a node at once; its exit is noted like any other."""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        with contextlib.suppress(ConnectionError):
             self._ask({"end": name})
 
     def _ask(self, request: dict[str, Any]) -> None:
@@ -127,7 +127,7 @@ class SpawnerLink:
         elif "exited" in answer:
             self.exited[str(answer["exited"])] = int(answer["status"])
         elif "failed" in answer:
-            raise UserError(f"{answer['failed']}: {answer['error']}")
+            raise RunError(f"{answer['failed']}: {answer['error']}")
 
     def _take(self) -> dict[str, Any] | None:
         line, newline, rest = self._received.partition(b"\n")

@@ -18,7 +18,7 @@ from emulation.options import RunOptions
 from emulation.orchestrator.deployment import PROJECT
 from emulation.orchestrator.session import run_session
 from emulation.protocol.json_channel import Channel
-from model.errors import UserError
+from model.errors import INTERRUPTED, LabError, UserError
 from model.scenario import Scenario
 from records.reader import open_result
 
@@ -66,7 +66,7 @@ class SteppedRun:
             value: dict[str, Any] = self._channel.receive(timeout_s)
         except TimeoutError as error:
             raise UserError(f"the run has not answered for {timeout_s:g} s") from error
-        except (EOFError, ConnectionError) as error:
+        except ConnectionError as error:
             raise UserError(self._why_ended()) from error
         if "error" in value:
             raise UserError(value["error"])
@@ -113,11 +113,11 @@ def main() -> None:
     caller = Channel("caller", socket.socket(fileno=int(sys.argv[1])))
     try:
         status = run_session(_from_json(caller.receive(_OPTIONS_TIMEOUT_S)), caller)
-    except UserError as error:
+    except LabError as error:
         caller.send({"error": str(error)})
         status = error.exit_code
-    except (EOFError, KeyboardInterrupt):
-        status = 130
+    except (ConnectionError, KeyboardInterrupt):
+        status = INTERRUPTED
     sys.exit(status)
 
 

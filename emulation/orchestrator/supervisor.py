@@ -16,7 +16,7 @@ from collections.abc import Callable
 from emulation.host import processes
 from emulation.orchestrator.deployment import Machinery
 from emulation.orchestrator.incidents import Incidents
-from model.errors import UserError
+from model.errors import RunError
 
 _LOOK_S = 0.05
 _MOST_RESTARTS = 3
@@ -37,7 +37,7 @@ class Guard:
     async def watch(self) -> None:
         """Watch until cancelled.
 
-        Raises ``EmulationError`` or ``UserError`` if something has ended that cannot come back.
+        Raises ``RunError`` if something has ended that cannot come back.
         """
         while True:
             for name, status in self._machinery.ended().items():
@@ -48,7 +48,7 @@ class Guard:
         self._restarts[name] += 1
         if name == "spawner" or self._restarts[name] > _MOST_RESTARTS:
             self._machinery.check_alive()
-            raise UserError(f"{name} {processes.describe_end(status)} again and again")
+            raise RunError(f"{name} {processes.describe_end(status)} again and again")
         self._incidents.add(name, f"{name} {processes.describe_end(status)} and is started again")
         self._machinery.restart(name)
         self._came_back(name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from emulation.protocol.frames import MAX_TASK_BYTES, MAX_WORK_GHZ_S
+from emulation.protocol.frames import MAX_TASK_BYTES, MAX_WORK_GHZ_S, Frame
 from emulation.protocol.link_limits import GAP_S, LIMIT_S
 from model.aliases import Value
 from model.compute import FrequencyTrace
@@ -131,6 +131,11 @@ class Briefing:
     expected: Expected | None = None
     overflow: Overflow | None = None
     agent: Agent | None = None
+
+    def is_owner(self, frame: Frame) -> bool:
+        """Whether a frame is about a task of the device that it names, as far as is known."""
+        owners = self.owners
+        return owners is None or (frame.task < len(owners) and owners[frame.task] == frame.device)
 
     def to_json(self) -> dict[str, Any]:
         """For ``from_json``."""

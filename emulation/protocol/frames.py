@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from model.errors import ProtocolError
 from model.wire_format import HEADER, HEADER_BYTES, MAGIC, VERSION, Kind
 
 __all__ = [
@@ -60,7 +61,7 @@ MAX_TIME_S = 1e15
 MAX_VALUE = {kind: MAX_WORK_GHZ_S if kind is Kind.TASK else MAX_TIME_S for kind in Kind}
 
 
-class WireError(Exception):
+class WireError(ProtocolError, ConnectionError):
     """The other end does not speak this protocol; the connection is of no use any more."""
 
 

@@ -47,14 +47,14 @@ class Channel:
     def receive(self, timeout_s: float) -> Any:
         """Wait for one value, before ``listen`` is used.
 
-        Raises ``TimeoutError``, and ``EOFError`` if the other end has closed.
+        Raises ``TimeoutError``, and ``ConnectionError`` if the other end has closed.
         """
         deadline = time.monotonic() + timeout_s
         while b"\n" not in self._received:
             self._socket.settimeout(max(1e-3, deadline - time.monotonic()))
             data = self._socket.recv(65536)
             if not data:
-                raise EOFError(f"{self.name} has closed its channel")
+                raise ConnectionResetError(f"{self.name} has closed its channel")
             self._received += data
         line, _, self._received = self._received.partition(b"\n")
         return self._decode(line)
@@ -90,7 +90,7 @@ class Channel:
             if not self._writer.is_closing():
                 self._writer.write(line)
             return
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        with contextlib.suppress(ConnectionError):
             self._socket.sendall(line)
 
     def close(self) -> None:

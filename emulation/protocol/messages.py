@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from types import NoneType
 from typing import Any, NamedTuple
 
-from model.errors import UserError
+from model.errors import ProtocolError
 from model.text import is_unicode, safe_line
 
 _MAX_ITEMS = 10_000
@@ -55,11 +55,11 @@ class NodeConfig:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> NodeConfig:
-        """Check the keys of a request. Raises ``UserError``."""
+        """Check the keys of a request. Raises ``ProtocolError``."""
         known = {f.name for f in fields(cls)}
         required = known - {"oom_score_adj", "hidden", "worker", "guest", "files"}
         if not required <= set(value) <= known:
-            raise UserError(
+            raise ProtocolError(
                 f"request for a node: missing {sorted(required - set(value))}, "
                 f"unknown {sorted(set(value) - known)}"
             )

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from model.errors import UserError
+from model.errors import ProtocolError
 
 
 class _Order(msgspec.Struct, tag_field="cmd"):
@@ -53,9 +53,9 @@ Order = MeasurePaths | Begin | ShowStatus | Decide | End
 
 
 def parse(value: Any) -> Order:
-    """Return the order that a line's JSON value stands for. Raises ``UserError`` if it is none."""
+    """Return the order that a line's JSON value stands for. Raises ``ProtocolError`` if it is none."""
     try:
         order: Order = msgspec.convert(value, Order)
     except msgspec.ValidationError as error:
-        raise UserError(f"unknown order: {error}: {str(value)[:200]}") from None
+        raise ProtocolError(f"unknown order: {error}: {str(value)[:200]}") from None
     return order

@@ -57,7 +57,7 @@ class Guest:
         """
         try:
             self._pipe.send(packet)
-        except (BrokenPipeError, ConnectionResetError):
+        except ConnectionError:
             self._take(who)  # what it has said before it ended
             raise _ended(who) from None
         except OSError as error:
@@ -190,7 +190,7 @@ class LauncherClient:
         try:
             self._socket.sendall(json.dumps(request).encode() + b"\n")
             return self._answer()
-        except (BrokenPipeError, ConnectionResetError, TimeoutError) as error:
+        except (ConnectionError, TimeoutError) as error:
             self.close()
             raise UserError(f"the process that starts policies has ended ({error})") from error
         except BaseException:

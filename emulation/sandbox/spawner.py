@@ -271,7 +271,7 @@ class Spawner:
                 sent = socket.send_fds(self._control, [line], list(descriptors))
                 line = line[sent:]
             self._control.sendall(line)
-        except (BrokenPipeError, ConnectionResetError):
+        except ConnectionError:
             self._ending = True
 
     def _reap(self) -> None:

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from emulation.host.commands import EmulationError
 from emulation.host.ledger import clean
 from experiments.chaos import snapshot
 from experiments.chaos.fault import SPEEDUP, Fault, Scene, short_scenario
 from experiments.chaos.invariants import records_wrong
 from experiments.chaos.running import Ended, HangError, Running
-from model.errors import UserError
+from model.errors import RunError, UserError
 from records.reader import Result, find_results, open_result
 
 
@@ -98,7 +97,7 @@ def _strike(fault: Fault, scene: Scene) -> bool:
     """
     try:
         fault.strike(scene)
-    except (OSError, EmulationError, HangError):
+    except (OSError, RunError):
         if not scene.running.at_its_end:
             raise
         return False

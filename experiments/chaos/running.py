@@ -18,6 +18,7 @@ from emulation.host.netlink import namespace_path
 from emulation.network.fabric import FABRIC
 from emulation.orchestrator.cells import cells
 from emulation.orchestrator.deployment import PROJECT
+from model.errors import RunError
 from model.network import build_network
 from model.scenario import Scenario
 from records.reader import find_results
@@ -32,7 +33,7 @@ _PROGRAMS = {
 }
 
 
-class HangError(AssertionError):
+class HangError(RunError):
     """Something that should have happened has not, for a long time."""
 
 

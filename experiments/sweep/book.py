@@ -25,6 +25,7 @@ from experiments.sweep.execute import Outcome
 from experiments.sweep.plan import Plan
 from model.errors import UserError
 from records.ownership import give_to_user, give_tree_to_user, make_folder
+from records.plain import read_object
 from records.provenance import utc_now
 from records.writer import write_atomically
 
@@ -90,11 +91,11 @@ class Book:
 
     def outcome(self, key: str) -> Outcome | None:
         """What became of a cell, done or failed; None if it is open, or that cannot be read."""
-        try:
-            data = json.loads((self.cell_folder(key) / "cell.json").read_text(encoding="utf-8"))
-            return Outcome(**{f.name: data[f.name] for f in fields(Outcome)})
-        except (OSError, ValueError, KeyError, TypeError):
+        data = read_object(self.cell_folder(key) / "cell.json")
+        names = {f.name for f in fields(Outcome)}
+        if data is None or not names <= data.keys():
             return None
+        return Outcome(**{name: data[name] for name in names})
 
     def note(self, cell: Cell, outcome: Outcome) -> None:
         """Write down what became of a cell. Raises ``UserError`` if that cannot be written."""

@@ -18,7 +18,8 @@ from typing import Literal
 from experiments.sweep.cell import Cell, RunCell, TrainCell, origin
 from experiments.sweep.worker_pool import end_with_parent
 from metrics.summary import Summary, summarise, summarise_tables
-from model.errors import INTERRUPTED, UserError
+from model.errors import INTERRUPTED, LabError
+from records.answers import status_of
 from records.provenance import utc_now
 from records.reader import Result, find_results, open_result
 
@@ -120,7 +121,7 @@ def _fault(error: BaseException, folder: Path) -> Outcome:
         (folder / "error.txt").write_text(text, encoding="utf-8")
     except OSError as second:
         return Outcome("unwritable", f"{folder}: cannot be written: {second.strerror}")
-    named = words if isinstance(error, UserError) else f"{type(error).__name__}: {words}"
+    named = words if isinstance(error, LabError) else f"{type(error).__name__}: {words}"
     return Outcome("failed", named[:500])
 
 
@@ -238,13 +239,7 @@ def _emulation(job: Job, cell: RunCell, folder: Path) -> None:
         command_line=job.command,
         origin=origin(cell, job.sweep),
     )
-    try:
-        sys.exit(run_session(require_machine(require_policy(options))))
-    except UserError as error:
-        os.write(2, f"lab: {error}\n".encode())
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    sys.exit(status_of(lambda: run_session(require_machine(require_policy(options)))))
 
 
 def _why_broken(folder: Path, status: int | None) -> str:

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from model.errors import UserError
+
 MOST_BYTES = 16 * 1024 * 1024
 """Of a file, and of what it holds: the actors of the lab have a tenth of a megabyte."""
 
@@ -23,7 +25,7 @@ _FLOATS = np.dtype("<f4")
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
-class NotReadableError(Exception):
+class NotReadableError(UserError):
     """A file is no archive of float32 arrays and a text; says why."""
 
 

@@ -15,8 +15,9 @@ import pytest
 
 from emulation.calibration.rig import Rig
 from emulation.host import netlink, processes
-from emulation.host.commands import CommandError, EmulationError, ProcessError
+from emulation.host.commands import CommandError, ProcessError
 from emulation.protocol.json_channel import Channel
+from model.errors import RunError
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,5 +106,5 @@ def test_an_offload_that_an_interface_lacks_is_off(monkeypatch: pytest.MonkeyPat
         netlink._ethtool(handle, "eth0", 0x17, "tx checksum")
         monkeypatch.undo()
         monkeypatch.setattr(fcntl, "ioctl", refuse)
-        with pytest.raises(EmulationError, match="eth0: the kernel does not switch off tx"):
+        with pytest.raises(RunError, match="eth0: the kernel does not switch off tx"):
             netlink._ethtool(handle, "eth0", 0x17, "tx checksum")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from controller.handshake import Screen, StrangerError
+from controller.handshake import HandshakeError, Screen
 from controller.openflow import LIBRARIES
 from model.addressing import datapath_id
 from model.network import build_network
@@ -132,7 +132,7 @@ def test_a_screen_lets_all_or_nothing_through(
     try:
         while data := screen.recv(8):
             got += data
-    except StrangerError as error:
+    except HandshakeError as error:
         event("turned away")
         require_told(error)
         assert stream.startswith(got)

@@ -17,6 +17,7 @@ from typing import Any
 
 from emulation.protocol.frames import MAX_RESULT_BYTES
 from model.clips import Picture
+from model.errors import RunError
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 _LONGEST_CPU_S = 120
@@ -38,7 +39,7 @@ FRAME_TOLERANCE = 1
 stamps to the nearest frame of the new rate, so at either end half a frame may be won or lost."""
 
 
-class FFmpegError(Exception):
+class FFmpegError(RunError):
     """FFmpeg or its output is not as it should be; one line."""
 
 

@@ -46,7 +46,7 @@ def _work(
     handle: socket.socket, answering: threading.Lock, job: dict[str, Any], data: bytes
 ) -> None:
     answer, result = transcoded(job, data)
-    with answering, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    with answering, contextlib.suppress(ConnectionError):
         handle.sendall(json.dumps(answer).encode() + b"\n" + result)
 
 
