@@ -53,7 +53,7 @@ Order = MeasurePaths | Begin | ShowStatus | Decide | End
 
 
 def parse(value: Any) -> Order:
-    """Return the order that a line's JSON value stands for. Raises ``ProtocolError`` if it is none."""
+    """Return the order of a line's JSON value. Raises ``ProtocolError`` if it is none."""
     try:
         order: Order = msgspec.convert(value, Order)
     except msgspec.ValidationError as error:

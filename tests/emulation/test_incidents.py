@@ -15,7 +15,7 @@ from emulation.orchestrator.incidents import Incidents
 from emulation.orchestrator.network_events import NetworkChanges
 from emulation.orchestrator.supervisor import Guard
 from model.controller_messages import CableChanged, RateChanged, SwitchChanged
-from model.errors import UserError
+from model.errors import RunError
 from model.network import build_network
 from model.scenario.load import load_scenario
 
@@ -147,7 +147,7 @@ def test_what_dies_again_and_again_is_not() -> None:
         asyncio.run(guarded(machines, Stage()))
     assert machines.started == ["controller"] * 3
     machines = Machines(*["e1"] * 4)
-    with pytest.raises(UserError, match="e1 was killed by SIGKILL again and again"):
+    with pytest.raises(RunError, match="e1 was killed by SIGKILL again and again"):
         asyncio.run(guarded(machines, Stage()))
 
 

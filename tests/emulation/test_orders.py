@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from emulation.protocol import orders
-from model.errors import UserError
+from model.errors import ProtocolError
 
 ALL = [
     orders.MeasurePaths(),
@@ -42,6 +42,6 @@ def test_every_kind_of_order_is_tried() -> None:
     ],
 )
 def test_what_is_no_order_is_refused(value: object) -> None:
-    with pytest.raises(UserError, match=r"^unknown order: ") as refused:
+    with pytest.raises(ProtocolError, match=r"^unknown order: ") as refused:
         orders.parse(value)
     assert "\n" not in str(refused.value)
