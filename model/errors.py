@@ -6,6 +6,7 @@
     ├── UserError            input or circumstances that the user can mend
     │   ├── ScenarioError    a scenario file, with a line for each of its mistakes
     │   ├── NotReadableError  a file that is no checkpoint (``rl.policies.checkpoint_file``)
+    │   ├── LearnerError     a class that is no learner (``rl.learning.registry``)
     │   ├── OptionError      an option of a training (``rl.learning.config``)
     │   ├── PolicyError      a policy that raised or decided illegally (``rl.policies.checking``)
     │   ├── ShapingError     a link that is not shaped as asked (``emulation.network.shaping``)
