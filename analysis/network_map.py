@@ -19,7 +19,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from analysis.network_text import link_label
-from analysis.style import GREY, LINK_CLASSES, NODE_KINDS, new_figure
+from analysis.style import GREY, LINK_LOOKS, NODE_KINDS, new_figure
 from model.errors import UserError
 from model.inventory import KINDS, LinkRow, link_rows
 from model.network import Network, Node, build_network
@@ -108,7 +108,7 @@ def _draw_links(axes: Any, links: Sequence[LinkRow], places: dict[str, Place]) -
 
     for (name, changes), group in groupby(sorted(cables.values(), key=of), key=of):
         rows = list(group)
-        look = LINK_CLASSES.get(name)
+        look = LINK_LOOKS.get(name)
         label = link_label(rows[0]) + (", changed by events" if changes else "")
         axes.add_collection(
             LineCollection(

@@ -82,7 +82,7 @@ class TaskBook:
                     raise ValueError(f"sends task {task} to {safe_line(target, 40)}")
                 if not self._decided[task]:
                     device = self._devices[int(self.trace.device[task])]
-                    self.sent[str(_kind(target, device, self._kinds))] += 1
+                    self.sent[str(target_kind(self._units[target], device))] += 1
                 self._decided[task] = True
                 # Each message has its own copy of the name; a long run has 100 000 of them.
                 self._target[task] = sys.intern(target)
