@@ -16,13 +16,13 @@ from emulation.completions import (
     offer_scenarios,
     offer_settings,
 )
-from model.aliases import OpenFlowLibrary
 from model.errors import UserError
 from model.random_streams import MAX_SEED
 
 if TYPE_CHECKING:
     from emulation.judged import HandedIn
     from emulation.network.openvswitch import Datapath
+    from model.aliases import OpenFlowLibrary
     from model.scenario import LinkSpec, Scenario
 
 # What knows of scenarios takes a while to load, which the help of a verb need not wait for.
