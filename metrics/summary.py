@@ -133,7 +133,7 @@ class Summary:
 def digits(value: float) -> str:
     """A metric for display: four digits that matter, counts as they are."""
     return (
-        str(value) if isinstance(value, int) else f"{value:.4g}" if value < 1e4 else f"{value:.0f}"
+        str(value) if isinstance(value, int) else f"{value:.4g}" if value < 1e3 else f"{value:.0f}"
     )
 
 

@@ -127,7 +127,8 @@ class Reports:
             self._incidents.add(name, f"{name}: {text}")
         for name in nodes:
             left = self._run.slots - self._boundaries.get(name, -1)
-            missing = self._unreported[name] + left
+            # Slots have one boundary more than there are slots.
+            missing = min(self._unreported[name] + left, self._run.slots)
             if missing and name not in self.lost:
                 self._incidents.add(name, f"{name} has not reported {missing} slots")
 
