@@ -70,8 +70,8 @@ def test_a_link_without_rows_has_carried_nothing(summary: Summary) -> None:
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
-        (0.00123456, "0.001235"), (600.54, "600.5"), (999.96, "1000"), (1234.56, "1235"), (9999.6, "10000"),
-        (10000.0, "10000"), (123456.7, "123457"), (123456, "123456"),
+        (0.00123456, "0.001235"), (600.54, "600.5"), (999.96, "1000"), (1234.56, "1235"),
+        (9999.6, "10000"), (10000.0, "10000"), (123456.7, "123457"), (123456, "123456"),
     ],
 )  # fmt: skip
 def test_shown_figures_have_four_digits_and_no_exponent(value: float, shown: str) -> None:
