@@ -112,6 +112,7 @@ def passes(copy: Path, tests: list[str], limit_s: float) -> bool:
     """Run tests in a fork of this process, within a time limit; return whether all passed."""
     if not (child := os.fork()):
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for stream in (1, 2):
             os.dup2(os.open(copy / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
         flags = ["-qx", "-p", "no:cacheprovider", "-p", "no:xdist"]
@@ -172,6 +173,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=40, help="mutants of a module (default: 40)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the copy goes
     hypothesis = import_module("hypothesis")
     phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]  # no failure is made small
     hypothesis.settings.register_profile("quick", phases=phases, database=None)

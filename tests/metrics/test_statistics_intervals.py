@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metrics.statistics import Estimate, band, estimate, estimate_crossed, mean, paired_difference
+from metrics.statistics import (
+    Estimate,
+    band,
+    estimate,
+    estimate_crossed,
+    interquartile_mean,
+    mean,
+    paired_difference,
+)
 
 SKEWED = np.random.default_rng(8).exponential(size=20) ** 2
 
@@ -95,3 +103,15 @@ def test_a_band_of_two_samples_lies_between_them_and_of_one_is_unknown() -> None
     alone = band(np.array([[1.0, 2.0]]))
     assert alone[0].shape == (2,)
     assert np.isnan(alone).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "middle"),
+    [
+        ([-90, -5, 10, 20, 40, 90, 300, 900], 40.0), ([1, 2, 4], 7 / 3),
+        ([0, 1, 2, 3, 10, 20, 30, 40, 50, 60, 70, 999], 25.5),
+    ],
+)  # fmt: skip
+def test_a_quarter_and_no_more_is_cut_off_at_either_end(values: list[float], middle: float) -> None:
+    assert interquartile_mean(values) == pytest.approx(middle)
+    assert interquartile_mean(values[::-1]) == pytest.approx(middle)
