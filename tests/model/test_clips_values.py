@@ -14,7 +14,7 @@ def spec(**changes: object) -> ClipsSpec:
     )
     coarse = RepresentationSpec(name="coarse", height=240, fps=30, rate_mbps=0.5)
     return ClipsSpec(
-        **{"representations": (fine, coarse), "versions": 3, "duration_s": (4.0, 4.0), **changes}  # type: ignore[arg-type]
+        **{"representations": (fine, coarse), "versions": 3, "duration_s": (4.0, 4.0), **changes}
     )
 
 
