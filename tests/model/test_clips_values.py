@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from model.clips import PACKET_BYTES, Picture, catalogue, picture
+from model.scenario.load import load_scenario
 from model.scenario.schema import ClipsSpec, RepresentationSpec
 
 
@@ -53,3 +54,12 @@ def test_the_shortest_clip_has_one_frame_of_the_slower_coding_and_one_packet() -
         assert clip.duration_s == 1 / 30
         assert clip.frames == 2
         assert clip.data_bytes == clip.result_bytes == PACKET_BYTES
+
+
+def test_the_clips_of_livecast_stay_what_they_were() -> None:
+    clips = load_scenario("livecast").clips
+    assert clips is not None
+    assert [(clip.frames, clip.data_bytes) for clip in catalogue(clips)[:6]] == [
+        (556, 2_316_724), (501, 2_087_552), (150, 624_912), (582, 2_425_012), (128, 666_648),
+        (208, 1_083_256),
+    ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from model.compute import FifoUnit, FrequencyTrace, frequency_trace, price
+from model.compute import FifoUnit, FrequencyTrace, frequency_trace, price, worker_count
 from model.network import build_network
 from model.scenario.load import load_scenario
 
@@ -70,3 +70,11 @@ def test_fees_are_those_of_the_scenario() -> None:
     scenario = load_scenario("case1-cloud", prices)
     network = build_network(scenario)
     assert [price(scenario, network.nodes[u]) for u in ("c1d1", "e2", "cloud")] == [1.5, 2.5, 3.5]
+
+
+def test_a_unit_serves_one_task_at_once_unless_the_work_is_real() -> None:
+    timed = load_scenario("mini", {"compute.workers.edge": 3})
+    real = load_scenario("livecast", {"compute.workers.edge": 3})
+    assert [worker_count(timed, kind) for kind in ("device", "edge", "cloud")] == [1, 1, 1]
+    assert worker_count(real, "edge") == 3
+    assert worker_count(real, "bs") == 1
