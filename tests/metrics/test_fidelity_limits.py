@@ -222,3 +222,18 @@ def test_bytes_lost_in_slots_of_half_a_second(down_s: float, up_s: float, lost: 
     }
     share = _lost_in_switches(tables["ports"], Changes(NETWORK, tables["events"]), 0.5)
     assert share == (pytest.approx(lost) if lost else None)
+
+
+@pytest.mark.parametrize(
+    ("slots", "unmeasured"), [(0, {"idle CPU", "slot deadlines"}), (1, {"idle CPU"}), (2, set())]
+)
+def test_a_run_that_ended_at_once_has_nothing_to_be_judged_by(
+    slots: int, unmeasured: set[str]
+) -> None:
+    tables = good_run()
+    tables["slots"] = tables["slots"][:slots]
+    verdict = verdict_on(tables)
+    checks = [found(verdict, name) for name in ("idle CPU", "slot deadlines")]
+    assert {c.name for c in checks if c.ok is None} == unmeasured
+    assert all(c.text == f"{c.name}: too few slots" for c in checks[:1] if c.ok is None)
+    assert all(c.text == f"{c.name}: no slots" for c in checks[1:] if c.ok is None)
