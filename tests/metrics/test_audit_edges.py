@@ -10,6 +10,7 @@ import pytest
 from metrics.audit import Finding, audit, describe
 from model.network import build_network
 from model.scenario.load import load_scenario
+from model.workload import generate_trace
 from records.reader import Result
 from rl import policies
 from rl.simulator.run import simulate
@@ -85,8 +86,11 @@ def test_a_device_that_sends_no_task_may_send_little(more: float, fault: bool) -
     assert (MORE in findings(changed("ports", talk, "local"))) is fault
 
 
-@pytest.mark.parametrize("task", [-1, 10**6])
-def test_a_task_of_no_trace_is_left_to_the_check_of_states(task: int) -> None:
+@pytest.mark.parametrize("beyond", [True, False])
+def test_a_task_of_no_trace_is_left_to_the_check_of_states(beyond: bool) -> None:
+    scenario = load_scenario("mini")
+    task = len(generate_trace(scenario, 1)) if beyond else -1
+
     def other(rows: Rows) -> None:
         rows.append({**rows[0], "task": task, "work_ghz_s": 1e9})
 
@@ -123,21 +127,25 @@ def test_a_description_names_four_rules_and_counts_the_others() -> None:
 
 
 @pytest.mark.parametrize(("more", "fault"), [(-1, False), (1, True)])
-def test_bytes_of_a_device_are_explained_by_what_it_sent(more: float, fault: bool) -> None:
+@pytest.mark.parametrize(("speedup", "drops"), [(1.0, 0), (1.0, 7), (4.0, 7)])
+def test_bytes_of_a_device_are_explained_by_what_it_sent(
+    more: float, fault: bool, speedup: float, drops: int
+) -> None:
     honest = _honest("mini", "own-edge", 1)
-    tables: Tables = honest.rows  # type: ignore[attr-defined]
-    own = [r for r in tables["tasks"] if r["device"] == "c1d1" and r["dispatched_s"] is not None]
+    tables: Tables = {k: [dict(r) for r in rows] for k, rows in honest.rows.items()}  # type: ignore[attr-defined]
+    tables["links"][3]["drops"] = drops
+    port = next(r for r in tables["ports"] if r["neighbour"] == "c1d1")
+    own = [r for r in tables["tasks"] if r["device"] == "c1d1"]
+    begun = sum(1e6 * r["data_mb"] for r in own if r["dispatched_s"] is not None)
     pings = [r for r in tables["probes"] if "c1d1" in (r["device"], r["target"])]
-    back = next(r for r in tables["ports"] if r["neighbour"] == "c1d1")["tx_bytes"]
-    explained = sum(1e6 * r["data_mb"] for r in own) * 1514 / 1448 + back * 66 / 1448
-    decided = [r for r in tables["tasks"] if r["device"] == "c1d1" and r["target"] == "e1"]
-    explained += 3000 * len(decided) + len(pings) * (honest.scenario.probes.ping_bytes + 42)
-
-    def talk(rows: Rows) -> None:
-        row = next(r for r in rows if r["neighbour"] == "c1d1")
-        row["rx_bytes"] = 1.05 * explained + 200_000 + more
-
-    assert (MORE in findings(changed("ports", talk, "own-edge"))) is fault
+    # Of a real byte, packet or ping there are as many scenario bytes as the speed-up.
+    messages = 3000 * sum(r["target"] == "e1" for r in own)
+    messages += len(pings) * (honest.scenario.probes.ping_bytes + 42)
+    explained = begun * 1514 / 1448 + port["tx_bytes"] * 66 / 1448 + speedup * messages
+    most = 1.05 * explained + speedup * (200_000 + 3 * drops * 1514)
+    port["rx_bytes"] = most + more
+    found = findings(_result({**honest.manifest, "speedup": speedup}, tables))
+    assert (MORE in found) is fault
 
 
 def test_one_ping_to_a_unit_that_is_not_pinged_is_a_finding() -> None:

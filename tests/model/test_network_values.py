@@ -76,3 +76,11 @@ def test_switches_are_all_that_do_not_compute() -> None:
     assert [n.name for n in shared.switches] == ["bs1", "bs2", "bs3", *clusters]
     for one in (network, shared):
         assert set(one.graph) == set(one.nodes) == {n.name for n in (*one.units, *one.switches)}
+
+
+def test_targets_are_oneself_then_the_cell_then_all_edges_then_the_cloud() -> None:
+    network = build_network(load_scenario("case1-cloud"))
+    cell = [d.name for d in network.devices if d.cell == "bs2"]
+    own = cell.pop(1)
+    assert network.targets(own, cloud=True) == (own, *cell, "e1", "e2", "e3", "cloud")
+    assert network.targets(own, cloud=False) == (own, *cell, "e1", "e2", "e3")
