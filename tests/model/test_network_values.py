@@ -78,9 +78,17 @@ def test_switches_are_all_that_do_not_compute() -> None:
         assert set(one.graph) == set(one.nodes) == {n.name for n in (*one.units, *one.switches)}
 
 
-def test_targets_are_oneself_then_the_cell_then_all_edges_then_the_cloud() -> None:
-    network = build_network(load_scenario("case1-cloud"))
+@pytest.mark.parametrize("mode", ["target", "overflow", "none"])
+def test_targets_are_oneself_then_the_cell_then_all_edges_then_the_cloud(mode: str) -> None:
+    network = build_network(load_scenario("case1-cloud", {"cloud.mode": mode}))
     cell = [d.name for d in network.devices if d.cell == "bs2"]
     own = cell.pop(1)
-    assert network.targets(own, cloud=True) == (own, *cell, "e1", "e2", "e3", "cloud")
-    assert network.targets(own, cloud=False) == (own, *cell, "e1", "e2", "e3")
+    far = ("cloud",) if mode == "target" else ()
+    assert network.targets(own) == (own, *cell, "e1", "e2", "e3", *far)
+
+
+def test_edges_and_stations_are_numbered_from_one() -> None:
+    network = build_network(load_scenario("case1-cloud"))
+    for kind in ("edge", "bs"):
+        assert [n.index for n in network.of_kind(kind)] == [1, 2, 3]
+    assert [n.index for n in network.of_kind("cloud", "core")] == [1, 1]
