@@ -98,7 +98,7 @@ def introduces(message: bytes) -> bool:
         return False
     what, flags = struct.unpack_from("!HH", message, _HEADER.size)
     if what != _PORT_DESCRIPTION or (len(message) - _MULTIPART_BYTES) % _PORT_BYTES:
-        raise HandshakeError(f"an answer of type {what} that nobody has asked for")
+        raise HandshakeError(f"an unexpected answer of type {what}")
     return not flags & _REPLY_MORE
 
 

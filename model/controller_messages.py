@@ -148,16 +148,16 @@ class CablesDown(_Message, tag="cables"):
     down: list[str]
 
 
-Told = Event | Command | FlowsInstalled | CablesDown
+ApiMessage = Event | Command | FlowsInstalled | CablesDown
 """To the operator's API."""
 
 _EVENT = msgspec.json.Decoder(Event)
 _COMMAND = msgspec.json.Decoder(Command)
-_TOLD = msgspec.json.Decoder(Told)
+_API_MESSAGE = msgspec.json.Decoder(ApiMessage)
 _encode = msgspec.json.Encoder().encode
 
 
-def encode(message: Told) -> bytes:
+def encode(message: ApiMessage) -> bytes:
     """Return the line of a message, with its end."""
     return _encode(message) + b"\n"
 
@@ -174,17 +174,17 @@ def decode_command(line: bytes) -> Command:
     return command
 
 
-def decode_told(line: bytes) -> Told:
+def decode_api_message(line: bytes) -> ApiMessage:
     """Return what a line tells the operator's API. Raises ``ValueError`` if it is no message."""
-    message: Told = _TOLD.decode(line)
+    message: ApiMessage = _API_MESSAGE.decode(line)
     return message
 
 
-def tag_of(message: Told) -> str:
+def tag_of(message: ApiMessage) -> str:
     """Return the kind of a message, as its ``type`` in JSON."""
     return str(message.__struct_config__.tag)
 
 
-def fields_of(message: Told) -> Mapping[str, Any]:
+def fields_of(message: ApiMessage) -> Mapping[str, Any]:
     """Return the fields of a message by name, for a log."""
     return msgspec.structs.asdict(message)

@@ -19,7 +19,7 @@ from typing import Any
 
 from controller.forwarding import Flow
 from controller.state import ControllerState
-from model.controller_messages import CablesDown, FlowsInstalled, Told, encode
+from model.controller_messages import ApiMessage, CablesDown, FlowsInstalled, encode
 
 log = logging.getLogger("controller")
 
@@ -44,7 +44,7 @@ class ApiFeed:
             *(sys.executable, "-m", "controller.api.serve"),
             *("--scenario", str(scenario), "--directory", str(directory)),
         ]
-        self._queue: queue.Queue[Told | FlowsOf | None] = queue.Queue(_QUEUE_LENGTH)
+        self._queue: queue.Queue[ApiMessage | FlowsOf | None] = queue.Queue(_QUEUE_LENGTH)
         self._thread = threading.Thread(target=self._run, name="api feed", daemon=True)
         self._child: subprocess.Popen[bytes] | None = None
         self._open = False
@@ -55,7 +55,7 @@ class ApiFeed:
             self._open = True
             self._thread.start()
 
-    def put(self, message: Told) -> None:
+    def put(self, message: ApiMessage) -> None:
         """Tell an event or a command. Never waits."""
         self._offer(message)
 
@@ -66,7 +66,7 @@ class ApiFeed:
             flows = tuple(switch.flows.values())
             self._offer((switch.name, switch.connected, switch.neighbours, flows))
 
-    def _offer(self, item: Told | FlowsOf) -> None:
+    def _offer(self, item: ApiMessage | FlowsOf) -> None:
         if not self._open:
             return
         try:
@@ -89,7 +89,7 @@ class ApiFeed:
             self._open = False
 
     @staticmethod
-    def _write(child: subprocess.Popen[bytes], message: Told) -> None:
+    def _write(child: subprocess.Popen[bytes], message: ApiMessage) -> None:
         line = encode(message)
         if child.stdin is None:
             raise BrokenPipeError("it has no standard input")
@@ -114,7 +114,7 @@ class ApiFeed:
         self._thread.join(_STOP_TIMEOUT_S)
 
 
-def _as_message(item: Told | FlowsOf) -> Told:
+def _as_message(item: ApiMessage | FlowsOf) -> ApiMessage:
     if not isinstance(item, tuple):
         return item
     name, connected, neighbours, flows = item

@@ -23,7 +23,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from controller.api.app import create_app
 from controller.api.places import socket_path, token_path
 from controller.api.store import Store
-from model.controller_messages import decode_told
+from model.controller_messages import decode_api_message
 from model.scenario import Scenario
 
 NICENESS = 10
@@ -147,7 +147,7 @@ async def _follow(store: Store, server: uvicorn.Server) -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
     try:
         while line := await reader.readline():
-            store.fold(decode_told(line))
+            store.fold(decode_api_message(line))
     finally:
         server.should_exit = server.force_exit = True
 

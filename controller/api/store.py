@@ -25,7 +25,7 @@ from controller.api.answers import (
     UnitState,
 )
 from model import controller_messages as messages
-from model.controller_messages import LinkSample, Told, UnitSample
+from model.controller_messages import ApiMessage, LinkSample, UnitSample
 from model.link_row import LinkCounters
 from model.network import build_network
 from model.scenario import Scenario
@@ -67,7 +67,7 @@ class Store:
         self._reroutes = 0
         self._streams: set[asyncio.Queue[bytes | None]] = set()
 
-    def fold(self, message: Told) -> None:
+    def fold(self, message: ApiMessage) -> None:
         """Take an event or a command of the channel into account; others mean nothing here."""
         match message:
             case messages.Start(slot_s=slot_s):
@@ -81,7 +81,7 @@ class Store:
             case _:
                 self._fold_switches(message)
 
-    def _fold_switches(self, message: Told) -> None:
+    def _fold_switches(self, message: ApiMessage) -> None:
         match message:
             case messages.FlowsInstalled(name, connected, flows):
                 self.connected[name] = connected

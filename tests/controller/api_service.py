@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from controller.api.places import socket_path, token_path
-from model.controller_messages import LinksSampled, Told, UnitsReported, encode
+from model.controller_messages import ApiMessage, LinksSampled, UnitsReported, encode
 from model.network import build_network
 from model.scenario import Scenario
 
@@ -71,7 +71,7 @@ class Service:
         stranger.connect(str(self.path))
         return stranger
 
-    def say(self, *messages: Told) -> None:
+    def say(self, *messages: ApiMessage) -> None:
         self.say_raw(*map(encode, messages))
 
     def say_raw(self, *lines: bytes) -> None:

@@ -23,14 +23,14 @@ COMMANDS: list[messages.Command] = [
     messages.UnitsReported(1, [("e1", 1.0, 3.0, 0.5)]),
     messages.Stop(),
 ]
-OTHERS: list[messages.Told] = [
+OTHERS: list[messages.ApiMessage] = [
     messages.FlowsInstalled("bs1", connected=True, flows=[{"table": 0}]),
     messages.CablesDown(["bs1-bs2"]),
 ]
 
 
 def test_every_message_is_read_as_it_was_written() -> None:
-    assert {type(m) for m in [*EVENTS, *COMMANDS, *OTHERS]} == set(messages.Told.__args__)
+    assert {type(m) for m in [*EVENTS, *COMMANDS, *OTHERS]} == set(messages.ApiMessage.__args__)
     for event in EVENTS:
         assert messages.decode_event(messages.encode(event)) == event
     for command in COMMANDS:
@@ -38,7 +38,7 @@ def test_every_message_is_read_as_it_was_written() -> None:
     for told in [*EVENTS, *COMMANDS, *OTHERS]:
         line = messages.encode(told)
         assert line.count(b"\n") == 1
-        assert messages.decode_told(line) == told
+        assert messages.decode_api_message(line) == told
 
 
 @pytest.mark.parametrize(
