@@ -14,6 +14,7 @@ import os
 import re
 from pathlib import Path
 
+from emulation.host import syscalls
 from emulation.host.cpu_quota import PERIOD_US, Offer, find_offer
 from emulation.host.ledger import CGROUPS, Ledger
 
@@ -21,6 +22,9 @@ CORES_SHARE, MEMORY_SHARE = 0.5, 0.5
 WEIGHT = {1: ("cpu.shares", "256"), 2: ("cpu.weight", "25")}
 """A process alone has 1024, or 100. With the least weight, decisions come late as soon as other
 programs fill the cores: docs/security.md has the figures."""
+SLICE_S = 1e-4
+"""Of the processor, the kernel's least. A group of little weight waits long for its turn otherwise:
+a decision takes a few tens of µs, and its answer came 400 µs later."""
 _LEAST_MEMORY_BYTES = 1 << 30
 _OWN_MEMORY_GROUP = re.compile(r"(?m)^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:(/.*)$")
 
@@ -48,9 +52,11 @@ class GuestLimits:
         self.memory_bytes = None if self._memory is None else memory
 
     def place(self, pid: int) -> None:
-        """Let a policy's process, and what it starts, be counted."""
+        """Let a policy's process, and what it starts, be counted; have it answer soon."""
+        # Another machine's call, or a process that has ended by itself, which is noticed elsewhere.
+        with contextlib.suppress(OSError):
+            syscalls.set_slice(pid, SLICE_S)
         for folder in {self._cpu, self._memory} - {None}:
-            # It may have ended by itself, which is noticed elsewhere.
             with contextlib.suppress(ProcessLookupError):
                 (folder / "cgroup.procs").write_text(str(pid))  # type: ignore[operator]
 
@@ -67,7 +73,7 @@ class GuestLimits:
 
     def to_dict(self) -> dict[str, object]:
         """For the manifest; null: no control group holds it."""
-        return {"cores": self.cores, "memory_bytes": self.memory_bytes}
+        return {"cores": self.cores, "memory_bytes": self.memory_bytes, "slice_s": SLICE_S}
 
     def _make(self, ledger: Ledger, above: Path) -> Path | None:
         folder = above / self._name

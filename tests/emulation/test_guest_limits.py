@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import time
@@ -11,9 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from emulation.host import syscalls
 from emulation.host.ledger import Ledger
 from emulation.sandbox import guest_limits
-from emulation.sandbox.guest_limits import GuestLimits, own_memory_group
+from emulation.sandbox.guest_limits import SLICE_S, GuestLimits, own_memory_group
 
 _WAIT = "import sys; sys.stdin.readline()\n"
 _BURN = _WAIT + "import time\nend = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
@@ -86,3 +89,24 @@ def test_a_group_of_version_1_is_made_below_the_own_one(tmp_path: Path) -> None:
     assert own_memory_group(tmp_path, own) == folder
     own.write_text("0::/\n")
     assert own_memory_group(tmp_path, own) is None
+
+
+@pytest.mark.root
+def test_a_short_slice_keeps_the_niceness() -> None:
+    with subprocess.Popen(["nice", "-n", "3", "sleep", "60"]) as process:
+        try:
+            deadline = time.monotonic() + 5
+            while os.getpriority(os.PRIO_PROCESS, process.pid) != 3:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            syscalls.set_slice(process.pid, SLICE_S)
+            assert os.getpriority(os.PRIO_PROCESS, process.pid) == 3
+            shown = Path(f"/proc/{process.pid}/sched")
+            text = shown.read_text() if shown.exists() else ""
+            found = re.search(r"se\.slice +: +([0-9]+)", text)
+            version = tuple(map(int, os.uname().release.split(".")[:2]))
+            assert found is None or version < (6, 12) or int(found[1]) == SLICE_S * 1e9
+        finally:
+            process.kill()
+    with pytest.raises(ProcessLookupError):
+        syscalls.set_slice(process.pid, SLICE_S)
