@@ -7,6 +7,7 @@ names every check that was skipped and why.
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from functools import cache
 
 import pytest
@@ -44,6 +45,17 @@ NEEDS = {
 def machine() -> Capabilities:
     """Return what this machine can do, looked at once and only if some check asks."""
     return probe()
+
+
+@pytest.fixture(autouse=True)
+def _handlers_of_interrupts() -> Iterator[None]:
+    """What a test has called may ignore Ctrl-C from then on, as a run does at its end."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        if signal.getsignal(number) != handler and handler is not None:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

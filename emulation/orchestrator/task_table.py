@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from emulation.protocol.messages import Arrived, Born, Dispatched, Failed, Known, Service
 from model.network import Network
+from model.observation import TARGET_KINDS
 from model.profile import target_kind
 from model.text import safe_line
 from model.workload import TaskTrace
@@ -66,7 +67,7 @@ class TaskBook:
         self._taken = np.zeros(size, dtype=bool)
         self._touched: set[int] = set()
         self.contradictions = self.disordered = 0
-        self.sent = dict.fromkeys(("self", "device", "edge", "cloud"), 0)
+        self.sent = dict.fromkeys(map(str, TARGET_KINDS), 0)
 
     def receive(self, record: Born | Dispatched | Arrived | Service | Known | Failed) -> None:
         """Enter a report; what happened after the end of the run did not happen in it.
