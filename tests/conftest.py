@@ -10,12 +10,16 @@ import signal
 from collections.abc import Iterator
 from functools import cache
 
+import hypothesis
 import pytest
 
 from emulation.host.capabilities import REQUIRED_TO_RUN, Capabilities, probe
 from tests.repeating import Repeating, in_ci
 from tests.sharing import Sharing, processes
 
+# How long an example takes is no finding: the machine may be busy.
+hypothesis.settings.register_profile("lab", deadline=None)
+hypothesis.settings.load_profile("lab")
 # A shell that starts the checks in the background has them ignore Ctrl-C, and all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
