@@ -26,11 +26,13 @@ from experiments.tuning import TUNING_SEEDS
 from metrics.episodes import Entrant, Played
 from model.errors import UserError
 from model.scenario import Scenario
+from records.provenance import command_text
 from rl import policies
 from rl.policies.checkpoint import load, shipped
 from rl.policies.learned import Learned
 
-_NAME = "contest"
+_NAME = "(./lab contest)"
+"""No sweep's: its folder has metrics alone, which a sweep would take for whole cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,7 @@ def run_contest(
     cells, book = plan.cells(), Book(folder)
     sweep = Plan(_NAME, {c.key: c for c in cells.values()}, {})
     with locked(folder):
+        book.begin(_NAME, f"# {command_text(sys.argv)}\n")
         for key in sweep.cells:
             if (known := book.outcome(key)) and known.status == "failed":
                 book.forget(key)

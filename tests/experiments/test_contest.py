@@ -20,6 +20,7 @@ from analysis.standings import markdown, standings, write
 from experiments import tuning
 from experiments.contest import plan_contest, run_contest
 from experiments.keys import scenario_hash
+from experiments.sweep.book import Book
 from experiments.sweep.cell import RunCell
 from experiments.tuned import (
     GRIDS,
@@ -94,6 +95,12 @@ def test_a_damaged_cell_is_computed_again(mini: Scenario, tmp_path: Path) -> Non
     again = run_contest(plan, tmp_path, jobs=1)
     assert (again.computed, again.kept, again.complete) == (1, 1, True)
     assert json.loads(damaged.read_text())["metrics"] == json.loads(whole)["metrics"]
+
+
+def test_a_sweep_does_not_take_a_contests_cells_for_its_own(mini: Scenario, tmp_path: Path) -> None:
+    run_contest(plan_contest([mini], ["local"], [1], tuned=False), tmp_path, jobs=1)
+    with pytest.raises(UserError, match="is the folder of another sweep; take another --out"):
+        Book(tmp_path).begin("mine", "")
 
 
 def test_all_policies_meet_the_same_tasks(mini: Scenario, tmp_path: Path) -> None:
