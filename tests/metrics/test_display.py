@@ -81,7 +81,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def shown(folder: Path, monkeypatch: pytest.MonkeyPatch, width: int, **options: bool) -> list[str]:
-    """The lines of a summary on a terminal of so many columns, without colours."""
+    """The lines of a summary on a terminal with this many columns, without colours."""
     file = io.StringIO()
     screen = Screen(width=width)
     screen.file = file
